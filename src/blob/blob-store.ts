@@ -1,0 +1,27 @@
+import type { Readable } from 'node:stream';
+
+export interface StoredBlob {
+  /** Bytes. */
+  readonly size: number;
+  /** Lower-case hex. */
+  readonly sha256: string;
+}
+
+/**
+ * Large immutable bytes by key (uploads, archived logs). A key is made of `[a-z0-9-]` parts joined by `/`.
+ * A blob is there entirely or not at all, and durable when `put` returns.
+ */
+export interface BlobStore {
+  /** Throws BlobError `too-large` as soon as more than `limit` bytes came, `disk-full` when there is no room. */
+  put(
+    key: string,
+    source: Readable,
+    options: { readonly limit: number; readonly signal?: AbortSignal },
+  ): Promise<StoredBlob>;
+  /** Undefined when there is none. `start`: first byte wanted. */
+  get(
+    key: string,
+    options?: { readonly start?: number },
+  ): Promise<{ readonly size: number; readonly stream: Readable } | undefined>;
+  remove(key: string): Promise<void>;
+}

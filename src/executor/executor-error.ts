@@ -1,0 +1,12 @@
+import { CodedError } from '../base/coded-error.ts';
+
+/**
+ * - at-capacity: no room now; costs no try, try again later
+ * - refused: this executor will not run this order (namespace, platform, cordoned)
+ * - start-failed: it tried and could not; the next executor is asked
+ * - misconfigured: its configuration is wrong
+ * - unavailable: what it runs workers on does not answer
+ */
+export type ExecutorErrorCode = 'at-capacity' | 'refused' | 'start-failed' | 'misconfigured' | 'unavailable';
+
+export class ExecutorError extends CodedError<ExecutorErrorCode> {}

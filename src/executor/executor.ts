@@ -1,0 +1,65 @@
+import type { AttemptId, BuildId } from '../model/ids.ts';
+
+/** What a worker is started with. Values are data: an executor never lets them break out into a command line. */
+export interface WorkerOrder {
+  readonly buildId: BuildId;
+  readonly attemptId: AttemptId;
+  readonly epoch: number;
+  readonly namespace: string;
+  readonly platform: string;
+  readonly triesLeft: number;
+  /** The registration token. A secret: never in an argument list, a label or a log. */
+  readonly token: string;
+  /** host:port workers reach the manager at, and whether that is TLS. */
+  readonly server: string;
+  readonly serverTls: boolean;
+  readonly registryHost: string;
+  /** Milliseconds the worker may live at most. */
+  readonly maxLifetime: number;
+}
+
+/** What an executor knows about a worker it started. Times are milliseconds since 1970. */
+export type WorkerStatus =
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'running' }
+  /** It is over. `reason` is for a person; `output` the last lines it wrote itself. */
+  | {
+      readonly kind: 'gone';
+      readonly exitCode?: number;
+      readonly signal?: string;
+      readonly reason: string;
+      readonly output?: string;
+    };
+
+export interface StartedWorker {
+  /** The executor's own name for it; stored, and understood by this executor after a restart of the manager. */
+  readonly worker: string;
+}
+
+/**
+ * Runs workers somewhere. `start` is idempotent by attempt id: a second call finds the worker that is there.
+ * `stop` of a worker that is gone is success. `onGone` tells within seconds when a worker dies, also for workers that
+ * were started by a former life of the manager (after `adopt`).
+ */
+export interface Executor {
+  /** Unique among the configured ones. */
+  readonly name: string;
+  readonly type: string;
+  start(order: WorkerOrder, signal: AbortSignal): Promise<StartedWorker>;
+  /** Ends the worker and everything it started: asked to first, forced after a few seconds. */
+  stop(worker: string, signal: AbortSignal): Promise<void>;
+  status(worker: string): Promise<WorkerStatus>;
+  /** Workers that run now, whoever started them. */
+  running(): Promise<readonly { readonly worker: string; readonly attemptId: AttemptId }[]>;
+  /** Ends the subscription when the returned function is called. */
+  onGone(
+    tell: (gone: {
+      readonly worker: string;
+      readonly attemptId: AttemptId;
+      readonly status: WorkerStatus;
+    }) => void,
+  ): () => void;
+  /** Finds the workers of a former life; ends those whose attempt `keep` refuses. */
+  adopt(keep: (attemptId: AttemptId) => Promise<boolean>): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,77 @@
+import type { AttemptId, BuildId } from '../model/ids.ts';
+
+/** One entry of a build's log, as API clients see it. Its position in the log is its index, from 0. */
+export interface LogEntry {
+  readonly message: string;
+  /** Absent: plain output. */
+  readonly type?: 'phase' | 'command' | 'error';
+  readonly data?: {
+    /** ISO 8601, UTC. */
+    readonly datetime?: string;
+    /** The message is a piece of a longer line, which goes on in the next entry. */
+    readonly partial?: boolean;
+    readonly [key: string]: unknown;
+  };
+}
+
+/** Many entries of one kind in a compact form. `text`: `count` lines joined by "\n"; bytes as the build wrote them. */
+export interface LogRun {
+  readonly text: Uint8Array;
+  readonly count: number;
+  readonly type?: 'command' | 'error';
+  /** Milliseconds since 1970, of the first line. */
+  readonly time: number;
+  readonly partial?: boolean;
+}
+
+/** Who writes: a worker under its epoch (numbered, so that a repeated batch is stored once), or the manager. */
+export type LogWriter =
+  | {
+      readonly kind: 'worker';
+      readonly attemptId: AttemptId;
+      readonly epoch: number;
+      readonly sequence: number;
+    }
+  | { readonly kind: 'manager' };
+
+export type AppendVerdict =
+  | { readonly kind: 'stored'; readonly total: number }
+  /** This sequence number is stored already: nothing changed. */
+  | { readonly kind: 'repeated' }
+  /** A number before it is missing: nothing changed. */
+  | { readonly kind: 'gap'; readonly expected: number }
+  /** The epoch is over, or the log is closed: nothing changed. */
+  | { readonly kind: 'stale' };
+
+export interface LogPage {
+  /** Position of the first entry. */
+  readonly start: number;
+  /** Entries in the whole log so far. */
+  readonly total: number;
+  readonly entries: readonly LogEntry[];
+  /** No entry will ever be added. */
+  readonly closed: boolean;
+}
+
+/**
+ * The log of every build: durable when `append` returns, ordered, gap-free, immutable once closed. Over the size limit
+ * (default 100 MB a build) the middle is left out and an entry says how much.
+ *
+ * Readers do not poll: `tail` waits for what comes.
+ */
+export interface LogStore {
+  append(buildId: BuildId, writer: LogWriter, runs: readonly LogRun[]): Promise<AppendVerdict>;
+  /** A single structured entry of the manager's: a phase change, an error. */
+  appendEntry(buildId: BuildId, entry: LogEntry): Promise<AppendVerdict>;
+  /** The last sequence number stored for an attempt; 0 when there is none. */
+  lastSequence(attemptId: AttemptId): Promise<number>;
+  /** No more entries: what was kept of the end of an over-long log is put in place. Safe to call twice. */
+  close(buildId: BuildId): Promise<void>;
+  read(buildId: BuildId, start: number, limit: number): Promise<LogPage>;
+  /** Pages from `start` on, each as soon as it is there; ends when the log is closed and read, or the signal fires. */
+  tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogPage>;
+  /** The log as text, in pieces: entries end with "\n", but for pieces of a longer line. */
+  download(buildId: BuildId, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Deletes a build's log. */
+  remove(buildId: BuildId): Promise<void>;
+}

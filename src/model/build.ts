@@ -1,0 +1,84 @@
+import type { Outcome } from './attempt.ts';
+import type { Digest } from './digest.ts';
+import type { Fault } from './fault.ts';
+import type { BuildId, JobId, UploadId } from './ids.ts';
+import type { Phase } from './phase.ts';
+import type { RepositoryName } from './repository-name.ts';
+import type { Tag } from './tag.ts';
+
+/** Where a build's source comes from. */
+export type BuildSource =
+  | { readonly kind: 'upload'; readonly uploadId: UploadId }
+  | { readonly kind: 'archive'; readonly url: string }
+  | {
+      readonly kind: 'git';
+      readonly url: string;
+      /** A full commit id, when known. */
+      readonly sha?: string;
+      /** A branch, tag or full ref, when the commit is not known yet. */
+      readonly ref?: string;
+    };
+
+/** What a build was asked for; never changes after the build is queued. */
+export interface BuildRequest {
+  readonly repository: RepositoryName;
+  readonly source: BuildSource;
+  /** Folder in the source; starts with `/`. */
+  readonly context: string;
+  /** Path in the source; starts with `/`. */
+  readonly dockerfilePath: string;
+  /** As the client gave it, for the view. */
+  readonly subdirectory?: string;
+  readonly tags: readonly Tag[];
+  readonly displayName: string;
+  /** Empty for the worker's own platform. One job is made for each. */
+  readonly platforms: readonly string[];
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly target?: string;
+  readonly noCache: boolean;
+  /** False: build only, publish nothing. */
+  readonly push: boolean;
+  /** Who asked: a user name, when a person did. */
+  readonly manualUser?: string;
+  readonly pullRobot?: string;
+  readonly triggerId?: string;
+  readonly triggerMetadata?: Readonly<Record<string, unknown>>;
+  /** Higher runs first; 0 is usual. */
+  readonly priority: number;
+}
+
+export interface JobView {
+  readonly id: JobId;
+  readonly platform: string;
+  readonly attempts: readonly AttemptView[];
+}
+
+/** Times are milliseconds since 1970. */
+export interface AttemptView {
+  readonly id: string;
+  readonly epoch: number;
+  readonly state: string;
+  readonly outcome?: Outcome;
+  readonly executor?: string;
+  readonly worker?: string;
+  /** When each state was entered. */
+  readonly entered: Readonly<Partial<Record<string, number>>>;
+}
+
+export interface Build extends BuildRequest {
+  readonly id: BuildId;
+  readonly phase: Phase;
+  /** What is wanted of it; the API is the only writer. */
+  readonly desired: 'run' | 'cancel';
+  readonly cancelledBy?: string;
+  readonly createdAt: number;
+  readonly startedAt?: number;
+  readonly finishedAt?: number;
+  readonly fault?: Fault;
+  /** Of the published image (or index). Present exactly when phase is `complete` and push was asked for. */
+  readonly digest?: Digest;
+  readonly imageSize?: number;
+  readonly commit?: string;
+  readonly jobs: readonly JobView[];
+}

@@ -1,0 +1,22 @@
+import type { AttemptId } from '../model/ids.ts';
+
+/** Something that happened to a running attempt, told to every manager. A hint: the database is the truth. */
+export type OrchestratorEvent =
+  | { readonly kind: 'expired'; readonly attemptId: AttemptId }
+  | { readonly kind: 'cancel'; readonly attemptId: AttemptId }
+  | { readonly kind: 'log'; readonly buildId: string };
+
+/**
+ * Tracks the heartbeats of running attempts and carries events between managers. Everything in it may vanish at any
+ * time: attempts are tracked again by their next heartbeat, and expiry falls back to the lease in the database.
+ */
+export interface Orchestrator {
+  /** A sign of life; the attempt expires when `ttl` milliseconds pass without another. */
+  beat(attemptId: AttemptId, ttl: number): Promise<void>;
+  /** Milliseconds since 1970 of the last sign of life, when known. */
+  lastBeat(attemptId: AttemptId): Promise<number | undefined>;
+  forget(attemptId: AttemptId): Promise<void>;
+  publish(event: OrchestratorEvent): Promise<void>;
+  subscribe(listen: (event: OrchestratorEvent) => void): () => void;
+  close(): Promise<void>;
+}

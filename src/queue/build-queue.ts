@@ -1,0 +1,172 @@
+import type { AttemptState, Outcome, PushedImage, WorkerStage } from '../model/attempt.ts';
+import type { Build, BuildRequest } from '../model/build.ts';
+import type { Digest } from '../model/digest.ts';
+import type { Fault } from '../model/fault.ts';
+import type { AttemptId, BuildId, JobId } from '../model/ids.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
+
+/** A secret of a build (RUN --mount=type=secret). Stored encrypted, handed to the worker, dropped at the end. */
+export interface BuildSecret {
+  readonly id: string;
+  readonly value: Uint8Array;
+}
+
+export interface EnqueueOptions {
+  readonly secrets?: readonly BuildSecret[];
+  /** Refuse with `queue-full` when the namespace already has this many builds that wait. */
+  readonly maxQueuedPerNamespace?: number;
+  /** The same key makes the same build: the build made before is returned. */
+  readonly idempotencyKey?: string;
+}
+
+export interface ClaimRequest {
+  readonly manager: string;
+  /** At most so many now. */
+  readonly limit: number;
+  /** At most so many attempts may run at once, counted over all managers (ALLOWED_WORKER_COUNT). */
+  readonly capacity: number;
+  /** Milliseconds the lease lasts unless it is extended. */
+  readonly lease: number;
+}
+
+/** What a manager needs to supervise an attempt. Times are milliseconds since 1970. */
+export interface RunningAttempt {
+  readonly id: AttemptId;
+  readonly jobId: JobId;
+  readonly buildId: BuildId;
+  readonly epoch: number;
+  readonly state: AttemptState;
+  readonly platform: string;
+  readonly repository: RepositoryName;
+  /** Tries left after this one. */
+  readonly triesLeft: number;
+  readonly desired: 'run' | 'cancel';
+  readonly cancelledBy?: string;
+  readonly executor?: string;
+  /** The executor's own name for the worker, once it is started. */
+  readonly worker?: string;
+  readonly manager: string;
+  readonly scheduledAt: number;
+  readonly registeredAt?: number;
+  readonly leaseUntil: number;
+}
+
+/** What happened to the build when an attempt was finished. */
+export type Finished =
+  /** The epoch is no longer current, or the attempt was over already: nothing changed. */
+  | { readonly kind: 'stale' }
+  /** A new attempt waits in the queue. */
+  | {
+      readonly kind: 'retry';
+      readonly epoch: number;
+      readonly triesLeft: number;
+      readonly availableAt: number;
+    }
+  /** Every job is complete: the manager publishes, then calls `publish`. */
+  | {
+      readonly kind: 'publish';
+      readonly images: readonly { readonly platform: string; readonly image?: PushedImage }[];
+    }
+  /** Other jobs of the build still run. */
+  | { readonly kind: 'others-running' }
+  /** The build is final. */
+  | { readonly kind: 'final'; readonly build: Build };
+
+export type CancelVerdict =
+  | { readonly kind: 'cancelled'; readonly build: Build }
+  /** Running: the wish is stored, and its managers were woken. */
+  | { readonly kind: 'cancelling'; readonly build: Build }
+  | { readonly kind: 'already-final'; readonly build: Build }
+  | { readonly kind: 'unknown' };
+
+/**
+ * The durable queue of builds, and the only place where the state of builds, jobs and attempts changes. Every method
+ * is one transaction; every write that concerns an attempt carries its epoch and changes nothing when that epoch is
+ * not the current one. All of it is safe to call twice.
+ *
+ * Called by: the API and triggers (enqueue, cancel, reading), managers (all else).
+ */
+export interface BuildQueue {
+  enqueue(request: BuildRequest, options?: EnqueueOptions): Promise<Build>;
+
+  /**
+   * Claims waiting attempts: state scheduled, a try used up, a lease for this manager. Namespaces take turns by
+   * weight within equal priority; a repository runs at most its own number of builds at once (default 1).
+   */
+  claim(request: ClaimRequest): Promise<readonly RunningAttempt[]>;
+
+  /** Puts an attempt back for which no worker was started: same epoch, the try given back, nothing lost. */
+  release(id: AttemptId, epoch: number, availableAt: number): Promise<boolean>;
+
+  /** Records which worker an executor started. False: stale, so the caller stops the worker. */
+  recordWorker(id: AttemptId, epoch: number, worker: { executor: string; worker: string }): Promise<boolean>;
+
+  /** scheduled → registered. False: stale, or registered before by another call. */
+  register(
+    id: AttemptId,
+    epoch: number,
+    worker: { capabilities: Readonly<Record<string, unknown>> },
+  ): Promise<boolean>;
+
+  /** A stage the worker reported. `stale`: the epoch is over. */
+  enterStage(
+    id: AttemptId,
+    epoch: number,
+    stage: WorkerStage,
+    detail?: { readonly commit?: string },
+  ): Promise<'moved' | 'same' | 'late' | 'stale'>;
+
+  /** Moves the lease to `until` (milliseconds since 1970). False: stale. */
+  extendLease(id: AttemptId, epoch: number, manager: string, until: number): Promise<boolean>;
+
+  /** Ends an attempt. `retryDelay` is milliseconds until the next one may start, when there is to be one. */
+  finish(id: AttemptId, epoch: number, outcome: Outcome, retryDelay: number): Promise<Finished>;
+
+  /** The tags are in the registry: the build is complete. Stale when the epoch of any job is no longer current. */
+  publish(
+    buildId: BuildId,
+    epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
+    image: { readonly digest: Digest; readonly size: number } | undefined,
+  ): Promise<Build | 'stale'>;
+
+  /** Builds whose jobs are all complete but whose tags are not published yet (their manager died in between). */
+  unpublished(manager: string, lease: number): Promise<readonly BuildId[]>;
+
+  /** Fails a build that could not be published after all tries. */
+  failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'>;
+
+  cancel(buildId: BuildId, by: string): Promise<CancelVerdict>;
+
+  /** The attempts this manager supervises. */
+  supervised(manager: string): Promise<readonly RunningAttempt[]>;
+
+  /** Takes over attempts whose lease has run out, or whose manager is `dead` (a former life of this machine). */
+  adopt(manager: string, lease: number, dead?: readonly string[]): Promise<readonly RunningAttempt[]>;
+
+  attempt(id: AttemptId): Promise<RunningAttempt | undefined>;
+  /** Whether a worker of this epoch may still act. */
+  isCurrent(id: AttemptId, epoch: number): Promise<boolean>;
+
+  build(id: BuildId): Promise<Build | undefined>;
+  builds(query: {
+    readonly repository?: RepositoryName;
+    readonly namespaces?: readonly string[];
+    readonly limit: number;
+    /** Only builds created at or after (milliseconds since 1970). */
+    readonly since?: number;
+    readonly unfinishedOnly?: boolean;
+  }): Promise<readonly Build[]>;
+  secrets(buildId: BuildId): Promise<readonly BuildSecret[]>;
+
+  /** How many wait before this one, and how many run. Undefined when it does not wait. */
+  position(buildId: BuildId): Promise<{ readonly ahead: number; readonly running: number } | undefined>;
+  counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }>;
+
+  /**
+   * Calls `wake` when something may be claimable, or a running attempt's desired state changed. A hint that may be
+   * lost or late: callers also poll. Returns the end of the subscription.
+   */
+  onChange(
+    wake: (change: { readonly kind: 'queued' | 'cancel' | 'finished'; readonly buildId: BuildId }) => void,
+  ): () => void;
+}
