@@ -1,0 +1,98 @@
+import type { LogRun } from '../log/log-store.ts';
+import type { PushedImage, WorkerStage } from '../model/attempt.ts';
+import type { Fault, FaultOwner } from '../model/fault.ts';
+import type { AttemptId, BuildId, JobId } from '../model/ids.ts';
+
+/** What a worker's token proves. */
+export interface WorkerIdentity {
+  readonly buildId: BuildId;
+  readonly jobId: JobId;
+  readonly attemptId: AttemptId;
+  readonly epoch: number;
+}
+
+export interface WorkerCapabilities {
+  readonly version: string;
+  readonly logBatches: boolean;
+  readonly pushesByDigest: boolean;
+  readonly engine: string;
+  readonly platform: string;
+}
+
+/** Everything a worker needs for its attempt. */
+export interface BuildPack {
+  readonly identity: WorkerIdentity;
+  readonly source:
+    | { readonly kind: 'package'; readonly url: string; readonly ours: boolean }
+    | {
+        readonly kind: 'git';
+        readonly url: string;
+        readonly sha?: string;
+        readonly ref?: string;
+        readonly privateKey?: string;
+      };
+  /** Folder in the source. */
+  readonly context: string;
+  /** Relative to `context`. */
+  readonly dockerfilePath: string;
+  /** "namespace/name" */
+  readonly repository: string;
+  /** host[:port] */
+  readonly registry: string;
+  readonly registryInsecure: boolean;
+  readonly pullToken: string;
+  readonly pushToken: string;
+  readonly tags: readonly string[];
+  readonly baseImage?: { readonly username: string; readonly password: string; readonly registry: string };
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly secrets: readonly { readonly id: string; readonly value: Uint8Array }[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly target?: string;
+  readonly platform: string;
+  readonly noCache: boolean;
+  readonly push: boolean;
+  readonly maxSeconds: number;
+  readonly maxSourceBytes: number;
+  readonly allowedPrivateHosts: readonly string[];
+}
+
+export type StageReport =
+  | {
+      readonly kind: 'stage';
+      readonly stage: WorkerStage;
+      readonly pullMetadata?: Readonly<Record<string, string>>;
+      readonly commit?: string;
+    }
+  | { readonly kind: 'complete'; readonly image?: PushedImage }
+  | { readonly kind: 'error'; readonly fault?: Fault; readonly owner?: FaultOwner };
+
+/** Why a worker's call is refused: its token is good, but the attempt is not its own any more. */
+export type Refusal = 'stale-epoch' | 'attempt-over' | 'already-registered' | 'unknown-attempt';
+
+export class WorkerRefused extends Error {
+  readonly refusal: Refusal;
+  constructor(refusal: Refusal, message: string) {
+    super(message);
+    this.name = 'WorkerRefused';
+    this.refusal = refusal;
+  }
+}
+
+/**
+ * What workers may do, after their token was verified. Called by the rpc layer only. Every method throws
+ * WorkerRefused when the attempt is over or its epoch is not current; nothing has changed then.
+ */
+export interface WorkerSessions {
+  /** Undefined capabilities: a worker that knows only the shared part of the protocol. */
+  register(identity: WorkerIdentity, capabilities: WorkerCapabilities | undefined): Promise<BuildPack>;
+  heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }>;
+  /** Sequence numbers start at 1; a repeated one is answered as before and changes nothing. */
+  setPhase(identity: WorkerIdentity, sequence: number, report: StageReport): Promise<boolean>;
+  /** One batch. `gap` is a protocol error: the worker sends again from `expected`. */
+  log(
+    identity: WorkerIdentity,
+    sequence: number,
+    runs: readonly LogRun[],
+  ): Promise<{ readonly kind: 'stored' | 'repeated' } | { readonly kind: 'gap'; readonly expected: number }>;
+  cachedTag(identity: WorkerIdentity): Promise<string>;
+}
