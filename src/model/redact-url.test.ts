@@ -4,7 +4,10 @@ import { redactUrl, redactUrlsIn } from './redact-url.ts';
 
 describe('redactUrl', () => {
   it.each([
-    ['https://u:p@example.com:8443/a/b?token=x&sig=y#frag', 'https://example.com:8443/a/b?token=REDACTED&sig=REDACTED'],
+    [
+      'https://u:p@example.com:8443/a/b?token=x&sig=y#frag',
+      'https://example.com:8443/a/b?token=REDACTED&sig=REDACTED',
+    ],
     ['https://example.com/a.tar.gz', 'https://example.com/a.tar.gz'],
     ['ssh://git:pw@example.com/x.git', 'ssh://example.com/x.git'],
     ['git@example.com:team/app.git', 'git@example.com:team/app.git'],
@@ -27,8 +30,8 @@ describe('redactUrl', () => {
   });
 
   it('keeps the words around a URL', () => {
-    expect(redactUrlsIn("fatal: unable to access 'https://u:p@h.example/x.git/': refused, see https://a.b/c.")).toBe(
-      "fatal: unable to access 'https://h.example/x.git/': refused, see https://a.b/c.",
-    );
+    expect(
+      redactUrlsIn("fatal: unable to access 'https://u:p@h.example/x.git/': refused, see https://a.b/c."),
+    ).toBe("fatal: unable to access 'https://h.example/x.git/': refused, see https://a.b/c.");
   });
 });

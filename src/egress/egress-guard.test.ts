@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { EgressGuard } from './egress-guard.ts';
+import { type EgressOptions, EgressPolicy } from './egress-policy.ts';
+
+function guard(options: EgressOptions = {}, addresses: string[] = ['93.184.216.34']): EgressGuard {
+  return new EgressGuard(new EgressPolicy(options), async () =>
+    addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+  );
+}
+
+describe('checkUrl', () => {
+  it.each([
+    ['ftp://example.com/', 'bad-url'],
+    ['file:///etc/passwd', 'bad-url'],
+    ['javascript:alert(1)', 'bad-url'],
+    ['example.com/x', 'bad-url'],
+    ['', 'bad-url'],
+    ['https://user:pw@example.com/', 'bad-url'],
+    ['https://user@example.com/', 'bad-url'],
+    ['http://127.0.0.1/', 'forbidden'],
+    ['http://127.1/', 'forbidden'],
+    ['http://2130706433/', 'forbidden'],
+    ['http://0x7f000001/', 'forbidden'],
+    ['http://017700000001/', 'forbidden'],
+    ['http://0x7f.0.0.1./', 'forbidden'],
+    ['http://[::1]/', 'forbidden'],
+    ['http://[::ffff:127.0.0.1]/', 'forbidden'],
+    ['http://[64:ff9b::7f00:1]/', 'forbidden'],
+    ['http://169.254.169.254/latest/meta-data/', 'forbidden'],
+    ['http://①②⑦.0.0.1/', 'forbidden'],
+  ])('%s → %s', (url, code) => {
+    expect(() => guard().checkUrl(url)).toThrow(expect.objectContaining({ name: 'EgressError', code }));
+  });
+
+  it('refuses http when only https is allowed', () => {
+    expect(() => guard({ allowHttp: false }).checkUrl('http://example.com/')).toThrow(
+      expect.objectContaining({ code: 'bad-url' }),
+    );
+    expect(guard({ allowHttp: false }).checkUrl('https://example.com/').hostname).toBe('example.com');
+  });
+
+  it('never shows a password in its message', () => {
+    try {
+      guard().checkUrl('https://user:hunter2@example.com/?token=hunter2');
+      expect.unreachable();
+    } catch (error) {
+      expect(String(error)).not.toContain('hunter2');
+    }
+  });
+});
+
+describe('resolve', () => {
+  it('refuses a name when any of its addresses is inside', async () => {
+    await expect(guard({}, ['93.184.216.34', '10.0.0.1']).resolve('example.com', 443)).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+  });
+
+  it.each(['127.1', '0x7f.1', '017700000001', '2130706433', 'localhost.', '[::1]'])(
+    'reads %s as an address',
+    async (host) => {
+      await expect(guard({}, ['127.0.0.1']).resolve(host, 22)).rejects.toMatchObject({ code: 'forbidden' });
+    },
+  );
+
+  it('lets an allow-list by range, host, suffix or port decide', async () => {
+    const inside = ['10.1.2.3'];
+    await expect(
+      guard({ allowCidrs: ['10.1.0.0/16'] }, inside).resolve('a.example', 443),
+    ).resolves.toHaveLength(1);
+    await expect(
+      guard({ allowCidrs: ['10.2.0.0/16'] }, inside).resolve('a.example', 443),
+    ).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(
+      guard({ allowHosts: ['A.example.'] }, inside).resolve('a.example', 443),
+    ).resolves.toHaveLength(1);
+    await expect(
+      guard({ allowHosts: ['*.example'] }, inside).resolve('a.example', 443),
+    ).resolves.toHaveLength(1);
+    await expect(guard({ allowHosts: ['*.example'] }, inside).resolve('example', 443)).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+    await expect(
+      guard({ allowHosts: ['*.example'] }, inside).resolve('evilexample', 443),
+    ).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(
+      guard({ allowHosts: ['a.example:8443'] }, inside).resolve('a.example', 443),
+    ).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(
+      guard({ allowHosts: ['a.example:8443'] }, inside).resolve('a.example', 8443),
+    ).resolves.toHaveLength(1);
+  });
+
+  it('keeps metadata and link-local addresses refused when private ones are allowed', async () => {
+    await expect(guard({ allowPrivate: true }, ['127.0.0.1']).resolve('x.example', 80)).resolves.toHaveLength(
+      1,
+    );
+    await expect(
+      guard({ allowPrivate: true }, ['169.254.169.254']).resolve('x.example', 80),
+    ).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(guard({ allowPrivate: true }, ['fe80::1']).resolve('x.example', 80)).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+  });
+
+  it('tells an unknown name from a cancelled look-up', async () => {
+    await expect(guard({}, []).resolve('x.example', 80)).rejects.toMatchObject({ code: 'unresolved' });
+    const stuck = new EgressGuard(new EgressPolicy(), () => new Promise(() => {}));
+    const abort = new AbortController();
+    const pending = stuck.resolve('x.example', 80, abort.signal);
+    abort.abort();
+    await expect(pending).rejects.toMatchObject({ code: 'cancelled' });
+  });
+});
+
+describe('EgressPolicy', () => {
+  it.each([
+    { allowCidrs: ['10.0.0.0/33'] },
+    { allowCidrs: ['ten'] },
+    { allowHosts: ['https://example.com/'] },
+    { allowHosts: ['a*b'] },
+  ])('refuses the entry %j', (options) => {
+    expect(() => new EgressPolicy(options)).toThrow(TypeError);
+  });
+});
