@@ -95,4 +95,14 @@ export interface WorkerSessions {
     runs: readonly LogRun[],
   ): Promise<{ readonly kind: 'stored' | 'repeated' } | { readonly kind: 'gap'; readonly expected: number }>;
   cachedTag(identity: WorkerIdentity): Promise<string>;
+  /**
+   * What must not show in the log of this attempt's build: tokens, passwords, build secrets. For workers that do not
+   * mask their own log.
+   */
+  secrets(identity: WorkerIdentity): Promise<readonly Uint8Array[]>;
+  /**
+   * Calls `tell` once when the attempt is to stop; at once when that is known already. A hint that makes the cancel
+   * reach the worker before its next heartbeat. Ends when the returned function is called.
+   */
+  onCancel(identity: WorkerIdentity, tell: () => void): () => void;
 }
