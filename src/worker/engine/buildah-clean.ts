@@ -1,0 +1,155 @@
+import { readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { type CommandSettings, housekeepingCommand } from './buildah-command.ts';
+import type { BuildahHome } from './buildah-home.ts';
+import { lockIsHeld, runConfined } from './confinement.ts';
+import type { CleanPolicy, CleanReport } from './engine.ts';
+import { EngineError } from './engine-error.ts';
+import { OutputTail } from './output-tail.ts';
+
+/**
+ * Gives disk back in small portions. Each portion holds the home's lock exclusively, which it gets only when no
+ * build or push runs; a build that comes meanwhile waits for that portion. So a container found in the store then
+ * belongs to a build that was killed.
+ */
+export async function cleanHome(
+  settings: CommandSettings,
+  policy: CleanPolicy,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<CleanReport> {
+  const { home } = settings;
+  const run = async (args: readonly string[]) => await exclusively(args, settings, signal);
+  let removedLeftovers = 0;
+  let removedImages = 0;
+  const report = async (busy: boolean): Promise<CleanReport> => ({
+    removedImages,
+    removedLeftovers,
+    free: await freePart(home),
+    busy,
+  });
+
+  const { length: containers } = await listed(home, 'containers');
+  if (!(await run(['rm', '--all']))) return await report(true);
+  removedLeftovers += containers;
+  removedLeftovers += await removeOldScratch(home, clock.now() - policy.unusedFor);
+
+  const failed = new Set<string>();
+  for (;;) {
+    const candidates = (await leaves(home)).filter(({ id }) => !failed.has(id));
+    const limit = clock.now() - policy.unusedFor;
+    const short = (await freePart(home)) < policy.minimumFree;
+    const portion = candidates
+      .filter(({ lastUsed }, place) => lastUsed < limit || (short && place === 0))
+      .slice(0, portionSize);
+    if (portion.length === 0) return await report(false);
+    if (!(await run(['rmi', '--force', ...portion.map(({ id }) => id)]))) return await report(true);
+    const left = new Set((await images(home)).map(({ id }) => id));
+    for (const { id } of portion) {
+      if (left.has(id)) failed.add(id);
+      else {
+        removedImages += 1;
+        await rm(join(home.used, id), { force: true });
+      }
+    }
+  }
+}
+
+const portionSize = 10;
+
+/** False when builds hold the lock. One image that cannot be removed does not fail the rest. */
+async function exclusively(
+  args: readonly string[],
+  settings: CommandSettings,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const tail = new OutputTail();
+  const { home } = settings;
+  const command = housekeepingCommand(args, settings);
+  const ending = await runConfined(
+    { ...command, cwd: home.root, exclusiveLock: home.lock },
+    async (bytes) => tail.add(bytes),
+    signal,
+  );
+  if ('killedBy' in ending) {
+    throw new EngineError('enginefailed', `buildah ${args[0]} was ended by ${ending.killedBy}.`);
+  }
+  return ending.status !== lockIsHeld;
+}
+
+interface StoredImage {
+  readonly id: string;
+  readonly layer: string;
+  /** Milliseconds since 1970: the last build that made it or reused it. */
+  readonly lastUsed: number;
+}
+
+/** Images whose layer no other image stands on, unused for longest first: only these give disk back. */
+async function leaves(home: BuildahHome): Promise<StoredImage[]> {
+  const stored = await images(home);
+  const parents = new Map<string, string>();
+  for (const layer of await listed(home, 'layers')) {
+    const { id, parent } = layer;
+    if (typeof id === 'string' && typeof parent === 'string' && parent !== '') parents.set(id, parent);
+  }
+  const carrying = new Set<string>();
+  for (const { layer } of stored) {
+    for (let at = parents.get(layer); at !== undefined && !carrying.has(at); at = parents.get(at))
+      carrying.add(at);
+  }
+  return stored.filter(({ layer }) => !carrying.has(layer)).sort((a, b) => a.lastUsed - b.lastUsed);
+}
+
+async function images(home: BuildahHome): Promise<StoredImage[]> {
+  const stored: StoredImage[] = [];
+  for (const image of await listed(home, 'images')) {
+    const { id, layer, created } = image;
+    if (typeof id !== 'string' || typeof layer !== 'string') continue;
+    const used = await stat(join(home.used, id)).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Number.NaN,
+    );
+    const made = typeof created === 'string' ? Date.parse(created) : Number.NaN;
+    stored.push({ id, layer, lastUsed: [used, made].find((time) => !Number.isNaN(time)) ?? 0 });
+  }
+  return stored;
+}
+
+/** Folders that builds which were killed have left in TMPDIR; RUN's cache mounts stay. */
+async function removeOldScratch(home: BuildahHome, before: number): Promise<number> {
+  let removed = 0;
+  for (const name of await readdir(home.tmp)) {
+    if (name.startsWith('buildah-cache')) continue;
+    const path = join(home.tmp, name);
+    const { mtimeMs } = await stat(path);
+    if (mtimeMs >= before) continue;
+    await rm(path, { recursive: true, force: true });
+    removed += 1;
+  }
+  return removed;
+}
+
+async function freePart({ storage }: BuildahHome): Promise<number> {
+  const { bavail, blocks } = await statfs(storage);
+  return blocks === 0 ? 1 : bavail / blocks;
+}
+
+/** A table of the store, which is written whole; missing before the first build. */
+async function listed(
+  home: BuildahHome,
+  table: 'containers' | 'images' | 'layers',
+): Promise<Record<string, unknown>[]> {
+  const rows: Record<string, unknown>[] = [];
+  // The store keeps one set of tables for each driver it was ever used with.
+  for (const driver of ['overlay', 'vfs']) {
+    const path = join(home.storage, `${driver}-${table}`, `${table}.json`);
+    const text = await readFile(path, 'utf8').catch((thrown: unknown) => {
+      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return '[]';
+      throw thrown;
+    });
+    const list: unknown = JSON.parse(text);
+    if (Array.isArray(list)) rows.push(...list.filter((row) => typeof row === 'object' && row !== null));
+  }
+  return rows;
+}
