@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { messageOf } from '../base/coded-error.ts';
+import { CliError, exitStatus, exitStatusOf } from '../cli/cli-error.ts';
+import { addClientCommands } from '../cli/program.ts';
+import { paint, printLine } from '../cli/terminal.ts';
+import { SetupError } from '../setup/setup-error.ts';
+import type { DemoFlags } from './demo.ts';
+import { readEnvironment, readTerminal } from './environment.ts';
+import type { UpFlags } from './up.ts';
+
+const environment = readEnvironment();
+const terminal = readTerminal();
+
+function wholeNumber(least: number, most: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    return value;
+  };
+}
+
+const program = new Command('slipway')
+  .description('Builds container images on your own machines.')
+  .version(
+    (JSON.parse(readFileSync(`${environment.installation}/package.json`, 'utf8')) as { version: string })
+      .version,
+    '-v, --version',
+  )
+  .showSuggestionAfterError()
+  .showHelpAfterError('(see: slipway --help)')
+  .exitOverride();
+
+program
+  .command('up')
+  .summary('Run a server on this machine, with everything it needs')
+  .description(
+    'Runs the server: REST, gRPC and registry on one port, SQLite, local workers. Stops cleanly on Ctrl-C or SIGTERM.',
+  )
+  .option('--data <dir>', 'data folder', `${environment.dataHome}/slipway`)
+  .option('--port <number>', 'port for everything; 0 chooses a free one', wholeNumber(0, 65535), 8080)
+  .option('--host <address>', 'address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
+  .option('--hostname <host[:port]>', 'name under which clients reach this server, when it is not host:port')
+  .option('--workers <number>', 'builds that run at once', wholeNumber(1, 1000))
+  .option(
+    '--drain <seconds>',
+    'how long running builds may go on when the server is stopped',
+    wholeNumber(0, 86400),
+    30,
+  )
+  .option('--upload-limit <bytes>', 'largest upload', wholeNumber(1, Number.MAX_SAFE_INTEGER), 1024 ** 3)
+  .option(
+    '--log-limit <bytes>',
+    'largest log of a build; the middle of a longer one is left out',
+    wholeNumber(65536, Number.MAX_SAFE_INTEGER),
+  )
+  .option('--retry-delay <seconds>', 'wait before a failed attempt is tried again', wholeNumber(0, 86400))
+  .option(
+    '--allow-private <hosts>',
+    'private hosts or CIDR blocks, joined by commas, that URLs given by users may lead to',
+  )
+  .option('--no-setup', 'do not install packages or make accounts; say what is missing and stop')
+  .action(async (flags: UpFlags) => finish(await (await import('./up.ts')).up(environment, terminal, flags)));
+
+program
+  .command('demo')
+  .summary('See it work: from nothing to an image in a registry')
+  .description(
+    'Sets this machine up, starts a server with a data folder of its own, builds examples/hello and pulls the image back.',
+  )
+  .option(
+    '--exit',
+    'stop the server afterwards; status 0 only if the registry serves the digest that was reported',
+  )
+  .option('--data <dir>', 'data folder', `${environment.dataHome}/slipway-demo`)
+  .option('--port <number>', 'port (default: 8080, or a free one when that is taken)', wholeNumber(0, 65535))
+  .action(async (flags: DemoFlags) =>
+    finish(await (await import('./demo.ts')).demo(environment, terminal, flags)),
+  );
+
+addClientCommands(program, terminal, finish);
+
+/** Ends the process once what was written has left it: a pipe may be slower than we are. */
+function finish(status: number): void {
+  process.exitCode = status;
+  const waiting = [process.stdout, process.stderr].map(
+    (stream) => new Promise<void>((resolve) => stream.write('', () => resolve())),
+  );
+  void Promise.all(waiting).then(() => process.exit(status));
+}
+
+/** A reader that went away (`slipway logs | head`) is no error. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? exitStatus.ok : exitStatus.internal);
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) finish(error.exitCode === 0 ? exitStatus.ok : exitStatus.userError);
+  else {
+    printLine(process.stderr, `${paint(terminal, 'red', 'slipway:')} ${messageOf(error)}`);
+    if (error instanceof CliError) finish(exitStatusOf(error));
+    else if (error instanceof SetupError) finish(exitStatus.userError);
+    else {
+      if (error instanceof Error && error.stack) printLine(process.stderr, error.stack);
+      finish(exitStatus.internal);
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import { readFile } from 'node:fs/promises';
+import { messageOf } from '../base/coded-error.ts';
+import { CliError } from './cli-error.ts';
+
+/** `NAME=value` pairs; a name alone is refused, because the server does not see this machine's environment. */
+export function parsePairs(flag: string, pairs: readonly string[] | undefined): Record<string, string> {
+  const out: Record<string, string> = {};
+  for (const pair of pairs ?? []) {
+    const equals = pair.indexOf('=');
+    if (equals < 1) throw new CliError('usage', `${flag} ${pair}: give it as name=value`);
+    out[pair.slice(0, equals)] = pair.slice(equals + 1);
+  }
+  return out;
+}
+
+/** `id=ID,src=FILE` as in `docker build --secret`; the values are base64. */
+export async function readSecrets(specs: readonly string[] | undefined): Promise<Record<string, string>> {
+  const out: Record<string, string> = {};
+  for (const spec of specs ?? []) {
+    const fields = new Map(
+      spec.split(',').map((field) => {
+        const [name = '', ...value] = field.split('=');
+        return [name, value.join('=')];
+      }),
+    );
+    const id = fields.get('id');
+    const file = fields.get('src') ?? fields.get('source');
+    if (!id || !file) throw new CliError('usage', `--secret ${spec}: give it as id=ID,src=FILE`);
+    try {
+      out[id] = (await readFile(file)).toString('base64');
+    } catch (cause) {
+      throw new CliError('local', `Cannot read the secret file ${file}: ${messageOf(cause)}`, { cause });
+    }
+  }
+  return out;
+}

@@ -1,0 +1,86 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { messageOf } from '../base/coded-error.ts';
+import { CliError } from './cli-error.ts';
+import type { Terminal } from './terminal.ts';
+
+/** The servers this person is logged in to. The file is readable by its owner only: it holds tokens. */
+export interface Profile {
+  /** Base URL of the server commands talk to unless told otherwise. */
+  readonly current?: string;
+  readonly servers: Readonly<Record<string, { readonly username: string; readonly token: string }>>;
+}
+
+export async function readProfile(file: string): Promise<Profile> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { servers: {} };
+    throw new CliError('local', `Cannot read the profile ${file}: ${messageOf(cause)}`, { cause });
+  }
+  try {
+    const parsed = JSON.parse(text) as Partial<Profile>;
+    return {
+      ...(parsed.current === undefined ? {} : { current: parsed.current }),
+      servers: parsed.servers ?? {},
+    };
+  } catch (cause) {
+    throw new CliError('local', `The profile ${file} is not valid JSON. Delete it and run: slipway login`, {
+      cause,
+    });
+  }
+}
+
+/** Adds a login and makes it the current one. */
+export async function writeLogin(
+  file: string,
+  server: string,
+  login: { readonly username: string; readonly token: string },
+): Promise<void> {
+  const before = await readProfile(file);
+  const profile: Profile = { current: server, servers: { ...before.servers, [server]: login } };
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.${process.pid}.tmp`;
+  await writeFile(temporary, `${JSON.stringify(profile, null, 2)}\n`, { mode: 0o600 });
+  await rename(temporary, file);
+}
+
+export function normalizeServer(text: string): string {
+  const withScheme = /^https?:\/\//.test(text) ? text : `http://${text}`;
+  try {
+    const url = new URL(withScheme);
+    return `${url.protocol}//${url.host}`;
+  } catch (cause) {
+    throw new CliError('usage', `"${text}" is not a server address. Give one like http://127.0.0.1:8080`, {
+      cause,
+    });
+  }
+}
+
+export interface Login {
+  readonly server: string;
+  readonly token: string;
+  /** Known when it comes from the profile. */
+  readonly username?: string;
+}
+
+/** Which server and token a command uses: flags, then environment, then profile. */
+export async function resolveLogin(terminal: Terminal, serverFlag: string | undefined): Promise<Login> {
+  const profile = await readProfile(terminal.profileFile);
+  const chosen = serverFlag ?? terminal.server ?? profile.current;
+  if (chosen === undefined)
+    throw new CliError(
+      'not-logged-in',
+      'No server is known. Start one with "slipway up", or log in: slipway login --server http://HOST:8080',
+    );
+  const server = normalizeServer(chosen);
+  const known = profile.servers[server];
+  const token = terminal.token ?? known?.token;
+  if (token === undefined)
+    throw new CliError(
+      'not-logged-in',
+      `You are not logged in to ${server}. Run: slipway login --server ${server}`,
+    );
+  return { server, token, ...(known && terminal.token === undefined ? { username: known.username } : {}) };
+}

@@ -1,0 +1,134 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { BuildFlags } from './build.ts';
+import type { BuildsFlags } from './builds.ts';
+import type { ExitStatus } from './cli-error.ts';
+import type { ServerFlags } from './command.ts';
+import type { LoginFlags } from './login.ts';
+import type { LogsFlags } from './logs.ts';
+import type { RepoCreateFlags } from './repo-create.ts';
+import type { Terminal } from './terminal.ts';
+
+/** A running command reports its exit status here; the composition root ends the process with it. */
+export type Report = (status: ExitStatus) => void;
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('It must be a whole number above 0.');
+  return value;
+}
+
+function gather(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
+/** The commands that talk to a server. Each file is loaded only when its command runs, so that starting stays fast. */
+export function addClientCommands(program: Command, terminal: Terminal, report: Report): void {
+  const server = () =>
+    new Option('--server <url>', 'the Slipway server (default: the one you logged in to last)');
+  const json = () => new Option('--json', 'print JSON for programs');
+
+  program
+    .command('login')
+    .description('Log in to a server and keep a token for it')
+    .addOption(server())
+    .option('-u, --username <name>', 'user name')
+    .option('--password-stdin', 'read the password from standard input')
+    .action(async (flags: LoginFlags) => report(await (await import('./login.ts')).login(terminal, flags)));
+
+  program
+    .command('build')
+    .summary('Build an image from a folder, a git repository or an archive')
+    .description(
+      'Packs PATH (honouring .dockerignore), uploads it, builds it, follows the log and prints the digest.\n' +
+        'Exit status: 0 complete, 1 the build or the arguments are at fault, 2 Slipway or its infrastructure is, 130 Ctrl-C.',
+    )
+    .argument('[path]', 'folder with the build context', '.')
+    .option(
+      '-r, --repo <namespace/name>',
+      'repository to push to (default: your name and the name of the folder)',
+    )
+    .option('-t, --tag <tag>', 'tag to publish; may be repeated (default: latest)', gather)
+    .option('-f, --file <path>', 'the Dockerfile (default: Dockerfile in the context)')
+    .option('--build-arg <name=value>', 'build argument; may be repeated', gather)
+    .option('--secret <id=ID,src=FILE>', 'secret for RUN --mount=type=secret; may be repeated', gather)
+    .option('--label <name=value>', 'image label; may be repeated', gather)
+    .option('--target <stage>', 'stage to build')
+    .option('--platform <os/arch>', 'platform to build for; may be repeated', gather)
+    .option('--git <url>', 'build from a git repository instead of a folder')
+    .option('--ref <ref>', 'branch, tag or commit for --git')
+    .option('--archive-url <url>', 'build from an archive that the server downloads')
+    .option('--no-cache', 'build every layer anew')
+    .option('--no-push', 'build only; publish nothing')
+    .option('-d, --detach', 'print the build id and do not wait')
+    .addOption(json())
+    .addOption(server())
+    .action(async (path: string, flags: BuildFlags) =>
+      report(await (await import('./build.ts')).build(terminal, path, flags)),
+    );
+
+  program
+    .command('builds')
+    .description('List builds, newest first')
+    .option('-r, --repo <namespace/name>', 'of this repository only')
+    .option('-n, --limit <number>', 'how many', positiveInteger, 20)
+    .addOption(json())
+    .addOption(server())
+    .action(async (flags: BuildsFlags) =>
+      report(await (await import('./builds.ts')).builds(terminal, flags)),
+    );
+
+  program
+    .command('show')
+    .description('Show one build')
+    .argument('<build>', 'id, or its first characters')
+    .addOption(json())
+    .addOption(server())
+    .action(async (id: string, flags: ServerFlags) =>
+      report(await (await import('./show.ts')).show(terminal, id, flags)),
+    );
+
+  program
+    .command('logs')
+    .description('Print the log of a build')
+    .argument('<build>', 'id, or its first characters')
+    .option('-f, --follow', 'go on until the build ends')
+    .option('--raw', 'the bytes as the build wrote them, control sequences included')
+    .addOption(json())
+    .addOption(server())
+    .action(async (id: string, flags: LogsFlags) =>
+      report(await (await import('./logs.ts')).logs(terminal, id, flags)),
+    );
+
+  program
+    .command('cancel')
+    .description('Cancel a build that waits or runs')
+    .argument('<build>', 'id, or its first characters')
+    .addOption(json())
+    .addOption(server())
+    .action(async (id: string, flags: ServerFlags) =>
+      report(await (await import('./cancel.ts')).cancel(terminal, id, flags)),
+    );
+
+  const repo = program.command('repo').description('Repositories');
+  repo
+    .command('create')
+    .description('Create a repository')
+    .argument('<namespace/name>')
+    .option('--public', 'anyone may pull')
+    .option('--description <text>', 'what it is')
+    .addOption(json())
+    .addOption(server())
+    .action(async (name: string, flags: RepoCreateFlags) =>
+      report(await (await import('./repo-create.ts')).repoCreate(terminal, name, flags)),
+    );
+
+  program
+    .command('completion')
+    .description('Print a completion script for bash, zsh or fish')
+    .argument('<shell>')
+    .action(async (shell: string) => {
+      terminal.stdout.write((await import('./completion.ts')).completionScript(program, shell));
+      report(0);
+    });
+}

@@ -1,0 +1,42 @@
+import type { Readable, Writable } from 'node:stream';
+
+/** What a command may know of where it runs; made by the composition root, so that commands read no globals. */
+export interface Terminal {
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+  /** stdout is a terminal: colours, a progress line, questions. */
+  readonly interactive: boolean;
+  readonly colour: boolean;
+  /** Columns of the terminal; 80 when unknown. */
+  readonly columns: () => number;
+  readonly cwd: string;
+  /** Where the profile is kept. */
+  readonly profileFile: string;
+  /** Overrides from the environment. */
+  readonly server: string | undefined;
+  readonly token: string | undefined;
+  /** Calls back on Ctrl-C until the returned function is called; without a listener the process ends as usual. */
+  readonly onInterrupt: (listener: () => void) => () => void;
+}
+
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
+
+const codes: Record<Style, readonly [number, number]> = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+  cyan: [36, 39],
+};
+
+export function paint(terminal: Pick<Terminal, 'colour'>, style: Style, text: string): string {
+  if (!terminal.colour) return text;
+  const [on, off] = codes[style];
+  return `\u001b[${on}m${text}\u001b[${off}m`;
+}
+
+export function printLine(stream: Writable, text = ''): void {
+  stream.write(`${text}\n`);
+}

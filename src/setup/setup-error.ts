@@ -1,0 +1,23 @@
+import { CodedError } from '../base/coded-error.ts';
+
+/**
+ * - packages-missing: Debian packages are missing and may not be installed by this user; the message has the command
+ * - apt-failed: installing them failed
+ * - no-subuid: this user has no subordinate ids, so rootless builds cannot run
+ * - devices-closed: /dev/net/tun or /dev/fuse may not be opened
+ * - account-failed: the account workers run as could not be made
+ * - data-folder: the data folder cannot be used
+ * - already-running: another server uses the data folder
+ * - port-taken: something else listens on the port
+ */
+export type SetupErrorCode =
+  | 'packages-missing'
+  | 'apt-failed'
+  | 'no-subuid'
+  | 'devices-closed'
+  | 'account-failed'
+  | 'data-folder'
+  | 'already-running'
+  | 'port-taken';
+
+export class SetupError extends CodedError<SetupErrorCode> {}
