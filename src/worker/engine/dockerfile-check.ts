@@ -1,14 +1,13 @@
 import { readFile, stat } from 'node:fs/promises';
 import { messageOf } from '../../base/coded-error.ts';
-import { type Instruction, splitInstructions } from './dockerfile-instructions.ts';
+import { type Instruction, type SplitDockerfile, splitInstructions } from './dockerfile-instructions.ts';
 import type { EngineFeatures } from './engine.ts';
 import { EngineError } from './engine-error.ts';
 
 export const maximumDockerfileBytes = 1024 * 1024;
 
 /** What the engines need to know of a Dockerfile. */
-export interface DockerfileFacts {
-  readonly instructions: readonly Instruction[];
+export interface DockerfileFacts extends SplitDockerfile {
   /** Images named by FROM, variables not replaced; without `scratch` and without names of stages. */
   readonly baseImages: readonly string[];
 }
@@ -43,14 +42,14 @@ export function checkDockerfile(bytes: Buffer, engine: CheckingEngine): Dockerfi
     );
   }
   // A UTF-8 byte order mark is legal, and the decoder drops it.
-  const instructions = splitInstructions(new TextDecoder('utf-8').decode(bytes));
+  const { instructions, comments } = splitInstructions(new TextDecoder('utf-8').decode(bytes));
   if (instructions.length === 0) {
     const what = bytes.length === 0 ? 'is empty' : 'holds no instruction, only blank lines and comments';
     throw issue(`The Dockerfile ${what}. Begin it with FROM.`);
   }
   for (const instruction of instructions) checkInstruction(instruction, engine);
   checkBeginning(instructions);
-  return { instructions, baseImages: baseImagesOf(instructions) };
+  return { instructions, comments, baseImages: baseImagesOf(instructions) };
 }
 
 const keywords: ReadonlySet<string> = new Set([

@@ -19,16 +19,24 @@ export interface Heredoc {
   readonly terminated: boolean;
 }
 
-export function splitInstructions(text: string): Instruction[] {
+export interface SplitDockerfile {
+  readonly instructions: readonly Instruction[];
+  /** Comment lines that stand between instructions, trimmed. */
+  readonly comments: readonly string[];
+}
+
+export function splitInstructions(text: string): SplitDockerfile {
   const lines = text.split('\n').map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line));
   const continuation = escapeCharacter(lines);
   const positions = new LinePositions(lines);
   const instructions: Instruction[] = [];
+  const comments: string[] = [];
   let at = 0;
   while (at < lines.length) {
     const first = (lines[at] ?? '').trim();
     const line = at + 1;
     if (first === '' || first.startsWith('#')) {
+      if (first !== '') comments.push(first);
       at += 1;
       continue;
     }
@@ -56,7 +64,7 @@ export function splitInstructions(text: string): Instruction[] {
     }
     instructions.push({ keyword, rest, line, heredocs });
   }
-  return instructions;
+  return { instructions, comments };
 }
 
 /** `# escape=` counts only among the directives at the very top. */
