@@ -1,0 +1,152 @@
+import { SecretAutomaton } from './secret-automaton.ts';
+import { secretForms } from './secret-forms.ts';
+
+const mask = Buffer.from('***');
+/** A shorter piece of a secret is let out by `settle`: it is too little to be of use, and too common to mask. */
+const leastSettled = 4;
+
+/**
+ * Masks secrets in a stream of bytes, however it is cut into writes: every byte that belongs to an occurrence of a
+ * secret, or of an encoded form of one, is left out, and each run of such bytes becomes `***`. What comes out does not
+ * depend on the cuts. Held back are only bytes that may be the beginning of a secret: at most one less than the longest
+ * form is long. Time is linear in the input.
+ *
+ * Buffers that come out may be parts of the ones that went in.
+ */
+export class Masker {
+  readonly #automaton: SecretAutomaton | undefined;
+  #state = 0;
+  /** The last bytes read, not given out yet: those that may begin a secret. */
+  #held: Buffer = empty;
+  /** The parts of `#held` that belong to an occurrence, in order. */
+  #spans: Span[] = [];
+  /** The last byte given out was masked, so further masked bytes belong to the same run. */
+  #inMask = false;
+
+  constructor(secrets: readonly Uint8Array[]) {
+    const forms = secrets.flatMap(secretForms);
+    this.#automaton = forms.length === 0 ? undefined : new SecretAutomaton(forms);
+  }
+
+  write(bytes: Buffer): Buffer {
+    const automaton = this.#automaton;
+    if (automaton === undefined || bytes.length === 0) return bytes;
+    if (this.#state === 0 && automaton.leavesRoot(bytes, 0) === bytes.length) {
+      this.#inMask = false;
+      return bytes;
+    }
+    return this.#scan(automaton, bytes);
+  }
+
+  /** The end of the input: what was held back is no secret. */
+  flush(): Buffer {
+    const out = this.#give(this.#held, this.#held.length);
+    this.#held = empty;
+    this.#state = 0;
+    this.#inMask = false;
+    return out;
+  }
+
+  /**
+   * Gives out what is held back although more may come: for a consumer that must have all of a message before the next
+   * one. Four bytes or more of what may become a secret are masked; the rest of it is masked when it comes.
+   */
+  settle(): Buffer {
+    // What an earlier call let out counts too, or a secret would leak byte by byte.
+    const open = this.#automaton?.open(this.#state) ?? 0;
+    if (open >= leastSettled) this.#spans = [{ start: 0, end: this.#held.length }];
+    const out = this.#give(this.#held, this.#held.length);
+    // The state stays: it stands for bytes that are out already.
+    this.#held = empty;
+    return out;
+  }
+
+  #scan(automaton: SecretAutomaton, bytes: Buffer): Buffer {
+    // After `settle` the state stands for more bytes than are held; those are out already.
+    const input = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+    const spans = this.#spans;
+    let state = this.#state;
+    let at = this.#held.length;
+    while (at < input.length) {
+      if (state === 0) {
+        at = automaton.leavesRoot(input, at);
+        if (at === input.length) break;
+      }
+      state = automaton.next(state, input[at] as number);
+      at++;
+      const matched = automaton.match(state);
+      if (matched > 0) cover(spans, Math.max(0, at - matched), at);
+    }
+    this.#state = state;
+    const decided = Math.max(0, input.length - automaton.open(state));
+    const out = this.#give(input, decided);
+    const held = input.subarray(decided);
+    // A copy: what is held is small, and must not keep the whole input alive.
+    this.#held = held.length === 0 ? empty : Buffer.from(held);
+    return out;
+  }
+
+  /** What comes out for the bytes before `end`; the spans are then counted from there. */
+  #give(input: Buffer, end: number): Buffer {
+    const out = new Pieces(this.#inMask);
+    const rest: Span[] = [];
+    let given = 0;
+    for (const span of this.#spans) {
+      if (span.start < end) {
+        out.plain(input.subarray(given, span.start));
+        given = Math.min(span.end, end);
+        out.masked(given - span.start);
+      }
+      if (span.end > end) rest.push({ start: Math.max(0, span.start - end), end: span.end - end });
+    }
+    out.plain(input.subarray(given, end));
+    this.#spans = rest;
+    this.#inMask = out.inMask;
+    return out.join();
+  }
+}
+
+/** Bytes that belong to occurrences, `end` exclusive. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Adds a span that ends behind all the others, and joins those it touches. */
+function cover(spans: Span[], start: number, end: number): void {
+  let from = start;
+  for (let last = spans.at(-1); last !== undefined && last.end >= from; last = spans.at(-1)) {
+    from = Math.min(from, last.start);
+    spans.pop();
+  }
+  spans.push({ start: from, end });
+}
+
+const empty = Buffer.alloc(0);
+
+/** Collects output; consecutive masked bytes make one mask. */
+class Pieces {
+  readonly #pieces: Buffer[] = [];
+  inMask: boolean;
+
+  constructor(inMask: boolean) {
+    this.inMask = inMask;
+  }
+
+  masked(count: number): void {
+    if (count <= 0) return;
+    if (!this.inMask) this.#pieces.push(mask);
+    this.inMask = true;
+  }
+
+  plain(bytes: Buffer): void {
+    if (bytes.length === 0) return;
+    this.#pieces.push(bytes);
+    this.inMask = false;
+  }
+
+  join(): Buffer {
+    const [only] = this.#pieces;
+    return only !== undefined && this.#pieces.length === 1 ? only : Buffer.concat(this.#pieces);
+  }
+}

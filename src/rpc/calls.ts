@@ -1,0 +1,98 @@
+import { once } from 'node:events';
+import type { handleBidiStreamingCall, handleUnaryCall, ServerDuplexStream } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
+import type { WorkerSessions } from '../manager/worker-sessions.ts';
+import { type RpcLog, statusOf } from './status.ts';
+import type { WorkerTokens } from './tokens.ts';
+
+/** What the handler of every rpc works with. */
+export interface CallContext {
+  readonly sessions: WorkerSessions;
+  readonly tokens: WorkerTokens;
+  readonly log: RpcLog;
+  /** Fires when the server stops: open streams end, and their workers connect again elsewhere. */
+  readonly stopping: AbortSignal;
+}
+
+/** One stream, from its first message to its end. */
+export interface StreamAnswers<Request, Response> {
+  answer(request: Request): Promise<Response>;
+  /** The worker has ended its side in good order, or the stream broke. Nothing can be answered any more. */
+  closed?(): void;
+}
+
+export function unary<Request, Response>(
+  rpc: string,
+  context: CallContext,
+  answer: (request: Request) => Promise<Response>,
+  otherwise: 'internal' | 'unavailable' = 'unavailable',
+): handleUnaryCall<Request, Response> {
+  return (call, callback) => {
+    answer(call.request).then(
+      (response) => callback(null, response),
+      (thrown: unknown) => callback(statusOf(thrown, rpc, context.log, otherwise)),
+    );
+  };
+}
+
+/**
+ * Answers each message of a stream before it reads the next one, so a slow store slows the sender through HTTP/2's
+ * flow control, and answers leave in order. `open` may keep `push` to send something unasked.
+ */
+export function stream<Request, Response>(
+  rpc: string,
+  context: CallContext,
+  open: (push: (response: Response) => void) => StreamAnswers<Request, Response>,
+): handleBidiStreamingCall<Request, Response> {
+  return (call) => {
+    const push = (response: Response): void => {
+      if (!call.cancelled && call.writable) call.write(response);
+    };
+    const answers = open(push);
+    const onStop = (): void => {
+      call.emit('error', {
+        code: status.UNAVAILABLE,
+        details: 'The build manager is stopping; connect again.',
+      });
+    };
+    context.stopping.addEventListener('abort', onStop, { once: true });
+    serve(call, answers)
+      .catch((thrown: unknown) => {
+        if (call.cancelled || context.stopping.aborted) return;
+        call.emit('error', statusOf(thrown, rpc, context.log, 'unavailable'));
+      })
+      .finally(() => {
+        context.stopping.removeEventListener('abort', onStop);
+        answers.closed?.();
+      });
+    if (context.stopping.aborted) onStop();
+  };
+}
+
+async function serve<Request, Response>(
+  call: ServerDuplexStream<Request, Response>,
+  answers: StreamAnswers<Request, Response>,
+): Promise<void> {
+  // Left to itself the iterator would destroy the call when a message is refused, and its status would not be sent.
+  const requests: AsyncIterable<Request> = call.iterator({ destroyOnReturn: false });
+  for await (const request of requests) {
+    const response = await answers.answer(request);
+    if (call.cancelled) return;
+    if (!call.write(response)) await drained(call);
+  }
+  call.end();
+}
+
+/** A peer that reads no answers is waited for; that it goes away ends the wait too. */
+async function drained(call: ServerDuplexStream<unknown, unknown>): Promise<void> {
+  const done = new AbortController();
+  try {
+    await Promise.race([
+      once(call, 'drain', { signal: done.signal }),
+      once(call, 'cancelled', { signal: done.signal }),
+      once(call, 'close', { signal: done.signal }),
+    ]);
+  } finally {
+    done.abort();
+  }
+}

@@ -1,0 +1,184 @@
+import { randomUUID } from 'node:crypto';
+import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import type { Clock } from '../base/clock.ts';
+import type { WorkerIdentity } from '../manager/worker-sessions.ts';
+import { parseAttemptId, parseBuildId, parseJobId } from '../model/ids.ts';
+import { TokenError } from './token-error.ts';
+import type { TokenKey, TokenKeySet } from './token-keys.ts';
+
+export type TokenType = 'build_job_registration' | 'build_job_token';
+
+export interface WorkerTokensOptions {
+  readonly keys: TokenKeySet;
+  readonly issuer: string;
+  /** The manager's host name. */
+  readonly audience: string;
+  readonly clock: Clock;
+  /** How many verified tokens are remembered. A worker sends the same token in every message. */
+  readonly cacheSize?: number;
+}
+
+interface Verified {
+  readonly type: string;
+  readonly identity: WorkerIdentity;
+  /** Milliseconds since 1970. */
+  readonly expires: number;
+}
+
+const subject = '(anonymous)';
+const allowed: readonly string[] = ['ES256', 'RS256'];
+/** Managers' clocks may differ by this many seconds. */
+const tolerance = 10;
+/** A token is about 700 bytes; nothing this long is one of ours, and hashing it is not for free. */
+const maximumLength = 8192;
+
+/** Makes and checks the tokens by which workers prove which attempt they are. */
+export class WorkerTokens {
+  readonly #options: WorkerTokensOptions;
+  readonly #cacheSize: number;
+  /** In order of use, the least recent first. Only good tokens are in it. */
+  readonly #verified = new Map<string, Verified>();
+
+  constructor(options: WorkerTokensOptions) {
+    this.#options = options;
+    this.#cacheSize = options.cacheSize ?? 10_000;
+  }
+
+  async sign(type: TokenType, identity: WorkerIdentity, lifetimeSeconds: number): Promise<string> {
+    const { keys, issuer, audience, clock } = this.#options;
+    const now = Math.floor(clock.now() / 1000);
+    return await new SignJWT({
+      access: {},
+      context: {
+        token_type: type,
+        build_id: identity.buildId,
+        job_id: identity.jobId,
+        expiration: lifetimeSeconds,
+        attempt_id: identity.attemptId,
+        epoch: identity.epoch,
+      },
+    })
+      .setProtectedHeader({ alg: keys.signing.algorithm, typ: 'JWT', kid: keys.signing.kid })
+      .setIssuer(issuer)
+      .setAudience(audience)
+      .setSubject(subject)
+      .setIssuedAt(now)
+      .setNotBefore(now)
+      .setExpirationTime(now + lifetimeSeconds)
+      .setJti(randomUUID())
+      .sign(keys.signing.privateKey);
+  }
+
+  /** Who the token speaks for; throws TokenError. */
+  async verify(token: string, type: TokenType): Promise<WorkerIdentity> {
+    const known = this.#verified.get(token);
+    const verified = known ?? (await this.#check(token));
+    this.#verified.delete(token);
+    if (verified.expires + tolerance * 1000 <= this.#options.clock.now()) {
+      throw new TokenError('expired', 'the token has expired');
+    }
+    this.#verified.set(token, verified);
+    if (this.#verified.size > this.#cacheSize) {
+      const [oldest] = this.#verified.keys();
+      if (oldest !== undefined) this.#verified.delete(oldest);
+    }
+    if (verified.type !== type) {
+      throw new TokenError('wrong-type', `the token is not of type ${type}`);
+    }
+    return verified.identity;
+  }
+
+  async #check(token: string): Promise<Verified> {
+    const key = this.#keyOf(token);
+    const { issuer, audience, clock } = this.#options;
+    try {
+      const { payload } = await jwtVerify(token, key.publicKey, {
+        algorithms: [key.algorithm],
+        issuer,
+        audience,
+        subject,
+        clockTolerance: tolerance,
+        currentDate: new Date(clock.now()),
+        requiredClaims: ['iss', 'aud', 'sub', 'exp', 'iat', 'nbf'],
+      });
+      return readContext(payload);
+    } catch (thrown) {
+      throw translate(thrown);
+    }
+  }
+
+  #keyOf(token: string): TokenKey {
+    if (token === '') throw new TokenError('malformed', 'there is no token');
+    if (token.length > maximumLength) throw new TokenError('malformed', 'the token is too long');
+    let header: ReturnType<typeof decodeProtectedHeader>;
+    try {
+      header = decodeProtectedHeader(token);
+    } catch (thrown) {
+      throw new TokenError('malformed', 'the token is not a JWT', thrown);
+    }
+    if (typeof header.alg !== 'string' || !allowed.includes(header.alg)) {
+      throw new TokenError('bad-algorithm', 'the token is not signed by an allowed algorithm');
+    }
+    const key = typeof header.kid === 'string' ? this.#options.keys.find(header.kid) : undefined;
+    if (key === undefined) throw new TokenError('unknown-key', 'the token is signed by an unknown key');
+    return key;
+  }
+}
+
+function readContext(payload: JWTPayload): Verified {
+  const context: unknown = payload.context;
+  if (typeof context !== 'object' || context === null) throw missing('context');
+  const claims = context as Record<string, unknown>;
+  const text = (name: string): string => {
+    const value = claims[name];
+    if (typeof value !== 'string') throw missing(`context.${name}`);
+    return value;
+  };
+  const type = text('token_type');
+  const buildId = parseBuildId(text('build_id')) ?? bad('context.build_id');
+  const jobId = parseJobId(text('job_id')) ?? bad('context.job_id');
+  const attemptId = parseAttemptId(text('attempt_id')) ?? bad('context.attempt_id');
+  const epoch = claims.epoch;
+  if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch)) throw missing('context.epoch');
+  if (typeof claims.expiration !== 'number') throw missing('context.expiration');
+  return { type, identity: { buildId, jobId, attemptId, epoch }, expires: (payload.exp ?? 0) * 1000 };
+}
+
+function missing(claim: string): TokenError {
+  return new TokenError('missing-claim', `the token has no readable claim ${claim}`);
+}
+
+function bad(claim: string): never {
+  throw missing(claim);
+}
+
+function translate(thrown: unknown): unknown {
+  if (thrown instanceof errors.JWTExpired) return new TokenError('expired', 'the token has expired', thrown);
+  if (thrown instanceof errors.JWTClaimValidationFailed) {
+    switch (thrown.claim) {
+      case 'aud':
+        return thrown.reason === 'missing'
+          ? missing('aud')
+          : new TokenError('wrong-audience', 'the token is meant for another manager', thrown);
+      case 'iss':
+        return thrown.reason === 'missing'
+          ? missing('iss')
+          : new TokenError('wrong-issuer', 'the token was made by another manager', thrown);
+      case 'nbf':
+        return thrown.reason === 'check_failed'
+          ? new TokenError('not-yet-valid', 'the token is not valid yet', thrown)
+          : missing('nbf');
+      default:
+        return missing(thrown.claim);
+    }
+  }
+  if (thrown instanceof errors.JWSSignatureVerificationFailed) {
+    return new TokenError('bad-signature', 'the signature of the token is wrong', thrown);
+  }
+  if (thrown instanceof errors.JOSEAlgNotAllowed) {
+    return new TokenError('bad-algorithm', 'the token is not signed by an allowed algorithm', thrown);
+  }
+  if (thrown instanceof errors.JOSEError)
+    return new TokenError('malformed', 'the token is not a JWT', thrown);
+  return thrown;
+}
