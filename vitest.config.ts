@@ -24,7 +24,11 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          include: ['src/**/*.integration.test.ts', 'scripts/**/*.integration.test.ts', 'test/**/*.integration.test.ts'],
+          include: [
+            'src/**/*.integration.test.ts',
+            'scripts/**/*.integration.test.ts',
+            'test/**/*.integration.test.ts',
+          ],
           exclude: [...never, 'test/scenarios/**'],
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -11,14 +11,19 @@ const root = dirname(import.meta.dirname);
 
 function runTool(script: string, args: readonly string[]): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(root, 'node_modules', script), ...args], { cwd: root, stdio: 'inherit' });
+    const child = spawn(process.execPath, [join(root, 'node_modules', script), ...args], {
+      cwd: root,
+      stdio: 'inherit',
+    });
     child.once('error', reject);
     child.once('exit', (status) => resolve(status === 0));
   });
 }
 
 function sourceFiles(folder: string): string[] {
-  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.ts'),
+  );
 }
 
 function report(faults: readonly string[]): boolean {
@@ -34,7 +39,8 @@ async function importTable(): Promise<boolean> {
   const faults = tableFaults(rows, folders, new Set(sourceFiles('src')));
   const { modules, faults: violations } = await cruiseImports(root, ['src'], rows);
   // A cruise that saw nothing would pass everything.
-  if (modules < folders.length) faults.push(`dependency-cruiser saw ${modules} modules in ${folders.length} folders`);
+  if (modules < folders.length)
+    faults.push(`dependency-cruiser saw ${modules} modules in ${folders.length} folders`);
   return report([...faults, ...violations]);
 }
 
@@ -47,7 +53,8 @@ function environment(): boolean {
     readFileSync(join(root, 'src', name), 'utf8')
       .split('\n')
       .forEach((line, index) => {
-        if (forbidden.test(line)) faults.push(`src/${name}:${index + 1}: only src/bin/ may do this: ${line.trim()}`);
+        if (forbidden.test(line))
+          faults.push(`src/${name}:${index + 1}: only src/bin/ may do this: ${line.trim()}`);
       });
   }
   return report(faults);

@@ -15,21 +15,32 @@ export function parseImportTable(markdown: string): ImportRow[] {
   const rows: ImportRow[] = [];
   for (const line of lines.slice(head + 2)) {
     if (!line.startsWith('|')) break;
-    const [folder, , allowed] = line.split('|').slice(1).map((cell) => cell.trim());
+    const [folder, , allowed] = line
+      .split('|')
+      .slice(1)
+      .map((cell) => cell.trim());
     const name = /^`(.+)\/`$/.exec(folder ?? '')?.[1];
     if (name === undefined || allowed === undefined) {
       throw new Error(`ARCHITECTURE.md: a row of the import table must begin with \`folder/\`: ${line}`);
     }
-    rows.push({ folder: name, mayImport: [...allowed.matchAll(/`([^`]+?)\/?`/g)].map((match) => match[1] ?? '') });
+    rows.push({
+      folder: name,
+      mayImport: [...allowed.matchAll(/`([^`]+?)\/?`/g)].map((match) => match[1] ?? ''),
+    });
   }
   return rows;
 }
 
 /** What is wrong with the table itself: folders it lacks or that do not exist, and circles between folders. */
-export function tableFaults(rows: readonly ImportRow[], folders: readonly string[], files: ReadonlySet<string>): string[] {
+export function tableFaults(
+  rows: readonly ImportRow[],
+  folders: readonly string[],
+  files: ReadonlySet<string>,
+): string[] {
   const faults: string[] = [];
   const known = new Map(rows.map((row) => [row.folder, row]));
-  for (const folder of folders) if (!known.has(folder)) faults.push(`src/${folder}/ is not in the import table`);
+  for (const folder of folders)
+    if (!known.has(folder)) faults.push(`src/${folder}/ is not in the import table`);
   for (const { folder, mayImport } of rows) {
     if (!folders.includes(folder)) faults.push(`the import table names src/${folder}/, which does not exist`);
     for (const entry of mayImport) {
@@ -57,18 +68,18 @@ export function tableFaults(rows: readonly ImportRow[], folders: readonly string
 
 // Tests may reach further than what they test: they put real parts together.
 const testFile = '\\.(test|suite)\\.ts$';
-const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+const escapePattern = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 /** The table as dependency-cruiser rules, with the rules that hold for every folder. */
 export function rulesOf(rows: readonly ImportRow[]): IForbiddenRuleType[] {
   const rules = rows.map(({ folder, mayImport }): IForbiddenRuleType => {
     const allowed = [folder, ...mayImport].map((entry) =>
-      entry.endsWith('.ts') ? `${escape(entry)}$` : `${escape(entry)}/`,
+      entry.endsWith('.ts') ? `${escapePattern(entry)}$` : `${escapePattern(entry)}/`,
     );
     return {
       name: `${folder} may import only what the table says`,
       severity: 'error',
-      from: { path: `^src/${escape(folder)}/`, pathNot: testFile },
+      from: { path: `^src/${escapePattern(folder)}/`, pathNot: testFile },
       to: { path: '^(src|test|scripts|bench)/', pathNot: `^src/(${allowed.join('|')})` },
     };
   });
@@ -107,14 +118,20 @@ export async function cruiseImports(
       doNotFollow: { path: 'node_modules' },
       exclude: { path: '(^|/)(node_modules|fixtures)/|^test/scenarios/.*/' },
     },
-    { extensions: ['.ts', '.js', '.mjs', '.d.ts'], exportsFields: ['exports'], conditionNames: ['import', 'node', 'types'] },
+    {
+      extensions: ['.ts', '.js', '.mjs', '.d.ts'],
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'types'],
+    },
     { tsConfig: extractTSConfig(`${root}/tsconfig.json`) },
   );
   const { summary, modules } = output as ICruiseResult;
   return {
     modules: modules.filter(({ source }) => source.startsWith('src/')).length,
     faults: summary.violations.map(({ rule, from, to, cycle }) =>
-      cycle === undefined ? `${from} → ${to}: ${rule.name}` : `${from} → ${cycle.map((step) => step.name).join(' → ')}: ${rule.name}`,
+      cycle === undefined
+        ? `${from} → ${to}: ${rule.name}`
+        : `${from} → ${cycle.map((step) => step.name).join(' → ')}: ${rule.name}`,
     ),
   };
 }

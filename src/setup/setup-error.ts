@@ -6,6 +6,8 @@ import { CodedError } from '../base/coded-error.ts';
  * - no-subuid: this user has no subordinate ids, so rootless builds cannot run
  * - devices-closed: /dev/net/tun or /dev/fuse may not be opened
  * - account-failed: the account workers run as could not be made
+ * - namespaces-closed: the kernel is set so that ordinary users make no user namespaces, which rootless builds need
+ * - machine-locked: another set-up holds this machine's lock
  * - data-folder: the data folder cannot be used
  * - already-running: another server uses the data folder
  * - port-taken: something else listens on the port
@@ -16,6 +18,8 @@ export type SetupErrorCode =
   | 'no-subuid'
   | 'devices-closed'
   | 'account-failed'
+  | 'namespaces-closed'
+  | 'machine-locked'
   | 'data-folder'
   | 'already-running'
   | 'port-taken';
