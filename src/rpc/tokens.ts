@@ -44,6 +44,10 @@ export class WorkerTokens {
     this.#cacheSize = options.cacheSize ?? 10_000;
   }
 
+  get remembered(): number {
+    return this.#verified.size;
+  }
+
   async sign(type: TokenType, identity: WorkerIdentity, lifetimeSeconds: number): Promise<string> {
     const { keys, issuer, audience, clock } = this.#options;
     const now = Math.floor(clock.now() / 1000);
