@@ -109,10 +109,16 @@ export class TokenEndpoint {
         `Attempt ${grant.attemptId} of build ${grant.buildId} is over.`,
       );
     }
-    const access = wanted
-      .filter((entry) => entry.repository === repository)
-      .map((entry) => ({ repository, actions: entry.actions.filter((action) => actions.includes(action)) }))
-      .filter((entry) => entry.actions.length > 0);
+    const access: RegistryAccess[] = [];
+    for (const entry of wanted) {
+      // Elsewhere than in its own repository a build is nobody: it may pull what everybody may.
+      const allowed =
+        entry.repository === repository
+          ? actions
+          : await this.#authorizer.authorize(undefined, entry.repository, ['pull']);
+      const granted = entry.actions.filter((action) => allowed.includes(action));
+      if (granted.length > 0) access.push({ repository: entry.repository, actions: granted });
+    }
     const left = Math.floor((credential.expiresAt - this.#clock.now()) / 1000);
     return await this.#sign({
       subject: `build ${grant.buildId}`,

@@ -78,9 +78,9 @@ export class TokenService {
         requiredClaims: ['exp', 'sub', 'access'],
         currentDate: new Date(this.#clock.now()),
       });
-      const access = parseAccess(payload['access']);
-      const build = payload['build'] === undefined ? undefined : parseGrant(payload['build']);
-      if (access === undefined || (payload['build'] !== undefined && build === undefined)) return undefined;
+      const access = parseAccess(payload.access);
+      const build = payload.build === undefined ? undefined : parseGrant(payload.build);
+      if (access === undefined || (payload.build !== undefined && build === undefined)) return undefined;
       return { subject: payload.sub ?? '', access, ...(build === undefined ? {} : { build }) };
     } catch {
       return undefined;

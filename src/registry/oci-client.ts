@@ -1,0 +1,363 @@
+import type { Readable } from 'node:stream';
+import type { Clock } from '../base/clock.ts';
+import { type Digest, digestOf, parseDigest } from '../model/digest.ts';
+import { parseTag, type Tag } from '../model/tag.ts';
+import { OciAuthorization, type OciCredentials } from './oci-authorization.ts';
+import type { RequestPurpose } from './oci-errors.ts';
+import {
+  type Descriptor,
+  manifestAccept,
+  mediaTypes,
+  type StoredManifest,
+  verifyBytes,
+} from './oci-manifest.ts';
+import { fallbackTag, parseReferrers, withReferrer } from './oci-referrers.ts';
+import { OciSession } from './oci-session.ts';
+import { OciTransport, type RegistryEndpoint } from './oci-transport.ts';
+import { type BlobSource, OciUploads } from './oci-uploads.ts';
+import type { RegistryAccess } from './registry-access.ts';
+import { isAbsent, RegistryError } from './registry-error.ts';
+
+export interface OciClientOptions {
+  readonly endpoint: RegistryEndpoint;
+  readonly credentials: OciCredentials;
+  readonly clock: Clock;
+}
+
+const pageSize = 1_000;
+const mostPages = 1_000;
+
+/**
+ * A client of the OCI distribution protocol for one registry. Every method throws RegistryError or the signal's
+ * reason. Answers of 5xx, 429 and broken connections are tried again, up to four times in all. Digests are
+ * checked over the bytes, whatever the registry says.
+ */
+export class OciClient {
+  readonly #transport: OciTransport;
+  readonly #session: OciSession;
+  readonly #uploads: OciUploads;
+
+  constructor({ endpoint, credentials, clock }: OciClientOptions) {
+    this.#transport = new OciTransport(endpoint);
+    this.#session = new OciSession(
+      this.#transport,
+      new OciAuthorization(this.#transport, credentials, clock),
+      clock,
+    );
+    this.#uploads = new OciUploads(this.#session);
+  }
+
+  /** The registry's name in messages. */
+  get name(): string {
+    return this.#session.name;
+  }
+
+  /** Checks that the registry is there and accepts our credentials. */
+  async ping(signal: AbortSignal): Promise<void> {
+    const purpose: RequestPurpose = { registry: this.name, what: 'a look at /v2/', absent: 'name-unknown' };
+    await this.#session.document(
+      { method: 'GET', target: '/v2/', access: [], purpose, expect: [200] },
+      signal,
+    );
+  }
+
+  /** What a tag or digest stands for; undefined when there is none. */
+  async headManifest(
+    repository: string,
+    reference: Tag | Digest,
+    signal: AbortSignal,
+  ): Promise<{ digest: Digest; mediaType: string; size: number } | undefined> {
+    try {
+      const { headers } = await this.#session.document(
+        this.#manifestExchange('HEAD', repository, reference, 'a look at'),
+        signal,
+      );
+      const digest = parseDigest(String(headers['docker-content-digest'] ?? ''));
+      if (digest !== undefined) {
+        const mediaType = headers['content-type'] ?? '';
+        return { digest, mediaType, size: Number(headers['content-length'] ?? 0) };
+      }
+      const { bytes, ...manifest } = await this.getManifest(repository, reference, signal);
+      return { ...manifest, size: bytes.length };
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async getManifest(
+    repository: string,
+    reference: Tag | Digest,
+    signal: AbortSignal,
+  ): Promise<StoredManifest> {
+    const { headers, body } = await this.#session.document(
+      this.#manifestExchange('GET', repository, reference, 'pulling'),
+      signal,
+    );
+    const said = parseDigest(reference) ?? parseDigest(String(headers['docker-content-digest'] ?? ''));
+    if (said !== undefined) verifyBytes(body, said, `${this.name}/${join(repository, reference)}`);
+    return { digest: said ?? digestOf(body), mediaType: headers['content-type'] ?? '', bytes: body };
+  }
+
+  /** Stores a manifest or an index under a tag or its own digest. Returns its digest. */
+  async putManifest(
+    repository: string,
+    reference: Tag | Digest,
+    { mediaType, bytes }: Omit<StoredManifest, 'digest'>,
+    signal: AbortSignal,
+  ): Promise<Digest> {
+    const digest = digestOf(bytes);
+    const { headers } = await this.#session.document(
+      {
+        ...this.#manifestExchange('PUT', repository, reference, 'pushing'),
+        headers: { 'content-type': mediaType },
+        body: bytes,
+        expect: [200, 201, 202],
+      },
+      signal,
+    );
+    const said = headers['docker-content-digest'];
+    if (said !== undefined && said !== digest) {
+      throw new RegistryError(
+        'digest-mismatch',
+        `${this.name} stored ${join(repository, reference)} as ${said}, but it was sent ${digest}.`,
+      );
+    }
+    return digest;
+  }
+
+  /** Removes a manifest (a digest) or, where the registry can, a tag. Returns whether it was there. */
+  async deleteManifest(repository: string, reference: Tag | Digest, signal: AbortSignal): Promise<boolean> {
+    try {
+      const exchange = this.#manifestExchange('DELETE', repository, reference, 'deleting');
+      await this.#session.document({ ...exchange, expect: [200, 202, 204] }, signal);
+      return true;
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
+    }
+  }
+
+  /** All tags, page by page; none for an unknown repository. */
+  async listTags(repository: string, signal: AbortSignal): Promise<Tag[]> {
+    const tags: Tag[] = [];
+    let target: string | undefined = `/v2/${repository}/tags/list?n=${pageSize}`;
+    const purpose: RequestPurpose = {
+      registry: this.name,
+      what: `listing the tags of ${repository}`,
+      absent: 'name-unknown',
+    };
+    try {
+      for (let page = 0; target !== undefined; page += 1) {
+        if (page >= mostPages)
+          throw new RegistryError('invalid', `${this.name} goes on listing tags for ever.`);
+        const answer = await this.#session.document(
+          { method: 'GET', target, access: pulling(repository), purpose, expect: [200] },
+          signal,
+        );
+        tags.push(...parseTags(answer.body, this.name));
+        target = nextPage(answer.headers.link, answer.url);
+      }
+    } catch (error) {
+      if (error instanceof RegistryError && error.code === 'name-unknown') return [];
+      throw error;
+    }
+    return tags;
+  }
+
+  /** A blob's size; undefined when there is none. */
+  async headBlob(repository: string, digest: Digest, signal: AbortSignal): Promise<number | undefined> {
+    try {
+      const { headers } = await this.#session.document(
+        this.#blobExchange('HEAD', repository, digest),
+        signal,
+      );
+      return Number(headers['content-length'] ?? 0);
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** A blob's bytes as a stream, which the caller must read or destroy, and check against the digest. */
+  async getBlob(
+    repository: string,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<{ size: number | undefined; stream: Readable }> {
+    const exchange = this.#blobExchange('GET', repository, digest);
+    const { headers, body } = await this.#session.retrying(
+      () => this.#session.once(exchange, signal),
+      signal,
+    );
+    const length = headers['content-length'];
+    return { size: length === undefined ? undefined : Number(length), stream: body };
+  }
+
+  /** Uploads a blob unless the repository has it already; with `chunkSize`, in pieces of that many bytes. */
+  async putBlob(
+    repository: string,
+    source: BlobSource,
+    signal: AbortSignal,
+    chunkSize?: number,
+  ): Promise<void> {
+    if ((await this.headBlob(repository, source.digest, signal)) !== undefined) return;
+    await this.#uploads.upload(repository, source, signal, chunkSize);
+  }
+
+  /** Makes another repository's blob this one's without moving its bytes. False: it has to be uploaded. */
+  async mountBlob(repository: string, from: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    return await this.#uploads.mount(repository, from, digest, signal);
+  }
+
+  /** What refers to a manifest by its `subject`: by the registry's own list, else by the fall-back tag. */
+  async referrers(
+    repository: string,
+    subject: Digest,
+    signal: AbortSignal,
+    artifactType?: string,
+  ): Promise<Descriptor[]> {
+    const found =
+      (await this.#listedReferrers(repository, subject, signal)) ??
+      (await this.#taggedReferrers(repository, subject, signal));
+    return artifactType === undefined ? found : found.filter((entry) => entry.artifactType === artifactType);
+  }
+
+  /** Pushes a manifest that has a `subject`, and keeps the fall-back tag where the registry has no list of its own. */
+  async putReferrer(
+    repository: string,
+    subject: Digest,
+    manifest: Omit<StoredManifest, 'digest'>,
+    signal: AbortSignal,
+  ): Promise<Digest> {
+    const digest = await this.putManifest(repository, digestOf(manifest.bytes), manifest, signal);
+    if ((await this.#listedReferrers(repository, subject, signal)) !== undefined) return digest;
+    const known = await this.#taggedReferrers(repository, subject, signal);
+    const bytes = withReferrer(known, digest, manifest);
+    if (bytes !== undefined) {
+      await this.putManifest(
+        repository,
+        fallbackTag(subject),
+        { mediaType: mediaTypes.ociIndex, bytes },
+        signal,
+      );
+    }
+    return digest;
+  }
+
+  /** Closes the connections that are kept. */
+  close(): void {
+    this.#transport.close();
+  }
+
+  /** Undefined: the registry has no such list. */
+  async #listedReferrers(
+    repository: string,
+    subject: Digest,
+    signal: AbortSignal,
+  ): Promise<Descriptor[] | undefined> {
+    const found: Descriptor[] = [];
+    let target: string | undefined = `/v2/${repository}/referrers/${subject}`;
+    const purpose: RequestPurpose = {
+      registry: this.name,
+      what: `listing what refers to ${subject}`,
+      absent: 'name-unknown',
+    };
+    for (let page = 0; target !== undefined && page < mostPages; page += 1) {
+      const answer = await this.#session.document(
+        { method: 'GET', target, access: pulling(repository), purpose, expect: [200, 404, 405] },
+        signal,
+      );
+      if (answer.status !== 200) return undefined;
+      found.push(...parseReferrers(answer.body, subject));
+      target = nextPage(answer.headers.link, answer.url);
+    }
+    return found;
+  }
+
+  async #taggedReferrers(repository: string, subject: Digest, signal: AbortSignal): Promise<Descriptor[]> {
+    try {
+      const { bytes } = await this.getManifest(repository, fallbackTag(subject), signal);
+      return parseReferrers(bytes, subject);
+    } catch (error) {
+      if (isAbsent(error)) return [];
+      throw error;
+    }
+  }
+
+  #manifestExchange(
+    method: 'GET' | 'HEAD' | 'PUT' | 'DELETE',
+    repository: string,
+    reference: Tag | Digest,
+    verb: string,
+  ) {
+    return {
+      method,
+      target: `/v2/${repository}/manifests/${reference}`,
+      headers: { accept: manifestAccept },
+      access:
+        method === 'PUT'
+          ? pushing(repository)
+          : method === 'DELETE'
+            ? deleting(repository)
+            : pulling(repository),
+      purpose: {
+        registry: this.name,
+        what: `${verb} ${join(repository, reference)}`,
+        absent: 'manifest-unknown',
+      },
+      expect: [200],
+    } as const;
+  }
+
+  #blobExchange(method: 'GET' | 'HEAD', repository: string, digest: Digest) {
+    return {
+      method,
+      target: `/v2/${repository}/blobs/${digest}`,
+      access: pulling(repository),
+      purpose: {
+        registry: this.name,
+        what: `pulling the blob ${join(repository, digest)}`,
+        absent: 'blob-unknown',
+      },
+      expect: [200],
+    } as const;
+  }
+}
+
+function pulling(repository: string): RegistryAccess[] {
+  return [{ repository, actions: ['pull'] }];
+}
+
+function pushing(repository: string): RegistryAccess[] {
+  return [{ repository, actions: ['pull', 'push'] }];
+}
+
+function deleting(repository: string): RegistryAccess[] {
+  return [{ repository, actions: ['delete'] }];
+}
+
+function join(repository: string, reference: Tag | Digest): string {
+  return parseDigest(reference) === undefined ? `${repository}:${reference}` : `${repository}@${reference}`;
+}
+
+function parseTags(body: Buffer, name: string): Tag[] {
+  let answer: { tags?: unknown } | null;
+  try {
+    answer = JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    throw new RegistryError('invalid', `${name} did not list its tags in JSON.`, error);
+  }
+  const tags = answer?.tags ?? [];
+  if (!Array.isArray(tags)) throw new RegistryError('invalid', `${name} did not list its tags.`);
+  return tags.flatMap((tag) => (typeof tag === 'string' ? (parseTag(tag) ?? []) : []));
+}
+
+/** The path of a `Link: <…>; rel="next"` on the same server. */
+function nextPage(link: string | string[] | undefined, current: URL): string | undefined {
+  const target = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(
+    Array.isArray(link) ? link.join(',') : (link ?? ''),
+  )?.[1];
+  const url = target === undefined ? null : URL.parse(target, current.href);
+  return url === null ? undefined : `${url.pathname}${url.search}`;
+}
