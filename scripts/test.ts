@@ -8,7 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { messageOf } from '../src/base/coded-error.ts';
-import { buildPackages, ensurePackages, testPackages } from '../src/setup/packages.ts';
+import { buildPackages, testPackages } from '../src/setup/package-list.ts';
+import { ensurePackages } from '../src/setup/packages.ts';
 import { startServices } from '../test/services/environment.ts';
 import { type Counts, countResults } from './test-counts.ts';
 

@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { runCommand } from './command.ts';
 import { lockMachine } from './machine-lock.ts';
-import type { SystemPackage } from './packages.ts';
+import type { SystemPackage } from './package-list.ts';
 import { SetupError } from './setup-error.ts';
 
 const policyFile = '/usr/sbin/policy-rc.d';

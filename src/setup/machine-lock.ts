@@ -26,6 +26,8 @@ export async function lockMachine(
   const child = spawn('sh', ['-c', `{ ${command}; } 9>>"$0"`, file], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { PATH: systemPath },
+    // A group of its own, so that giving up ends the waiting flock as well as the shell.
+    detached: true,
   });
   let complaint = '';
   child.stderr.on('data', (bytes: Buffer) => {
@@ -42,7 +44,13 @@ export async function lockMachine(
     child.stdin.destroy();
     await ended;
   };
-  const abort = (): void => void child.kill('SIGKILL');
+  const abort = (): void => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // The group is gone already.
+    }
+  };
   signal?.addEventListener('abort', abort, { once: true });
   try {
     for (;;) {
@@ -60,7 +68,7 @@ export async function lockMachine(
       report('waiting for another set-up on this machine to end');
     }
   } catch (thrown) {
-    child.kill('SIGKILL');
+    abort();
     await ended;
     throw thrown;
   } finally {
