@@ -37,7 +37,8 @@ export async function cleanHome(
 
   const failed = new Set<string>();
   for (;;) {
-    const candidates = (await leaves(home)).filter(({ id }) => !failed.has(id));
+    const stored = await images(home);
+    const candidates = (await leaves(home, stored)).filter(({ id }) => !failed.has(id));
     const limit = clock.now() - policy.unusedFor;
     const short = (await freePart(home)) < policy.minimumFree;
     const portion = candidates
@@ -46,13 +47,12 @@ export async function cleanHome(
     if (portion.length === 0) return await report(false);
     if (!(await run(['rmi', '--force', ...portion.map(({ id }) => id)]))) return await report(true);
     const left = new Set((await images(home)).map(({ id }) => id));
-    for (const { id } of portion) {
-      if (left.has(id)) failed.add(id);
-      else {
-        removedImages += 1;
-        await rm(join(home.used, id), { force: true });
-      }
+    for (const { id } of stored) {
+      if (left.has(id)) continue;
+      removedImages += 1;
+      await rm(join(home.used, id), { force: true });
     }
+    for (const { id } of portion) if (left.has(id)) failed.add(id);
   }
 }
 
@@ -85,9 +85,11 @@ interface StoredImage {
   readonly lastUsed: number;
 }
 
-/** Images whose layer no other image stands on, unused for longest first: only these give disk back. */
-async function leaves(home: BuildahHome): Promise<StoredImage[]> {
-  const stored = await images(home);
+/**
+ * Images whose layer no other image stands on, unused for longest first: only these give disk back. buildah removes
+ * with an image those it was built on, as far as nothing else is.
+ */
+async function leaves(home: BuildahHome, stored: readonly StoredImage[]): Promise<StoredImage[]> {
   const parents = new Map<string, string>();
   for (const layer of await listed(home, 'layers')) {
     const { id, parent } = layer;

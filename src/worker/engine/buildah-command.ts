@@ -74,7 +74,9 @@ export function pushCommand(imageId: string, target: PushTarget, settings: Comma
     ...buildah(settings),
     'push',
     // Tries are counted here, not there: one policy, and every try is in the log.
-    '--retry=0',
+    // (0 would mean buildah's default of 3.)
+    '--retry=1',
+    '--retry-delay=1ms',
     `--signature-policy=${join(settings.home.etc, 'policy.json')}`,
     `--authfile=${files.authFile}`,
     `--digestfile=${files.digestFile}`,

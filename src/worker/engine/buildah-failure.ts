@@ -23,10 +23,8 @@ export function explainFailure(failure: BuildahFailure): EngineError {
   const own = at < 0 ? '' : lines.slice(at).join(' ').slice('Error: '.length).trim();
   const before = lines.slice(0, at < 0 ? lines.length : at);
 
-  if (
-    /no space left on device|disk quota exceeded/i.test(own) ||
-    (status !== 0 && failure.freeBytes < nearlyFull)
-  ) {
+  // Behind the last quote: what stands in quotes is the user's.
+  if (/(?:no space left on device|disk quota exceeded)[^"]*$/i.test(own) || failure.freeBytes < nearlyFull) {
     return error(
       'diskfull',
       'The disk of the build machine is full. Free space in the data folder, or lower how long images are kept.',
@@ -60,13 +58,13 @@ function withoutWords(status: number | undefined, lines: readonly string[]): Eng
 }
 
 function explainBuild(own: string, before: readonly string[]): EngineError {
+  const run = /building at STEP "(.*)": while running runtime: exit status (\d+)$/s.exec(own);
+  if (run !== null) return explainRun(run[1] ?? '', Number(run[2]), before);
+
   const step = /building at STEP "(.*?)": (.*)$/s.exec(own);
   const reason = step?.[2] ?? own;
   const instruction = step?.[1] ?? '';
   const at = step === null ? '' : ` in step "${clipped(instruction)}"`;
-
-  const exit = /while running runtime: exit status (\d+)/.exec(reason);
-  if (exit !== null) return explainRun(instruction, Number(exit[1]), before);
 
   const base = explainBaseImage(own);
   if (base !== undefined) return base;
@@ -148,7 +146,7 @@ function explainBaseImage(own: string): EngineError | undefined {
       own,
     );
   const source = /initializing source docker:\/\/(\S+?): /.exec(own)?.[1] ?? named?.[1];
-  if (/rejected by policy/i.test(own)) {
+  if (/rejected by policy|initializing source (?!docker:)[\w-]+:/i.test(own)) {
     return error(
       'dockerfileissue',
       'A base image is not in a registry. Push it to a registry and name it there.',

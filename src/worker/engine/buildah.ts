@@ -103,7 +103,10 @@ export class BuildahEngine implements Engine {
       if (building) await phases.reach('building');
       await events.write(bytes);
     });
-    if (!succeeded(ending)) throw await this.#explain('build', ending, tail);
+    if (!succeeded(ending)) {
+      await this.#markUsed(images);
+      throw await this.#explain('build', ending, tail);
+    }
     await phases.reach('building');
 
     const imageId = parseDigest((await readScratch(scratchFiles(request.scratchDir).idFile)).trim());

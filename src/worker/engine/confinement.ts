@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { messageOf } from '../../base/coded-error.ts';
 import { cancelled, EngineError, throwIfCancelled } from './engine-error.ts';
+import { writtenOrAborted } from './log-write.ts';
 
 /**
  * Runs one engine process in user, mount and pid namespaces of its own, in which it is root over the account's
@@ -79,16 +80,13 @@ export async function runConfined(
   signal.addEventListener('abort', kill, { once: true });
   if (signal.aborted) kill();
 
-  const aborted = new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
   let writeFailure: { thrown: unknown } | undefined;
   const read = async () => {
     for await (const bytes of child.stdout) {
       // After a kill the rest is read and dropped, so that the pipe closes.
       if (writeFailure !== undefined || signal.aborted) continue;
       try {
-        await Promise.race([write(bytes), aborted]);
+        await writtenOrAborted(write(bytes), signal);
       } catch (thrown) {
         writeFailure = { thrown };
         kill();

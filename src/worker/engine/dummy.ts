@@ -15,6 +15,7 @@ import type {
   PushTarget,
 } from './engine.ts';
 import { cancelled, EngineError, throwIfCancelled } from './engine-error.ts';
+import { writtenOrAborted } from './log-write.ts';
 import { askRegistry } from './registry-exchange.ts';
 
 const mediaTypes = {
@@ -156,7 +157,7 @@ export class DummyEngine implements Engine {
         case 'output':
           for (const bytes of step.bytes()) {
             throwIfCancelled(signal);
-            await written(events.write(bytes), signal);
+            await this.#write(bytes, events, signal);
           }
           break;
         case 'fail':
@@ -164,25 +165,19 @@ export class DummyEngine implements Engine {
       }
     }
   }
+
+  async #write(bytes: Buffer, events: EngineEvents, signal: AbortSignal): Promise<void> {
+    try {
+      await writtenOrAborted(events.write(bytes), signal);
+    } catch (thrown) {
+      throw new EngineError('enginefailed', `The log could not be written: ${messageOf(thrown)}`, thrown);
+    }
+  }
 }
 
 interface DummyImage {
   readonly config: Buffer;
   readonly pushing: readonly DummyStep[];
-}
-
-/** A log that does not take its bytes must not outlast a cancel. */
-async function written(write: Promise<void>, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const onAbort = () => resolve();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    await Promise.race([write, promise]);
-  } catch (thrown) {
-    throw new EngineError('enginefailed', `The log could not be written: ${messageOf(thrown)}`, thrown);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 async function pushBlob(blob: Buffer, target: PushTarget, signal: AbortSignal): Promise<void> {

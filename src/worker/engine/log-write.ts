@@ -1,0 +1,15 @@
+/**
+ * Waits until `write` settles or `signal` fires, whichever is first: a log that takes no more bytes must not outlast
+ * a cancel. Rejects with what `write` rejects with; never because of the signal, which the caller looks at.
+ */
+export async function writtenOrAborted(write: Promise<void>, signal: AbortSignal): Promise<void> {
+  const { promise: aborted, resolve } = Promise.withResolvers<void>();
+  const onAbort = () => resolve();
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) resolve();
+  try {
+    await Promise.race([write, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
