@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/coded-error.ts';
 import type { AttemptGate, Authorizer, RegistryCredentials } from './authorizer.ts';
 import { type BuildCredentials, buildUsername } from './build-credential.ts';
-import { parseScopes, type RegistryAccess } from './registry-access.ts';
+import { parseScopes, type RegistryAccess, type RegistryAction } from './registry-access.ts';
 import type { TokenService } from './token-service.ts';
 
 /** What a registry client asks of `GET /v2/auth`. */
@@ -111,13 +111,9 @@ export class TokenEndpoint {
     }
     const access: RegistryAccess[] = [];
     for (const entry of wanted) {
-      // Elsewhere than in its own repository a build is nobody: it may pull what everybody may.
-      const allowed =
-        entry.repository === repository
-          ? actions
-          : await this.#authorizer.authorize(undefined, entry.repository, ['pull']);
-      const granted = entry.actions.filter((action) => allowed.includes(action));
-      if (granted.length > 0) access.push({ repository: entry.repository, actions: granted });
+      const granted = entry.repository === repository ? actions : await this.#readableByAll(entry.repository);
+      const both = entry.actions.filter((action) => granted.includes(action));
+      if (both.length > 0) access.push({ repository: entry.repository, actions: both });
     }
     const left = Math.floor((credential.expiresAt - this.#clock.now()) / 1000);
     return await this.#sign({
@@ -126,6 +122,12 @@ export class TokenEndpoint {
       build: grant,
       expiresIn: Math.max(shortestLifetime, Math.min(tokenLifetime, left)),
     });
+  }
+
+  /** Elsewhere than in its own repository a build is nobody, and never writes: it may pull what everybody may. */
+  async #readableByAll(repository: string): Promise<readonly RegistryAction[]> {
+    const allowed = await this.#authorizer.authorize(undefined, repository, ['pull']);
+    return allowed.includes('pull') ? ['pull'] : [];
   }
 
   async #sign(token: Parameters<TokenService['issue']>[0]): Promise<TokenAnswer> {
