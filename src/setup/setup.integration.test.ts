@@ -60,8 +60,9 @@ describe('the lock of the machine', () => {
     await using _held = await lockMachine(quiet, { file });
     await expect(lockMachine(quiet, { file, wait: 0 })).rejects.toMatchObject({ code: 'machine-locked' });
     const stop = new AbortController();
-    const waiting = lockMachine(() => stop.abort(), { file, signal: stop.signal });
-    await expect(waiting).rejects.toBe(stop.signal.reason);
+    const reason = new Error('enough');
+    const waiting = lockMachine(() => stop.abort(reason), { file, signal: stop.signal });
+    await expect(waiting).rejects.toBe(reason);
   });
 });
 
