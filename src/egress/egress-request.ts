@@ -242,9 +242,11 @@ class RequestLimits {
       this.stop();
       response.destroy();
     });
+    // The caller may look at the body later; until then an error waits in it.
+    body.on('error', () => {});
     if (announced > maxBytes) {
-      settle(tooLarge());
-      return body;
+      response.destroy();
+      throw tooLarge();
     }
     response.on('error', settle);
     this.#abort.signal.addEventListener('abort', () => settle(this.#abort.signal.reason), { once: true });

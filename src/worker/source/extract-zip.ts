@@ -31,6 +31,7 @@ export async function extractZip(
   const descriptor = openSync(path, 'r');
   try {
     const size = fstatSync(descriptor).size;
+    const data: ZipData = { descriptor, path, blocks: new BlockReader(descriptor) };
     const zip = await yauzl.fromRandomAccessReaderPromise(new DirectoryReader(descriptor), size, {
       lazyEntries: true,
       decodeStrings: false,
@@ -40,7 +41,7 @@ export async function extractZip(
       const entry = nextEntry(zip);
       if (entry === undefined) break;
       if (signal?.aborted) throw cancelledError(signal.reason);
-      await extractEntry(descriptor, path, entry, tree);
+      await extractEntry(data, entry, tree);
       budget.checkRatio(size, budget.bytes);
       if (count % batch === 0) await new Promise((resolve) => setImmediate(resolve));
     }
@@ -52,39 +53,19 @@ export async function extractZip(
   tree.finish();
 }
 
-/** Reads the central directory in large pieces, so that a member does not cost two turns of the event loop. */
-class DirectoryReader extends yauzl.RandomAccessReader {
+/** Reads in large pieces, as small neighbouring parts are asked for one after the other. */
+class BlockReader {
   readonly #descriptor: number;
   readonly #cache = Buffer.alloc(1 << 18);
   #start = 0;
   #length = 0;
 
   constructor(descriptor: number) {
-    super();
     this.#descriptor = descriptor;
   }
 
-  override read(
-    buffer: Buffer,
-    offset: number,
-    length: number,
-    position: number,
-    callback: (error: Error | null) => void,
-  ): void {
-    try {
-      this.#fill(buffer.subarray(offset, offset + length), position);
-    } catch (error) {
-      callback(error instanceof Error ? error : new Error(messageOf(error)));
-      return;
-    }
-    callback(null);
-  }
-
-  override close(callback: (error: Error | null) => void): void {
-    callback(null);
-  }
-
-  #fill(target: Buffer, position: number): void {
+  /** Fills the target, or throws when the file ends before. */
+  read(target: Buffer, position: number): void {
     if (target.length > this.#cache.length) {
       readFully(this.#descriptor, target, position);
       return;
@@ -97,6 +78,43 @@ class DirectoryReader extends yauzl.RandomAccessReader {
     if (from + target.length > this.#length) throw new Error('it ends in the middle');
     this.#cache.copy(target, 0, from, from + target.length);
   }
+}
+
+/** Lets yauzl read the central directory without a turn of the event loop per member. */
+class DirectoryReader extends yauzl.RandomAccessReader {
+  readonly #blocks: BlockReader;
+
+  constructor(descriptor: number) {
+    super();
+    this.#blocks = new BlockReader(descriptor);
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null) => void,
+  ): void {
+    try {
+      this.#blocks.read(buffer.subarray(offset, offset + length), position);
+    } catch (error) {
+      callback(error instanceof Error ? error : new Error(messageOf(error)));
+      return;
+    }
+    callback(null);
+  }
+
+  override close(callback: (error: Error | null) => void): void {
+    callback(null);
+  }
+}
+
+/** An open zip file, as the extraction of its members needs it. */
+interface ZipData {
+  readonly descriptor: number;
+  readonly path: string;
+  readonly blocks: BlockReader;
 }
 
 /** As the reader answers at once, so does yauzl: by the time readEntry returns, the event has been. */
@@ -119,12 +137,7 @@ function nextEntry(zip: yauzl.ZipFile): yauzl.Entry | undefined {
   return found;
 }
 
-async function extractEntry(
-  descriptor: number,
-  path: string,
-  entry: yauzl.Entry,
-  tree: SourceTree,
-): Promise<void> {
+async function extractEntry(zip: ZipData, entry: yauzl.Entry, tree: SourceTree): Promise<void> {
   const name = nameOf(entry);
   const unixMode = unixSystems.has(entry.versionMadeBy >> 8) ? entry.externalFileAttributes >>> 16 : 0;
   const permissions = unixMode & 0o7777;
@@ -145,7 +158,7 @@ async function extractEntry(
     case 0o120000:
       if (entry.uncompressedSize > 4095)
         throw refuse(name, 'is a symbolic link with a target that is too long');
-      tree.symlink(name, readSmall(descriptor, entry, name).toString('latin1'), mtime);
+      tree.symlink(name, readSmall(zip, entry, name).toString('latin1'), mtime);
       return;
     case 0:
     case 0o100000:
@@ -156,8 +169,8 @@ async function extractEntry(
   const file = tree.file(name, permissions === 0 ? 0o644 : permissions, mtime);
   try {
     if (Math.max(entry.compressedSize, entry.uncompressedSize) <= inOneCall)
-      file.write(readSmall(descriptor, entry, name));
-    else await writeLarge(descriptor, path, entry, name, file);
+      file.write(readSmall(zip, entry, name));
+    else await writeLarge(zip, entry, name, file);
   } catch (error) {
     file.drop();
     throw error;
@@ -181,38 +194,30 @@ function nameOf(entry: yauzl.Entry): string {
   return entry.versionMadeBy >> 8 === 0 && !text.includes('/') ? text.replaceAll('\\', '/') : text;
 }
 
-function dataStart(descriptor: number, entry: yauzl.Entry): number {
+function dataStart(zip: ZipData, entry: yauzl.Entry): number {
   const header = Buffer.alloc(localHeaderSize);
-  readFully(descriptor, header, entry.relativeOffsetOfLocalHeader);
+  zip.blocks.read(header, entry.relativeOffsetOfLocalHeader);
   if (header.readUInt32LE(0) !== 0x04034b50) throw new Error('a member is not where the directory says');
   return (
     entry.relativeOffsetOfLocalHeader + localHeaderSize + header.readUInt16LE(26) + header.readUInt16LE(28)
   );
 }
 
-function readSmall(descriptor: number, entry: yauzl.Entry, name: string): Buffer {
+function readSmall(zip: ZipData, entry: yauzl.Entry, name: string): Buffer {
   if (entry.compressedSize > inOneCall) throw refuse(name, 'is larger than its directory says');
   const packed = Buffer.alloc(entry.compressedSize);
-  readFully(descriptor, packed, dataStart(descriptor, entry));
+  zip.blocks.read(packed, dataStart(zip, entry));
   const data =
-    entry.compressionMethod === 0
-      ? packed
-      : inflateRawSync(packed, { maxOutputLength: Math.max(entry.uncompressedSize, 1) });
+    entry.compressionMethod === 0 ? packed : inflateRawSync(packed, inflateOptions(entry.uncompressedSize));
   verify(name, entry, data.length, crc32(data));
   return data;
 }
 
-async function writeLarge(
-  descriptor: number,
-  path: string,
-  entry: yauzl.Entry,
-  name: string,
-  file: OpenFile,
-): Promise<void> {
-  const start = dataStart(descriptor, entry);
+async function writeLarge(zip: ZipData, entry: yauzl.Entry, name: string, file: OpenFile): Promise<void> {
+  const start = dataStart(zip, entry);
   const end = start + entry.compressedSize - 1;
-  const packed = createReadStream(path, {
-    fd: descriptor,
+  const packed = createReadStream(zip.path, {
+    fd: zip.descriptor,
     autoClose: false,
     start,
     end,
@@ -236,6 +241,11 @@ async function writeLarge(
 function verify(name: string, entry: yauzl.Entry, size: number, sum: number): void {
   if (size !== entry.uncompressedSize) throw refuse(name, 'is not as large as its directory says');
   if (sum !== entry.crc32) throw refuse(name, 'has a wrong checksum');
+}
+
+/** One output buffer of the announced size: a byte more is an error, and small members cost no large buffer. */
+function inflateOptions(size: number) {
+  return { maxOutputLength: Math.max(size, 1), chunkSize: Math.max(size + 1, 64) };
 }
 
 function readFully(descriptor: number, target: Buffer, position: number): void {
