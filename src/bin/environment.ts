@@ -13,33 +13,33 @@ export interface ProcessEnvironment {
 }
 
 export function readEnvironment(): ProcessEnvironment {
-  const home = process.env['HOME'] ?? homedir();
+  const home = process.env.HOME ?? homedir();
   const root = process.getuid?.() === 0;
   return {
     root,
     home,
     installation: resolve(import.meta.dirname, '../..'),
-    path: process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    dataHome: process.env['XDG_DATA_HOME'] ?? (root ? '/var/lib' : join(home, '.local/share')),
+    path: process.env.PATH ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    dataHome: process.env.XDG_DATA_HOME ?? (root ? '/var/lib' : join(home, '.local/share')),
   };
 }
 
 export function readTerminal(): Terminal {
-  const home = process.env['HOME'] ?? homedir();
+  const home = process.env.HOME ?? homedir();
   const interactive = process.stdout.isTTY === true;
   return {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
     interactive,
-    colour: interactive && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
+    colour: interactive && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb',
     columns: () => process.stdout.columns ?? 80,
     cwd: process.cwd(),
     profileFile:
-      process.env['SLIPWAY_PROFILE'] ??
-      join(process.env['XDG_CONFIG_HOME'] ?? join(home, '.config'), 'slipway/profile.json'),
-    server: process.env['SLIPWAY_SERVER'],
-    token: process.env['SLIPWAY_TOKEN'],
+      process.env.SLIPWAY_PROFILE ??
+      join(process.env.XDG_CONFIG_HOME ?? join(home, '.config'), 'slipway/profile.json'),
+    server: process.env.SLIPWAY_SERVER,
+    token: process.env.SLIPWAY_TOKEN,
     onInterrupt: (listener) => {
       process.on('SIGINT', listener);
       return () => process.off('SIGINT', listener);

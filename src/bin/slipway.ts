@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { messageOf } from '../base/coded-error.ts';
+import { CodedError, messageOf } from '../base/coded-error.ts';
 import { CliError, exitStatus, exitStatusOf } from '../cli/cli-error.ts';
 import { addClientCommands } from '../cli/program.ts';
 import { paint, printLine } from '../cli/terminal.ts';
+import { ContextError } from '../context/context-error.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import type { DemoFlags } from './demo.ts';
 import { readEnvironment, readTerminal } from './environment.ts';
@@ -102,9 +103,10 @@ try {
   else {
     printLine(process.stderr, `${paint(terminal, 'red', 'slipway:')} ${messageOf(error)}`);
     if (error instanceof CliError) finish(exitStatusOf(error));
-    else if (error instanceof SetupError) finish(exitStatus.userError);
+    else if (error instanceof SetupError || error instanceof ContextError) finish(exitStatus.userError);
     else {
-      if (error instanceof Error && error.stack) printLine(process.stderr, error.stack);
+      if (error instanceof Error && error.stack && !(error instanceof CodedError))
+        printLine(process.stderr, error.stack);
       finish(exitStatus.internal);
     }
   }

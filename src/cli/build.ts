@@ -1,7 +1,6 @@
-import { stat } from 'node:fs/promises';
-import { basename, isAbsolute, relative, resolve, sep } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { packContext } from '../context/pack.ts';
+import { type PackProgress, packContext } from '../context/pack.ts';
 import { parseTag } from '../model/tag.ts';
 import { parsePairs, readSecrets } from './build-request.ts';
 import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
@@ -46,9 +45,6 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
   const { client } = connection;
   const remote = flags.git !== undefined || flags.archiveUrl !== undefined;
   const folder = resolve(terminal.cwd, path);
-  const dockerfile = remote
-    ? remoteDockerfile(flags.file)
-    : await localDockerfile(terminal, folder, flags.file);
   const repository =
     flags.repo ?? defaultRepository(connection, remote ? (flags.git ?? flags.archiveUrl ?? '') : folder);
   const say = (line: string) => {
@@ -56,15 +52,13 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
   };
   if (await ensureRepository(client, repository)) say(`Created the repository ${repository}`);
   const source = remote
-    ? remoteSource(flags)
-    : { file_id: await upload(terminal, client, folder, dockerfile, say) };
+    ? { ...remoteSource(flags), context: remoteContext(path), dockerfile_path: remoteDockerfile(flags.file) }
+    : await uploadContext(terminal, client, folder, flags.file, say);
   const [namespace = '', ...name] = repository.split('/');
   const queued = await client.post<BuildView>(
     `${repositoryPath({ namespace, name: name.join('/') })}/build/`,
     {
       ...source,
-      context: remote ? remoteContext(path) : '/',
-      dockerfile_path: dockerfile,
       docker_tags: flags.tag ?? ['latest'],
       build_args: parsePairs('--build-arg', flags.buildArg),
       labels: parsePairs('--label', flags.label),
@@ -81,31 +75,6 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
   }
   say(`Build ${queued.id} of ${repository} is queued`);
   return await watchBuild(terminal, client, queued, { json: flags.json === true });
-}
-
-/** The Dockerfile's path in the context, as the server wants it: from `/`. */
-async function localDockerfile(
-  terminal: Terminal,
-  folder: string,
-  file: string | undefined,
-): Promise<string> {
-  const info = await stat(folder).catch(() => undefined);
-  if (info === undefined || !info.isDirectory())
-    throw new CliError(
-      'local',
-      `There is no folder ${folder} to build. Give the folder with the Dockerfile, e.g.: slipway build .`,
-    );
-  // As other builders do: -f is relative to where the command runs.
-  const dockerfile = file === undefined ? resolve(folder, 'Dockerfile') : resolve(terminal.cwd, file);
-  const inside = relative(folder, dockerfile);
-  if (isAbsolute(inside) || inside === '..' || inside.startsWith(`..${sep}`))
-    throw new CliError(
-      'usage',
-      `The Dockerfile ${dockerfile} is not inside ${folder}. Build a folder that holds both, and name the Dockerfile with --file.`,
-    );
-  if (!(await stat(dockerfile).catch(() => undefined))?.isFile())
-    throw new CliError('local', `There is no Dockerfile at ${dockerfile}. Name another with --file.`);
-  return `/${inside.split(sep).join('/')}`;
 }
 
 function remoteDockerfile(file: string | undefined): string {
@@ -138,37 +107,40 @@ function defaultRepository({ username }: Connection, source: string): string {
   return `${username}/${name}`;
 }
 
-async function upload(
+async function uploadContext(
   terminal: Terminal,
   client: Client,
   folder: string,
-  dockerfile: string,
+  file: string | undefined,
   say: (line: string) => void,
-): Promise<string> {
+): Promise<Record<string, unknown>> {
   const started = performance.now();
-  const drop = await client.post<{ url: string; file_id: string }>('/api/v1/filedrop/', {
-    mimeType: 'application/gzip',
-  });
   const progress = new ProgressLine(terminal, 'Uploading');
-  let files = 0;
-  let bytes = 0;
-  const pack = packContext(folder, {
-    dockerfile: dockerfile.slice(1),
+  let seen: PackProgress = { files: 0, bytes: 0 };
+  const packed = await packContext({
+    folder,
+    // As other builders do: --file is relative to where the command runs.
+    ...(file === undefined ? {} : { dockerfile: resolve(terminal.cwd, file) }),
     onWarning: (warning) => {
       progress.end();
       say(`Warning: ${warning}`);
     },
-    onProgress: (seen) => {
-      files = seen.files;
-      bytes = seen.bytes;
-      progress.update(seen.bytes, undefined, `${seen.files} files`);
+    onProgress: (now) => {
+      seen = now;
+      progress.update(now.bytes, undefined, `${now.files} files`);
     },
   });
   try {
-    await client.upload(drop.url, pack, 'application/gzip');
+    const drop = await client.post<{ url: string; file_id: string }>('/api/v1/filedrop/', {
+      mimeType: 'application/gzip',
+    });
+    await client.upload(drop.url, packed.stream, 'application/gzip');
+    say(
+      `Uploaded ${seen.files} files, ${formatBytes(seen.bytes)}, in ${formatSpan(performance.now() - started)}`,
+    );
+    return { file_id: drop.file_id, context: '/', dockerfile_path: `/${packed.dockerfilePath}` };
   } finally {
     progress.end();
+    packed.stream.destroy();
   }
-  say(`Uploaded ${files} files, ${formatBytes(bytes)}, in ${formatSpan(performance.now() - started)}`);
-  return drop.file_id;
 }
