@@ -1,0 +1,69 @@
+import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/**
+ * The folders of one attempt. Nobody else can read them: a source may hold files with the set-user-id bit, and the
+ * scratch folder holds credentials.
+ */
+export class Workspace {
+  readonly root: string;
+  readonly #own: boolean;
+
+  private constructor(root: string, own: boolean) {
+    this.root = root;
+    this.#own = own;
+  }
+
+  /** `given`: a folder of the attempt's own that somebody else removes; otherwise one is made in `temporary`. */
+  static async create(given: string | undefined, temporary: string): Promise<Workspace> {
+    const root = given ?? (await mkdtemp(join(temporary, 'slipway-worker-')));
+    const workspace = new Workspace(root, given === undefined);
+    await mkdir(root, { recursive: true, mode: 0o700 });
+    await chmod(root, 0o700);
+    await workspace.#removeParts();
+    await mkdir(workspace.scratch, { mode: 0o700 });
+    return workspace;
+  }
+
+  /** The package as it was downloaded. */
+  get package(): string {
+    return join(this.root, 'package');
+  }
+
+  /** The unpacked source; whoever fetches it makes the folder. */
+  get source(): string {
+    return join(this.root, 'source');
+  }
+
+  /** Credentials, secret files and what the engine needs beside them. */
+  get scratch(): string {
+    return join(this.root, 'scratch');
+  }
+
+  async remove(): Promise<void> {
+    await this.#removeParts();
+    if (this.#own) await removeTree(this.root);
+  }
+
+  async #removeParts(): Promise<void> {
+    await Promise.all([this.package, this.source, this.scratch].map(removeTree));
+  }
+}
+
+/** Also folders that their own modes would protect from an ordinary user. */
+async function removeTree(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch {
+    await makeWritable(path);
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function makeWritable(path: string): Promise<void> {
+  await chmod(path, 0o700);
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    // A link's entry is no directory, so nothing outside is touched.
+    if (entry.isDirectory()) await makeWritable(join(path, entry.name));
+  }
+}
