@@ -5,7 +5,14 @@ import { chown, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { boundCommand, freePort, ServerProcess, serviceFolder, type TestService, unprivileged } from './service.ts';
+import {
+  boundCommand,
+  freePort,
+  ServerProcess,
+  serviceFolder,
+  type TestService,
+  unprivileged,
+} from './service.ts';
 
 const run = promisify(execFile);
 
@@ -14,7 +21,8 @@ function programs(): string {
   const base = '/usr/lib/postgresql';
   const versions = readdirSync(base).filter((name) => /^\d+$/.test(name));
   const newest = versions.sort((a, b) => Number(b) - Number(a))[0];
-  if (newest === undefined) throw new Error(`no PostgreSQL in ${base}; install it: apt-get install postgresql`);
+  if (newest === undefined)
+    throw new Error(`no PostgreSQL in ${base}; install it: apt-get install postgresql`);
   return join(base, newest, 'bin');
 }
 

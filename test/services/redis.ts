@@ -1,7 +1,14 @@
 import { once } from 'node:events';
 import { chown, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { boundCommand, freePort, ServerProcess, serviceFolder, type TestService, unprivileged } from './service.ts';
+import {
+  boundCommand,
+  freePort,
+  ServerProcess,
+  serviceFolder,
+  type TestService,
+  unprivileged,
+} from './service.ts';
 
 /** Starts an empty Redis on an ephemeral loopback port; nothing of it outlives the run. */
 export async function startRedis(): Promise<TestService> {
@@ -14,7 +21,18 @@ export async function startRedis(): Promise<TestService> {
       const server = new ServerProcess(
         boundCommand(account, 'TERM', [
           'redis-server',
-          ...['--bind', '127.0.0.1', '--port', `${port}`, '--dir', folder, '--save', '', '--appendonly', 'no'],
+          ...[
+            '--bind',
+            '127.0.0.1',
+            '--port',
+            `${port}`,
+            '--dir',
+            folder,
+            '--save',
+            '',
+            '--appendonly',
+            'no',
+          ],
         ]),
         folder,
       );

@@ -19,7 +19,8 @@ export async function serviceFolder(service: string): Promise<string> {
   const prefix = `slipway-test-${service}-`;
   for (const name of readdirSync(tmpdir())) {
     const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length).split('-')[0]) : Number.NaN;
-    if (Number.isInteger(pid) && !isAlive(pid)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    if (Number.isInteger(pid) && !isAlive(pid))
+      rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
   return await mkdtemp(join(tmpdir(), `${prefix}${process.pid}-`));
 }
@@ -60,7 +61,8 @@ export function boundCommand(
   signal: 'INT' | 'TERM',
   command: readonly string[],
 ): [string, string[]] {
-  const as = account === undefined ? [] : [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups'];
+  const as =
+    account === undefined ? [] : [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups'];
   return ['setpriv', [...as, '--pdeathsig', signal, '--', ...command]];
 }
 
