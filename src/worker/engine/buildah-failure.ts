@@ -156,7 +156,8 @@ function explainBaseImage(own: string): EngineError | undefined {
   if (source === undefined) return undefined;
   const image = clipped(source);
   const host = source.split('/')[0] ?? source;
-  const reply = own.slice(own.indexOf(source) + source.length);
+  // Without the names in it: an image may be called `denied:403`.
+  const reply = own.slice(own.indexOf(source) + source.length).replace(/reading manifest \S+ in \S+:/, '');
   if (/toomanyrequests|too many requests|\b429\b/i.test(reply)) {
     return error(
       'baseimageregistry',

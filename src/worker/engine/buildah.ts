@@ -1,4 +1,4 @@
-import { readFile, statfs, utimes, writeFile } from 'node:fs/promises';
+import { readFile, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackOffOptions, backOff } from '../../base/back-off.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -16,7 +16,8 @@ import { explainFailure, pushMayRecover } from './buildah-failure.ts';
 import { type BuildahHome, buildahHome, prepareHome, registriesConf } from './buildah-home.ts';
 import { inspectMachine, type MachineFindings } from './buildah-probe.ts';
 import { type Ending, runConfined } from './confinement.ts';
-import { readDockerfile } from './dockerfile-check.ts';
+import { type DockerfileFacts, readDockerfile } from './dockerfile-check.ts';
+import { cutAfterStage } from './dockerfile-target.ts';
 import type {
   BuiltImage,
   CleanPolicy,
@@ -81,7 +82,7 @@ export class BuildahEngine implements Engine {
     const { machine, report } = await this.#prepare(signal);
     checkPaths(request);
     const title = `${report.name} ${report.version}`;
-    await readDockerfile(request.dockerfile, { title, features: report.features });
+    const facts = await readDockerfile(request.dockerfile, { title, features: report.features });
     await this.#writeScratch(request.scratchDir, request.pullCredentials, request.insecureRegistries);
 
     const phases = new Phases(events, ['pulling', 'building']);
@@ -94,7 +95,7 @@ export class BuildahEngine implements Engine {
       const image = /^--> Using cache ([0-9a-f]{64})$/.exec(line)?.[1];
       if (image !== undefined && images.size < 10_000) images.add(image);
     });
-    const command = buildCommand(request, {
+    const command = buildCommand(await labelled(request, facts), {
       ...this.#settings,
       isolation: machine.isolation,
       jobs: this.#options.jobs ?? 2,
@@ -310,6 +311,26 @@ class Phases {
       if (next !== undefined) await this.#events.phase?.(next);
     }
   }
+}
+
+/** The same request, such that labels come to its target: see cutAfterStage. */
+async function labelled(request: EngineBuild, facts: DockerfileFacts): Promise<EngineBuild> {
+  const { target, labels, dockerfile, scratchDir } = request;
+  if (target === undefined || labels.size === 0) return request;
+  const cut = cutAfterStage(facts, target);
+  if (cut === undefined) return request;
+  const copy = join(scratchDir, 'Dockerfile');
+  await writeFile(copy, cut);
+  const own = `${dockerfile}.dockerignore`;
+  const hasOwn = await stat(own).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+  return {
+    ...request,
+    dockerfile: copy,
+    ...(hasOwn && request.ignoreFile === undefined ? { ignoreFile: own } : {}),
+  };
 }
 
 function succeeded(ending: Ending): boolean {

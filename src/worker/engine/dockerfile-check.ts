@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { messageOf } from '../../base/coded-error.ts';
 import { type Instruction, type SplitDockerfile, splitInstructions } from './dockerfile-instructions.ts';
+import { stageName } from './dockerfile-target.ts';
 import type { EngineFeatures } from './engine.ts';
 import { EngineError } from './engine-error.ts';
 
@@ -8,6 +9,7 @@ export const maximumDockerfileBytes = 1024 * 1024;
 
 /** What the engines need to know of a Dockerfile. */
 export interface DockerfileFacts extends SplitDockerfile {
+  readonly text: string;
   /** Images named by FROM, variables not replaced; without `scratch` and without names of stages. */
   readonly baseImages: readonly string[];
 }
@@ -42,14 +44,15 @@ export function checkDockerfile(bytes: Buffer, engine: CheckingEngine): Dockerfi
     );
   }
   // A UTF-8 byte order mark is legal, and the decoder drops it.
-  const { instructions, comments } = splitInstructions(new TextDecoder('utf-8').decode(bytes));
+  const text = new TextDecoder('utf-8').decode(bytes);
+  const { instructions, comments } = splitInstructions(text);
   if (instructions.length === 0) {
     const what = bytes.length === 0 ? 'is empty' : 'holds no instruction, only blank lines and comments';
     throw issue(`The Dockerfile ${what}. Begin it with FROM.`);
   }
   for (const instruction of instructions) checkInstruction(instruction, engine);
   checkBeginning(instructions);
-  return { instructions, comments, baseImages: baseImagesOf(instructions) };
+  return { text, instructions, comments, baseImages: baseImagesOf(instructions) };
 }
 
 const keywords: ReadonlySet<string> = new Set([
@@ -130,8 +133,8 @@ function baseImagesOf(instructions: readonly Instruction[]): string[] {
     if (keyword.toUpperCase() !== 'FROM') continue;
     const image = baseImageOf(rest);
     if (image !== undefined && image !== 'scratch' && !stages.has(image.toLowerCase())) images.add(image);
-    const stage = /\sAS\s+(\S+)$/i.exec(rest.slice(-300))?.[1];
-    if (stage !== undefined) stages.add(stage.toLowerCase());
+    const stage = stageName(rest);
+    if (stage !== undefined) stages.add(stage);
   }
   return [...images];
 }

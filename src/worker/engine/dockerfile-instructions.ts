@@ -89,13 +89,13 @@ function heredocsOf(keyword: string, rest: string): { delimiter: string; stripTa
   return found;
 }
 
-/** Words as a shell splits them, quotes kept: a `<<` inside a quoted string is text. */
+/** Words between blanks, quotes kept: a `<<` inside a quoted string is text. */
 function* unquotedWords(text: string): Generator<string> {
   let start = -1;
   let quote = '';
   for (let at = 0; at <= text.length; at += 1) {
     const character = text[at];
-    const ends = character === undefined || (quote === '' && /[\s;|&()]/.test(character));
+    const ends = character === undefined || (quote === '' && /\s/.test(character));
     if (ends) {
       if (start >= 0) yield text.slice(start, at);
       start = -1;
