@@ -87,12 +87,11 @@ export class OciAuthorization {
     if (this.#credentials.kind === 'bearer') return false;
     const challenge = parseChallenge(Array.isArray(header) ? (header[0] ?? '') : (header ?? ''));
     if (challenge === undefined) return false;
-    const known = this.#challenge !== undefined;
     this.#challenge = challenge;
     this.#tokens.delete(cacheKey(access));
     if (used === undefined) return challenge.scheme !== 'basic' || this.#credentials.kind === 'password';
     // A token may have been revoked; a fresh one is worth one more try, the same password is not.
-    return known && challenge.scheme === 'bearer';
+    return challenge.scheme === 'bearer';
   }
 
   #basic(): string | undefined {

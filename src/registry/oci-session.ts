@@ -55,7 +55,7 @@ export class OciSession {
         const answer = await this.#transport.send({ ...exchange, headers }, signal);
         if (expect.includes(answer.status)) return answer;
         const body = await readBody(answer.body, largestErrorBody);
-        if (answer.status === 401 && again < 2) {
+        if (answer.status === 401 && again === 0) {
           if (this.#authorization.refused(answer.headers['www-authenticate'], access, authorization))
             continue;
         }
