@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type OutgoingHttpHeaders, request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -227,6 +229,24 @@ describe('without a client', () => {
       body: Buffer.alloc(4 * 1024 * 1024 + 1),
     });
     expect(answer.status).toBe(413);
+  });
+
+  test('a client that goes on sending after it was refused is cut off', async () => {
+    const [host, port] = server.host.split(':');
+    const socket = connect(Number(port), host);
+    const closed = once(socket, 'close');
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += String(chunk);
+    });
+    socket.on('error', () => {});
+    socket.write(
+      'PATCH /v2/team/app/blobs/uploads/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n',
+    );
+    const sending = setInterval(() => socket.write('some more'), 50);
+    await closed;
+    clearInterval(sending);
+    expect(answer).toMatch(/^HTTP\/1\.1 401 /);
   });
 
   test('a client that goes away in the middle of an upload leaves no request behind', async () => {

@@ -58,7 +58,7 @@ export class RegistryGateway {
     const answered = this.#answer(incoming, response).catch((error: unknown) => {
       if (!(error instanceof UpstreamGone)) this.#options.onFault(error);
       sendUnavailable(response);
-      linger(incoming, response);
+      linger(incoming);
     });
     this.#running.add(answered);
     void answered.finally(() => this.#running.delete(answered));
@@ -78,7 +78,7 @@ export class RegistryGateway {
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const refuse: Refuse = (status, code, message, headers) => {
       sendOciError(response, status, code, message, headers);
-      linger(incoming, response);
+      linger(incoming);
     };
     const { pathname, search } = splitTarget(incoming.url ?? '/');
     const route = parseRegistryRoute(pathname);

@@ -1,4 +1,4 @@
-import { type Digest, parseDigest } from '../model/digest.ts';
+import type { Digest } from '../model/digest.ts';
 import type { Tag } from '../model/tag.ts';
 import { type Descriptor, mediaTypes, parseManifest, type StoredManifest } from './oci-manifest.ts';
 import { RegistryError } from './registry-error.ts';
@@ -36,10 +36,4 @@ export function withReferrer(
   return Buffer.from(
     JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [...known, entry] }),
   );
-}
-
-/** The digest a manifest's `subject` names. */
-export function subjectOf(bytes: Buffer): Digest | undefined {
-  const { subject } = JSON.parse(bytes.toString('utf8')) as { subject?: { digest?: unknown } };
-  return typeof subject?.digest === 'string' ? parseDigest(subject.digest) : undefined;
 }

@@ -88,14 +88,14 @@ export class RegistryProxy {
         return;
       }
       sendUnavailable(response);
-      linger(incoming, response);
+      linger(incoming);
     });
     outgoing.once('response', (answer) => {
       response.writeHead(answer.statusCode ?? 502, clientHeaders(answer.headers));
       // `aborted` mid-body: the client must see a broken answer, never a short one that looks whole.
       answer.once('error', () => response.destroy());
       answer.pipe(response);
-      answer.once('end', () => linger(incoming, response));
+      answer.once('end', () => linger(incoming));
     });
     if (hasBody(incoming)) incoming.pipe(outgoing);
     else outgoing.end();
@@ -144,14 +144,15 @@ export function sendUnavailable(response: ServerResponse): void {
 }
 
 /** Lets a client that is still sending find its answer, but not send for ever. */
-export function linger(incoming: IncomingMessage, response: ServerResponse): void {
+export function linger(incoming: IncomingMessage): void {
   if (incoming.complete) return;
   incoming.resume();
   const timer = setTimeout(() => {
-    if (!incoming.complete) incoming.destroy();
+    if (!incoming.complete) incoming.socket.destroy();
   }, lingerMilliseconds);
   timer.unref();
-  response.once('close', () => clearTimeout(timer));
+  incoming.once('end', () => clearTimeout(timer));
+  incoming.socket.once('close', () => clearTimeout(timer));
 }
 
 /** The headers of an answer as the client should see them: places are paths on this server. */

@@ -13,6 +13,7 @@ import { embeddedClient } from '../../src/registry/embedded-client.ts';
 import { EmbeddedRegistry, type EmbeddedRegistryEvent } from '../../src/registry/embedded-registry.ts';
 import { RegistryGateway } from '../../src/registry/gateway.ts';
 import { OciRegistry } from '../../src/registry/oci-registry.ts';
+import { publicOrigin } from '../../src/registry/public-origin.ts';
 import type { Push } from '../../src/registry/registry.ts';
 import type { RegistryAction } from '../../src/registry/registry-access.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
@@ -102,7 +103,8 @@ export class RegistryServer implements PushHistory {
       tokens: this.tokens,
       attempts: this.attempts,
       clock,
-      publicOrigin: (incoming) => `http://${incoming.headers.host}`,
+      publicOrigin: (incoming) =>
+        publicOrigin(incoming, { trustForwarded: false, fallback: 'http://127.0.0.1' }),
       onPush: async (push) => void this.pushes.push(push),
       onFault: (error) => this.faults.push(error),
     });
