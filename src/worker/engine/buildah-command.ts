@@ -52,7 +52,7 @@ export function buildCommand(
     '--runtime=runc',
     `--jobs=${settings.jobs}`,
     `--pull=${pullFlag(request.pullPolicy ?? 'always')}`,
-    `--signature-policy=${join(settings.home.etc, 'policy.json')}`,
+    `--signature-policy=${join(settings.home.etc, 'build-policy.json')}`,
     `--authfile=${files.authFile}`,
     `--iidfile=${files.idFile}`,
     `--file=${request.dockerfile}`,
@@ -77,7 +77,7 @@ export function pushCommand(imageId: string, target: PushTarget, settings: Comma
     // (0 would mean buildah's default of 3.)
     '--retry=1',
     '--retry-delay=1ms',
-    `--signature-policy=${join(settings.home.etc, 'policy.json')}`,
+    `--signature-policy=${join(settings.home.etc, 'push-policy.json')}`,
     `--authfile=${files.authFile}`,
     `--digestfile=${files.digestFile}`,
     imageId,

@@ -146,7 +146,11 @@ function explainBaseImage(own: string): EngineError | undefined {
       own,
     );
   const source = /initializing source docker:\/\/(\S+?): /.exec(own)?.[1] ?? named?.[1];
-  if (/rejected by policy|initializing source (?!docker:)[\w-]+:/i.test(own)) {
+  if (
+    /rejected by policy|referred to by ID|could not get an image name|initializing source (?!docker:)[\w-]+:/i.test(
+      own,
+    )
+  ) {
     return error(
       'dockerfileissue',
       'A base image is not in a registry. Push it to a registry and name it there.',

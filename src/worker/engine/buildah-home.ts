@@ -53,7 +53,8 @@ export async function prepareHome(home: BuildahHome, settings: HomeSettings): Pr
   await writeFile(home.lock, '', { flag: 'a', mode: 0o600 });
   await keep(join(home.etc, 'storage.conf'), storageConf(home, settings));
   await keep(join(home.etc, 'containers.conf'), containersConf);
-  await keep(join(home.etc, 'policy.json'), policy);
+  await keep(join(home.etc, 'build-policy.json'), buildPolicy(home));
+  await keep(join(home.etc, 'push-policy.json'), pushPolicy());
   await keep(join(home.etc, 'registries.conf'), registriesConf([]));
   if (settings.slirp4netns !== undefined) {
     await keep(join(home.bin, 'slirp4netns'), slirpWrapper(settings.slirp4netns), 0o700);
@@ -79,17 +80,26 @@ function storageConf(home: BuildahHome, { storageDriver, fuseOverlayfs }: HomeSe
 
 const containersConf = '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n';
 
+const anything = [{ type: 'insecureAcceptAnything' }];
+const nothing = [{ type: 'reject' }];
+
 /**
- * Images come from registries, or from this store (which building needs). Everything else that a FROM or a
- * `COPY --from` may name (folders, archives, a docker daemon) would be read with the worker's rights.
+ * Base images come from registries. Everything else that FROM may name, variables replaced, would be read with the
+ * worker's rights: folders, archives, a docker daemon, and this store, which holds what other builds pulled with
+ * their credentials. buildah itself commits under `docker.io/library/<random>-tmp`.
  */
-const policy = `${JSON.stringify({
-  default: [{ type: 'reject' }],
-  transports: {
-    docker: { '': [{ type: 'insecureAcceptAnything' }] },
-    'containers-storage': { '': [{ type: 'insecureAcceptAnything' }] },
-  },
-})}\n`;
+function buildPolicy({ storage }: BuildahHome): string {
+  const own = ['overlay', 'vfs'].map((driver) => [`[${driver}@${storage}]docker.io/library`, anything]);
+  const stored = { '': anything, [`[${storage}]`]: nothing, ...Object.fromEntries(own) };
+  return policy({ docker: { '': anything }, 'containers-storage': stored });
+}
+
+/** A push reads from the store and nowhere else. */
+const pushPolicy = () => policy({ 'containers-storage': { '': anything } });
+
+function policy(transports: Record<string, unknown>): string {
+  return `${JSON.stringify({ default: nothing, transports })}\n`;
+}
 
 export function registriesConf(insecure: readonly string[]): string {
   const lines = ['unqualified-search-registries = ["docker.io"]', 'short-name-mode = "disabled"'];

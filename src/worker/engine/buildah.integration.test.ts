@@ -254,6 +254,27 @@ describe('images', () => {
     expect(third.output.match(/^--> Using cache /gm)?.length).toBe(2);
   });
 
+  it('that one build pulled or built are not given to another that names them', async () => {
+    const label = `b${Math.random()}`.replace('.', '');
+    const first = await build(step(`echo private > /${label}`));
+    const place = target(first.subject, first.request, `suite/${label}`);
+    await first.subject.engine.push(first.image, place, new Recorder(), never);
+    const reference = `${registry.host}/suite/${label}:${place.tag}`;
+    // Pulled, so that the store knows it by its name.
+    await build(`FROM ${reference}\nRUN cat /${label}\n`);
+
+    const id = first.image.imageId.slice('sha256:'.length);
+    for (const image of [
+      id,
+      id.slice(0, 12),
+      `containers-storage:${reference}`,
+      `containers-storage:@${id}`,
+    ]) {
+      const error = await failedBuild(`ARG IMAGE=${image}\nFROM $IMAGE\nRUN cat /${label}\n`);
+      expect(error.owner, `${image}: ${error.message}`).toBe('user');
+    }
+  });
+
   it('are built stage by stage at once, and each line says its stage', async () => {
     const { output } = await build(
       `FROM scratch AS one\nCOPY busybox /bin/sh\nRUN echo first > /first\nFROM scratch AS two\nCOPY busybox /bin/sh\nRUN echo second > /second; : ${Math.random()}\n` +
