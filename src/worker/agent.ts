@@ -4,6 +4,7 @@ import type { WorkerCapabilities } from '../manager/worker-sessions.ts';
 import type { ReceivedBuildPack } from '../rpc/build-pack.ts';
 import type { ManagerLink } from '../rpc/manager-link.ts';
 import { RpcError } from '../rpc/rpc-error.ts';
+import { runAttempt } from './attempt.ts';
 import type { Engine } from './engine/engine.ts';
 import type { WorkerEnd } from './worker-end.ts';
 import type { Workspace } from './workspace.ts';
@@ -12,7 +13,7 @@ export interface AgentOptions {
   readonly link: ManagerLink;
   readonly registrationToken: string;
   readonly capabilities: WorkerCapabilities;
-  /** Both are called at once and awaited late, so that their code loads while the manager answers. */
+  /** Called when the manager knows of this worker: it is much code. */
   readonly loadEngine: () => Promise<Engine>;
   readonly makeWorkspace: () => Promise<Workspace>;
   readonly keepWorkspace: boolean;
@@ -44,18 +45,15 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const { link, log } = options;
   const onSignal = (): void => void link.close();
   signal.addEventListener('abort', onSignal, { once: true });
-  const modules = import('./attempt.ts');
-  const engine = options.loadEngine();
   const workspace = options.makeWorkspace();
-  for (const loading of [modules, engine, workspace]) loading.catch(() => {});
+  workspace.catch(() => {});
   let registered = false;
   try {
     await link.connect();
     const pack: ReceivedBuildPack = await link.register(options.registrationToken, options.capabilities);
     registered = true;
     log(`registered for build ${pack.identity.buildId}, attempt ${pack.identity.attemptId}`);
-    const { runAttempt } = await modules;
-    return { registered, end: await runAttempt({ ...options, pack, engine, workspace }, signal) };
+    return { registered, end: await runAttempt({ ...options, pack, workspace }, signal) };
   } catch (thrown) {
     return { registered, end: endOf(thrown, signal) };
   } finally {

@@ -2,7 +2,6 @@ import type { Clock } from '../base/clock.ts';
 import type { ReceivedBuildPack } from '../rpc/build-pack.ts';
 import type { ManagerLink } from '../rpc/manager-link.ts';
 import { RpcError } from '../rpc/rpc-error.ts';
-import { build } from './build.ts';
 import type { Engine } from './engine/engine.ts';
 import { faultOf, type OwnedFault, ownedFault } from './fault.ts';
 import { LogPipe } from './log/log-pipe.ts';
@@ -13,11 +12,14 @@ import type { Workspace } from './workspace.ts';
 export interface AttemptOptions {
   readonly link: ManagerLink;
   readonly pack: ReceivedBuildPack;
-  readonly engine: Promise<Engine>;
+  readonly loadEngine: () => Promise<Engine>;
   readonly workspace: Promise<Workspace>;
   readonly clock: Clock;
   readonly log: (text: string) => void;
 }
+
+/** Milliseconds that the build waits at most for the first answer of the manager. */
+const loadingPatience = 200;
 
 /** From build pack to reported outcome. Throws only what is no outcome of a build: the RpcError of a link that ended. */
 export async function runAttempt(options: AttemptOptions, signal: AbortSignal): Promise<WorkerEnd> {
@@ -27,9 +29,12 @@ export async function runAttempt(options: AttemptOptions, signal: AbortSignal): 
   const limit = new TimeLimit(pack.maxSeconds, clock);
   const stop = AbortSignal.any([signal, link.ended, limit.reached]);
   try {
+    // Loading code keeps the one thread busy, so the first sign of progress goes out before.
+    await Promise.race([stages.reach('unpacking'), clock.sleep(loadingPatience)]);
+    const [{ build }, engine] = await Promise.all([import('./build.ts'), options.loadEngine()]);
     const image = await build({
       pack,
-      engine: await options.engine,
+      engine,
       workspace: await options.workspace,
       pipe,
       stages,
@@ -54,13 +59,16 @@ export async function runAttempt(options: AttemptOptions, signal: AbortSignal): 
   }
 }
 
+/** Timers take no more; nobody waits that long. */
+const longestLimit = 2_000_000;
+
 /** Ends the build when it takes longer than the manager lets it; a limit of 0 never does. */
 class TimeLimit {
   readonly #reached = new AbortController();
   readonly #lifted = new AbortController();
 
   constructor(seconds: number, clock: Clock) {
-    if (seconds <= 0) return;
+    if (seconds <= 0 || seconds > longestLimit) return;
     clock.sleep(seconds * 1000, this.#lifted.signal).then(
       () => this.#reached.abort(),
       () => {},

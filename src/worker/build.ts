@@ -36,7 +36,6 @@ const tokenUser = '$token';
  */
 export async function build(options: BuildOptions): Promise<PushedImage | undefined> {
   const { pack, engine, workspace, pipe, stages, clock, signal } = options;
-  stages.reach('unpacking');
   const say = (text: string): Promise<void> => pipe.say(text);
   const [source, report] = await bothOrFirstFailure(
     fetchSource({ pack, workspace, clock, say, signal }),
@@ -49,12 +48,13 @@ export async function build(options: BuildOptions): Promise<PushedImage | undefi
     title: `${report.name} ${report.version}`,
     features: report.features,
   });
-  const pullMetadata = metadataOf(baseImages[0], pack);
+  const [baseImage] = baseImages;
+  const pulls = baseImage === undefined ? {} : { pullMetadata: metadataOf(baseImage, pack) };
   const commit = source.commit === undefined ? {} : { commit: source.commit };
   const events: EngineEvents = {
     write: (bytes) => pipe.write(bytes),
     async phase(phase) {
-      stages.reach(phase, phase === 'pulling' ? { pullMetadata, ...commit } : commit);
+      void stages.reach(phase, phase === 'pulling' ? { ...pulls, ...commit } : commit);
     },
   };
   const image = await engine.build(
@@ -132,8 +132,7 @@ async function writeSecrets({ secrets }: ReceivedBuildPack, workspace: Workspace
 }
 
 /** What the phase entry of the log says about the base image; a name with variables in it is left as written. */
-function metadataOf(name: string | undefined, pack: ReceivedBuildPack): Record<string, string> {
-  if (name === undefined) return {};
+function metadataOf(name: string, pack: ReceivedBuildPack): Record<string, string> {
   const image = parseImageReference(name);
   const username = pack.baseImage?.username;
   return {

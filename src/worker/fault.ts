@@ -17,7 +17,8 @@ export function faultOf(thrown: unknown): OwnedFault {
   if ((thrown instanceof EngineError || thrown instanceof SourceError) && thrown.code !== 'cancelled') {
     return ownedFault(thrown.code, thrown.message);
   }
-  if (thrown instanceof Error && 'errno' in thrown) return faultOf(fromFileSystem(thrown, 'work in its folders'));
+  if (thrown instanceof Error && 'errno' in thrown)
+    return faultOf(fromFileSystem(thrown, 'work in its folders'));
   return ownedFault(
     'internalerror',
     `The worker failed: ${messageOf(thrown)}. Build again; if it fails again, tell an administrator.`,

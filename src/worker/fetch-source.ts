@@ -24,8 +24,7 @@ export interface FetchedSource extends BuildFiles {
 /** Gets the source into the workspace and finds what to build in it. Throws SourceError. */
 export async function fetchSource(options: FetchSourceOptions): Promise<FetchedSource> {
   const { pack, workspace } = options;
-  const guard = new EgressGuard(policyFor(pack.allowedPrivateHosts));
-  if (pack.source.kind === 'package') await unpack(options, pack.source, guard);
+  if (pack.source.kind === 'package') await unpack(options, pack.source);
   const files = await findBuildFiles({
     root: workspace.source,
     context: pack.context,
@@ -37,13 +36,16 @@ export async function fetchSource(options: FetchSourceOptions): Promise<FetchedS
 async function unpack(
   { pack, workspace, clock, say, signal }: FetchSourceOptions,
   source: ReceivedBuildPack['source'] & { kind: 'package' },
-  guard: EgressGuard,
 ): Promise<void> {
   const maxBytes = pack.maxSourceBytes;
+  // Slipway's own address was chosen by nobody outside, and may well be a private one.
+  const policy = source.ours
+    ? new EgressPolicy({ allowHosts: [new URL(source.url).host] })
+    : policyFor(pack.allowedPrivateHosts);
   const { contentType } = await fetchPackage({
     url: source.url,
     origin: source.ours ? 'own' : 'user',
-    guard,
+    guard: new EgressGuard(policy),
     file: workspace.package,
     clock,
     signal,

@@ -21,13 +21,14 @@ export class Stages {
     this.#pipe = pipe;
   }
 
-  reach(stage: WorkerStage, details: StageDetails = {}): void {
+  /** Resolves when the manager has answered, or the link has ended; nobody has to wait for it. */
+  async reach(stage: WorkerStage, details: StageDetails = {}): Promise<void> {
     this.#pipe.flush();
-    this.#link.log
-      .barrier(() => this.#link.setPhase({ kind: 'stage', stage, ...details }))
-      .catch(() => {
-        // It fails only when the link has ended, which stops the whole build by itself.
-      });
+    try {
+      await this.#link.log.barrier(() => this.#link.setPhase({ kind: 'stage', stage, ...details }));
+    } catch {
+      // It fails only when the link has ended, which stops the whole build by itself.
+    }
   }
 
   /** Resolves when the manager knows; rejects with RpcError. */
