@@ -1,0 +1,180 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseGitRef } from './git-ref.ts';
+import { type GitUrl, parseGitUrl, resolveSubmoduleUrl } from './git-url.ts';
+import { SourceError } from './source-error.ts';
+
+describe('parseGitUrl', () => {
+  it.each<[string, Partial<GitUrl>]>([
+    [
+      'https://git.example/team/app.git',
+      { scheme: 'https', host: 'git.example', port: 443, url: 'https://git.example/team/app.git' },
+    ],
+    ['https://GIT.example:8443/a', { port: 8443, url: 'https://git.example:8443/a' }],
+    ['https://user:to%2Fken@git.example/a', { url: 'https://git.example/a', credentials: 'user:to/ken' }],
+    ['ssh://git@git.example/a.git', { scheme: 'ssh', port: 22, url: 'ssh://git@git.example:22/a.git' }],
+    ['ssh://git@git.example:2222/~me/a.git', { port: 2222, url: 'ssh://git@git.example:2222/~me/a.git' }],
+    [
+      'git@git.example:team/app.git',
+      { scheme: 'ssh', host: 'git.example', port: 22, url: 'git@git.example:team/app.git' },
+    ],
+    ['git.example:app.git', { scheme: 'ssh', url: 'git.example:app.git' }],
+    ['ssh://git@[2001:db8::1]/a', { host: '2001:db8::1', url: 'ssh://git@[2001:db8::1]:22/a' }],
+  ])('reads %s', (text, expected) => {
+    expect(parseGitUrl(text)).toMatchObject(expected);
+  });
+
+  it.each([
+    '',
+    '/srv/git/app',
+    './app',
+    '../app',
+    'file:///srv/git/app',
+    'git://git.example/app',
+    'http://git.example/app',
+    'ftp://git.example/app',
+    'ext::sh -c touch% /tmp/x',
+    'ext::sh',
+    'fd::17/foo',
+    'transport::https://git.example/app',
+    '--upload-pack=touch /tmp/x',
+    '-oProxyCommand=touch',
+    '-oProxyCommand=x:y',
+    'ssh://-oProxyCommand=touch/x',
+    'ssh://%2doProxyCommand=touch/x',
+    'ssh://git@-oProxyCommand=touch/x',
+    'ssh://-l@git.example/x',
+    '-l@git.example:x',
+    'git@-oProxyCommand:x',
+    'git@git.example:-x',
+    'ssh://git@git.example/-x',
+    'ssh://git@git.example/%2dx',
+    'ssh://git:pw@git.example/x',
+    'https://git.example/a\nb',
+    'https://git.example/a%0ab',
+    'https://git.example/a b',
+    'https://git.example/',
+    'https://git.example/a?x=1',
+    'https://git.example/a#x',
+    'https://git.example/%zz',
+    'C:\\repo',
+    `https://git.example/${'a'.repeat(3000)}`,
+  ])('refuses %s', (text) => {
+    expect(() => parseGitUrl(text)).toThrow(
+      expect.objectContaining({ name: 'SourceError', code: 'gitfailure' }),
+    );
+  });
+
+  it('gives nothing that begins with a dash or names another helper, whatever it reads', () => {
+    const piece = fc.constantFrom(
+      '-',
+      '--x',
+      'git@',
+      'ssh://',
+      'https://',
+      'ext::',
+      '%2d',
+      'h.example',
+      ':',
+      '/',
+      'a',
+      '..',
+      '\n',
+      '[',
+      ']',
+      '@',
+      ':22',
+      '%0a',
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.array(piece, { maxLength: 8 }).map((parts) => parts.join('')),
+        ),
+        (text) => {
+          let git: GitUrl;
+          try {
+            git = parseGitUrl(text, { allowHttp: true });
+          } catch (error) {
+            expect(error).toBeInstanceOf(SourceError);
+            return;
+          }
+          expect(git.url).toMatch(
+            git.scheme === 'ssh'
+              ? /^(ssh:\/\/)?(\w[\w.+@-]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?[:/]/
+              : /^https?:\/\/[^/@]+\//,
+          );
+          expect(git.host).toMatch(/^[0-9a-z_:]/);
+          expect(git.url).not.toMatch(/[\0-\x20\x7f]/);
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+describe('resolveSubmoduleUrl', () => {
+  const https = parseGitUrl('https://u:p@git.example/team/app.git');
+  const scp = parseGitUrl('git@git.example:team/app.git');
+  it.each([
+    [https, '../lib.git', 'https://git.example/team/lib.git'],
+    [https, './sub', 'https://git.example/team/app.git/sub'],
+    [https, '../../other/lib', 'https://git.example/other/lib'],
+    [https, 'https://else.example/x', 'https://else.example/x'],
+    [scp, '../lib.git', 'git@git.example:team/lib.git'],
+  ])('%#: %s', (parent, url, expected) => {
+    expect(resolveSubmoduleUrl(parent, url).url).toBe(expected);
+  });
+
+  it('hands credentials to the same host only', () => {
+    expect(resolveSubmoduleUrl(https, '../lib.git').credentials).toBe('u:p');
+    expect(resolveSubmoduleUrl(https, 'https://else.example/x').credentials).toBeUndefined();
+  });
+
+  it.each(['../../../x', '../../../../else.example/x', 'file:///etc', '/etc', '-x', 'ext::sh'])(
+    'refuses %s',
+    (url) => {
+      expect(() => resolveSubmoduleUrl(https, url)).toThrow(SourceError);
+    },
+  );
+});
+
+describe('parseGitRef', () => {
+  it.each([
+    ['', { kind: 'head' }],
+    ['HEAD', { kind: 'head' }],
+    ['A'.repeat(40), { kind: 'commit', sha: 'a'.repeat(40) }],
+    ['refs/heads/feature/x', { kind: 'full', ref: 'refs/heads/feature/x' }],
+    ['feature/x', { kind: 'name', name: 'feature/x', maybeCommit: false }],
+    ['v1.2.3', { kind: 'name', name: 'v1.2.3', maybeCommit: false }],
+    ['abcdef1', { kind: 'name', name: 'abcdef1', maybeCommit: true }],
+  ])('reads %s', (text, expected) => {
+    expect(parseGitRef(text)).toEqual(expected);
+  });
+
+  it.each([
+    '-x',
+    '--upload-pack=x',
+    'a..b',
+    'a:b',
+    '+a',
+    '^a',
+    'a~1',
+    'a^',
+    '@{-1}',
+    '@',
+    'a b',
+    'a\nb',
+    '*',
+    'a/',
+    '/a',
+    'a//b',
+    '.a',
+    'a.lock',
+    'a/-b',
+    'x'.repeat(300),
+  ])('refuses %s', (text) => {
+    expect(() => parseGitRef(text)).toThrow(expect.objectContaining({ code: 'gitcheckout' }));
+  });
+});
