@@ -8,7 +8,7 @@ import { fork } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -114,12 +114,10 @@ async function measure(): Promise<void> {
     client.close();
   }
   const up = await timed(async () => {
-    const response = await fetch(`http://127.0.0.1:${ready.front}/`, {
-      method: 'PUT',
-      body: Readable.toWeb(Readable.from(blocks(2))) as ReadableStream,
-      duplex: 'half',
-    } as RequestInit);
-    await response.arrayBuffer();
+    const outgoing = request({ port: ready.front, host: '127.0.0.1', method: 'PUT', agent: false });
+    Readable.from(blocks(2)).pipe(outgoing);
+    const [response] = (await once(outgoing, 'response')) as [Readable];
+    await drain(response);
   });
   console.log(`gateway before a sink: upload ${up}`);
   child.send('stop');

@@ -4,18 +4,13 @@ import { type Digest, digestOf, parseDigest } from '../model/digest.ts';
 import { parseTag, type Tag } from '../model/tag.ts';
 import { OciAuthorization, type OciCredentials } from './oci-authorization.ts';
 import type { RequestPurpose } from './oci-errors.ts';
-import {
-  type Descriptor,
-  manifestAccept,
-  mediaTypes,
-  type StoredManifest,
-  verifyBytes,
-} from './oci-manifest.ts';
-import { fallbackTag, parseReferrers, withReferrer } from './oci-referrers.ts';
+import { type Descriptor, manifestAccept, type StoredManifest, verifyBytes } from './oci-manifest.ts';
+import { mostPages, nextPage } from './oci-pages.ts';
+import { OciReferrers } from './oci-referrers.ts';
 import { OciSession } from './oci-session.ts';
 import { OciTransport, type RegistryEndpoint } from './oci-transport.ts';
 import { type BlobSource, OciUploads } from './oci-uploads.ts';
-import type { RegistryAccess } from './registry-access.ts';
+import { deleting, pulling, pushing } from './registry-access.ts';
 import { isAbsent, RegistryError } from './registry-error.ts';
 
 export interface OciClientOptions {
@@ -25,7 +20,6 @@ export interface OciClientOptions {
 }
 
 const pageSize = 1_000;
-const mostPages = 1_000;
 
 /**
  * A client of the OCI distribution protocol for one registry. Every method throws RegistryError or the signal's
@@ -36,6 +30,7 @@ export class OciClient {
   readonly #transport: OciTransport;
   readonly #session: OciSession;
   readonly #uploads: OciUploads;
+  readonly #referrers: OciReferrers;
 
   constructor({ endpoint, credentials, clock }: OciClientOptions) {
     this.#transport = new OciTransport(endpoint);
@@ -45,6 +40,7 @@ export class OciClient {
       clock,
     );
     this.#uploads = new OciUploads(this.#session);
+    this.#referrers = new OciReferrers(this.#session, this);
   }
 
   /** The registry's name in messages. */
@@ -217,10 +213,7 @@ export class OciClient {
     signal: AbortSignal,
     artifactType?: string,
   ): Promise<Descriptor[]> {
-    const found =
-      (await this.#listedReferrers(repository, subject, signal)) ??
-      (await this.#taggedReferrers(repository, subject, signal));
-    return artifactType === undefined ? found : found.filter((entry) => entry.artifactType === artifactType);
+    return await this.#referrers.list(repository, subject, signal, artifactType);
   }
 
   /** Pushes a manifest that has a `subject`, and keeps the fall-back tag where the registry has no list of its own. */
@@ -230,59 +223,12 @@ export class OciClient {
     manifest: Omit<StoredManifest, 'digest'>,
     signal: AbortSignal,
   ): Promise<Digest> {
-    const digest = await this.putManifest(repository, digestOf(manifest.bytes), manifest, signal);
-    if ((await this.#listedReferrers(repository, subject, signal)) !== undefined) return digest;
-    const known = await this.#taggedReferrers(repository, subject, signal);
-    const bytes = withReferrer(known, digest, manifest);
-    if (bytes !== undefined) {
-      await this.putManifest(
-        repository,
-        fallbackTag(subject),
-        { mediaType: mediaTypes.ociIndex, bytes },
-        signal,
-      );
-    }
-    return digest;
+    return await this.#referrers.put(repository, subject, manifest, signal);
   }
 
   /** Closes the connections that are kept. */
   close(): void {
     this.#transport.close();
-  }
-
-  /** Undefined: the registry has no such list. */
-  async #listedReferrers(
-    repository: string,
-    subject: Digest,
-    signal: AbortSignal,
-  ): Promise<Descriptor[] | undefined> {
-    const found: Descriptor[] = [];
-    let target: string | undefined = `/v2/${repository}/referrers/${subject}`;
-    const purpose: RequestPurpose = {
-      registry: this.name,
-      what: `listing what refers to ${subject}`,
-      absent: 'name-unknown',
-    };
-    for (let page = 0; target !== undefined && page < mostPages; page += 1) {
-      const answer = await this.#session.document(
-        { method: 'GET', target, access: pulling(repository), purpose, expect: [200, 404, 405] },
-        signal,
-      );
-      if (answer.status !== 200) return undefined;
-      found.push(...parseReferrers(answer.body, subject));
-      target = nextPage(answer.headers.link, answer.url);
-    }
-    return found;
-  }
-
-  async #taggedReferrers(repository: string, subject: Digest, signal: AbortSignal): Promise<Descriptor[]> {
-    try {
-      const { bytes } = await this.getManifest(repository, fallbackTag(subject), signal);
-      return parseReferrers(bytes, subject);
-    } catch (error) {
-      if (isAbsent(error)) return [];
-      throw error;
-    }
   }
 
   #manifestExchange(
@@ -325,18 +271,6 @@ export class OciClient {
   }
 }
 
-function pulling(repository: string): RegistryAccess[] {
-  return [{ repository, actions: ['pull'] }];
-}
-
-function pushing(repository: string): RegistryAccess[] {
-  return [{ repository, actions: ['pull', 'push'] }];
-}
-
-function deleting(repository: string): RegistryAccess[] {
-  return [{ repository, actions: ['delete'] }];
-}
-
 function join(repository: string, reference: Tag | Digest): string {
   return parseDigest(reference) === undefined ? `${repository}:${reference}` : `${repository}@${reference}`;
 }
@@ -351,13 +285,4 @@ function parseTags(body: Buffer, name: string): Tag[] {
   const tags = answer?.tags ?? [];
   if (!Array.isArray(tags)) throw new RegistryError('invalid', `${name} did not list its tags.`);
   return tags.flatMap((tag) => (typeof tag === 'string' ? (parseTag(tag) ?? []) : []));
-}
-
-/** The path of a `Link: <…>; rel="next"` on the same server. */
-function nextPage(link: string | string[] | undefined, current: URL): string | undefined {
-  const target = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(
-    Array.isArray(link) ? link.join(',') : (link ?? ''),
-  )?.[1];
-  const url = target === undefined ? null : URL.parse(target, current.href);
-  return url === null ? undefined : `${url.pathname}${url.search}`;
 }

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Digest } from '../model/digest.ts';
 import type { RequestPurpose } from './oci-errors.ts';
 import type { OciSession } from './oci-session.ts';
-import type { RegistryAccess } from './registry-access.ts';
+import { deleting, pulling, pushing } from './registry-access.ts';
 import { RegistryError } from './registry-error.ts';
 
 /** A blob to be uploaded: `open` is called anew for every try. */
@@ -39,7 +39,7 @@ export class OciUploads {
       {
         method: 'POST',
         target: `/v2/${repository}/blobs/uploads/?${new URLSearchParams({ mount: digest, from })}`,
-        access: [...pushing(repository), { repository: from, actions: ['pull'] }],
+        access: [...pushing(repository), ...pulling(from)],
         purpose: this.#purpose(repository, digest),
         expect: [201, 202],
       },
@@ -141,7 +141,7 @@ export class OciUploads {
         {
           method: 'DELETE',
           target: location,
-          access: [{ repository, actions: ['delete'] }],
+          access: deleting(repository),
           purpose: this.#purpose(repository, digest),
           expect: [200, 202, 204],
         },
@@ -160,10 +160,6 @@ export class OciUploads {
       absent: 'blob-unknown',
     };
   }
-}
-
-function pushing(repository: string): RegistryAccess[] {
-  return [{ repository, actions: ['pull', 'push'] }];
 }
 
 function locationOf(answer: { headers: { location?: string | undefined }; url: URL }, name: string): string {

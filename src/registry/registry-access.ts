@@ -43,4 +43,16 @@ export function allows(access: readonly RegistryAccess[], wanted: RegistryAccess
   return wanted.actions.every((action) => granted.some((entry) => entry.actions.includes(action)));
 }
 
+export function pulling(repository: string): RegistryAccess[] {
+  return [{ repository, actions: ['pull'] }];
+}
+
+export function pushing(repository: string): RegistryAccess[] {
+  return [{ repository, actions: ['pull', 'push'] }];
+}
+
+export function deleting(repository: string): RegistryAccess[] {
+  return [{ repository, actions: ['delete'] }];
+}
+
 const maximumScopes = 64;
