@@ -7,7 +7,7 @@ export interface BuildahFailure {
   readonly status: number | undefined;
   /** Its last output lines, oldest first. */
   readonly lines: readonly string[];
-  /** Free bytes where its store is. */
+  /** The fewest free bytes seen where its store is, while it ran. */
   readonly freeBytes: number;
   /** Push: `host[:port]/path`. */
   readonly destination?: string;
@@ -58,7 +58,7 @@ function withoutWords(status: number | undefined, lines: readonly string[]): Eng
 }
 
 function explainBuild(own: string, before: readonly string[]): EngineError {
-  const run = /building at STEP "(.*)": while running runtime: exit status (\d+)$/s.exec(own);
+  const run = /building at STEP "(.*)": (?:while running runtime: )?exit status (\d+)$/s.exec(own);
   if (run !== null) return explainRun(run[1] ?? '', Number(run[2]), before);
 
   const step = /building at STEP "(.*?)": (.*)$/s.exec(own);

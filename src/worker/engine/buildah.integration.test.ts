@@ -380,6 +380,22 @@ describe('failures', () => {
   });
 });
 
+describe('chroot isolation', () => {
+  it('builds, says what it shares, and reports failing steps alike', async () => {
+    const subject = await makeSubject();
+    const engine = new BuildahEngine({ ...options(subject.clock), isolation: 'chroot' });
+    const report = await engine.probe(never);
+    expect(report.isolation).toBe('chroot');
+    expect(report.warnings.join()).toContain('network');
+    const good = await workspace(subject, step(`echo in chroot; : ${Math.random()}`));
+    await engine.build(good, new Recorder(), never);
+    const bad = await workspace(subject, step(`exit 3; : ${Math.random()}`));
+    const error = await failure(engine.build(bad, new Recorder(), never));
+    expect(error.code).toBe('builderror');
+    expect(error.message).toContain('exit status 3');
+  });
+});
+
 describe('a registry that is down while pushing', () => {
   it('is tried again until it is back', async () => {
     const { subject, request, image } = await build(step('echo hello > /greeting'));

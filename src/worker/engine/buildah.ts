@@ -1,4 +1,5 @@
-import { readFile, stat, statfs, utimes, writeFile } from 'node:fs/promises';
+import { statfsSync } from 'node:fs';
+import { readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackOffOptions, backOff } from '../../base/back-off.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -100,13 +101,19 @@ export class BuildahEngine implements Engine {
       isolation: machine.isolation,
       jobs: this.#options.jobs ?? 2,
     });
-    const ending = await this.#run(command, request.contextDir, tail, signal, async (bytes) => {
-      if (building) await phases.reach('building');
-      await events.write(bytes);
-    });
+    const { ending, leastFree } = await this.#run(
+      command,
+      request.contextDir,
+      tail,
+      signal,
+      async (bytes) => {
+        if (building) await phases.reach('building');
+        await events.write(bytes);
+      },
+    );
     if (!succeeded(ending)) {
       await this.#markUsed(images);
-      throw await this.#explain('build', ending, tail);
+      throw explain('build', ending, tail, leastFree);
     }
     await phases.reach('building');
 
@@ -164,10 +171,10 @@ export class BuildahEngine implements Engine {
     const tail = new OutputTail();
     const command = pushCommand(image.imageId.slice('sha256:'.length), target, this.#settings);
     const write = (bytes: Buffer) => events.write(bytes);
-    const ending = await this.#run(command, target.scratchDir, tail, signal, write);
+    const { ending, leastFree } = await this.#run(command, target.scratchDir, tail, signal, write);
     const destination = `${target.registry}/${target.repository}`;
     if (!succeeded(ending)) {
-      const error = await this.#explain('push', ending, tail, destination);
+      const error = explain('push', ending, tail, leastFree, destination);
       return { error, mayRecover: error.code === 'pushissue' && pushMayRecover(tail.lines()) };
     }
     const digest = parseDigest((await readScratch(scratchFiles(target.scratchDir).digestFile)).trim());
@@ -187,31 +194,19 @@ export class BuildahEngine implements Engine {
     tail: OutputTail,
     signal: AbortSignal,
     write: (bytes: Buffer) => Promise<void>,
-  ): Promise<Ending> {
-    return await runConfined(
+  ): Promise<{ ending: Ending; leastFree: number }> {
+    let leastFree = Number.POSITIVE_INFINITY;
+    const ending = await runConfined(
       { argv, env, cwd, sharedLock: this.#home.lock },
       async (bytes) => {
+        // Now, when a step has just complained: afterwards buildah removes what the step had filled the disk with.
+        leastFree = Math.min(leastFree, freeBytes(this.#home.storage));
         tail.add(bytes);
         await write(bytes);
       },
       signal,
     );
-  }
-
-  async #explain(
-    operation: 'build' | 'push',
-    ending: Ending,
-    tail: OutputTail,
-    destination?: string,
-  ): Promise<EngineError> {
-    const { bavail, bsize } = await statfs(this.#home.storage);
-    return explainFailure({
-      operation,
-      status: 'status' in ending ? ending.status : undefined,
-      lines: tail.lines(),
-      freeBytes: bavail * bsize,
-      ...(destination === undefined ? {} : { destination }),
-    });
+    return { ending, leastFree };
   }
 
   async #writeScratch(
@@ -283,7 +278,7 @@ export class BuildahEngine implements Engine {
       async (bytes) => tail.add(bytes),
       signal,
     );
-    if (!succeeded(ending)) throw await this.#explain('build', ending, tail);
+    if (!succeeded(ending)) throw explain('build', ending, tail, Number.POSITIVE_INFINITY);
     const version = /version (\d+\.\d+\.\d+)/.exec(tail.lines().join('\n'))?.[1];
     if (version === undefined) {
       throw new EngineError(
@@ -335,6 +330,27 @@ async function labelled(request: EngineBuild, facts: DockerfileFacts): Promise<E
 
 function succeeded(ending: Ending): boolean {
   return 'status' in ending && ending.status === 0;
+}
+
+function freeBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
+}
+
+function explain(
+  operation: 'build' | 'push',
+  ending: Ending,
+  tail: OutputTail,
+  leastFree: number,
+  destination?: string,
+): EngineError {
+  return explainFailure({
+    operation,
+    status: 'status' in ending ? ending.status : undefined,
+    lines: tail.lines(),
+    freeBytes: leastFree,
+    ...(destination === undefined ? {} : { destination }),
+  });
 }
 
 async function readScratch(path: string): Promise<string> {
