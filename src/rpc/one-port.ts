@@ -92,20 +92,25 @@ class SniffingPort implements OnePort {
     for (const [socket, responses] of this.#open) {
       if (responses === 0 && !this.#grpc.has(socket)) socket.end(() => socket.destroy());
     }
-    if (this.#open.size > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        timer = setTimeout(resolve, grace);
-      });
-      clearTimeout(timer);
-    }
+    await this.#allClosed(grace);
+    const left = [...this.#open.keys()].map((socket) => once(socket, 'close'));
     for (const socket of this.#open.keys()) socket.destroy();
+    await Promise.all(left);
     this.#options.http.off('request', this.#onRequest);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop(0);
+  }
+
+  async #allClosed(within: number): Promise<void> {
+    if (this.#open.size === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, within);
+    });
+    clearTimeout(timer);
   }
 
   #onClearText(socket: Socket): void {
