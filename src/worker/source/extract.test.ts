@@ -426,6 +426,8 @@ describe('a package of another kind', () => {
     async (contentType) => {
       expect((await extract(Buffer.from('FROM scratch\n'), { contentType })).type).toBe('dockerfile');
       expect(snapshotOf(root)).toEqual(['Dockerfile:FROM scratch\n']);
+      const { mode, mtimeMs } = statSync(join(root, 'Dockerfile'));
+      expect([mode & 0o7777, mtimeMs]).toEqual([0o644, 0]);
     },
   );
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, open, stat } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -74,7 +74,11 @@ async function placeDockerfile(
   budget.addEntry();
   budget.addBytes(size);
   try {
-    await copyFile(file, join(root, 'Dockerfile'));
+    const dockerfile = join(root, 'Dockerfile');
+    await copyFile(file, dockerfile);
+    // The same upload gives the same tree, whenever and however it was stored.
+    await chmod(dockerfile, 0o644);
+    await utimes(dockerfile, 0, 0);
   } catch (error) {
     throw fromFileSystem(error, 'write the Dockerfile');
   }

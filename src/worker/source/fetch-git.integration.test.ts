@@ -40,7 +40,7 @@ function git(folder: string, ...args: string[]): string {
     cwd: join(base, folder),
     encoding: 'utf8',
     env: {
-      PATH: process.env['PATH'],
+      PATH: process.env.PATH,
       HOME: base,
       GIT_CONFIG_NOSYSTEM: '1',
       GIT_AUTHOR_NAME: 'a',
@@ -89,7 +89,7 @@ function serveGit(request: IncomingMessage, response: ServerResponse): void {
     join(execFileSync('git', ['--exec-path'], { encoding: 'utf8' }).trim(), 'git-http-backend'),
     {
       env: {
-        PATH: process.env['PATH'],
+        PATH: process.env.PATH,
         HOME: base,
         GIT_PROJECT_ROOT: base,
         GIT_HTTP_EXPORT_ALL: '1',

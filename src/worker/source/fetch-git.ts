@@ -1,6 +1,6 @@
 import { lstatSync, lutimesSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { isIPv4 } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import type { EgressGuard } from '../../egress/egress-guard.ts';
 import { egressRequest } from '../../egress/egress-request.ts';
@@ -382,8 +382,9 @@ class GitCheckout {
       ['http.lowSpeedTime', String(Math.ceil((this.#options.idleTimeout ?? 180_000) / 1000))],
     ];
     if (url.scheme !== 'ssh') {
-      const host = url.host.includes(':') ? `[${url.host}]` : url.host;
-      config.push(['http.curloptResolve', `${host}:${url.port}:${addresses.join(',')}`]);
+      // An address in the URL needs no look-up, and has been checked itself.
+      if (isIP(url.host) === 0)
+        config.push(['http.curloptResolve', `${url.host}:${url.port}:${addresses.join(',')}`]);
       for (const value of Object.values(authorizationOf(url)))
         config.push([`http.${new URL(url.url).origin}/.extraHeader`, `Authorization: ${value}`]);
     }

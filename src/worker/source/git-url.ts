@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { EgressError } from '../../egress/egress-error.ts';
 import { type EgressGuard, portOf } from '../../egress/egress-guard.ts';
 import { canonicalHost } from '../../egress/egress-policy.ts';
@@ -130,7 +131,7 @@ export async function checkGitHost(
 
 function checkHost(host: string): string {
   const name = canonicalHost(decode(host));
-  if (!/^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$/i.test(name) && !/^[0-9a-f:.]+$/i.test(name))
+  if (!/^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$/i.test(name) && isIP(name) !== 6)
     throw badUrl('has a host name that is not valid');
   return name;
 }
