@@ -1,0 +1,120 @@
+import { chmodSync, closeSync, openSync } from 'node:fs';
+import { Kysely, type Transaction } from 'kysely';
+import { Pool } from 'pg';
+import { messageOf } from '../base/coded-error.ts';
+import { type DialectName, migrate } from './migrations.ts';
+import { PostgresDialect, postgresTypes } from './postgres-dialect.ts';
+import type { Schema } from './schema.ts';
+import { fromPostgres, SqlError } from './sql-error.ts';
+import { SqliteDialect } from './sqlite-dialect.ts';
+
+export type DatabaseOptions =
+  | {
+      readonly provider: 'sqlite';
+      /** A path, or ":memory:". A new file can be read by its owner only. */
+      readonly file: string;
+      readonly maxPages?: number;
+    }
+  | {
+      readonly provider: 'postgres';
+      /** postgresql://user:password@host:port/database */
+      readonly url: string;
+      /** Connections at most; 10 unless given. */
+      readonly connections?: number;
+      /** Told when an idle connection breaks; it is replaced by itself. */
+      readonly onError?: (error: SqlError) => void;
+    };
+
+export type Sql = Kysely<Schema>;
+export type SqlTransaction = Transaction<Schema>;
+
+/** How often a transaction that lost against another one is tried in all. */
+const transactionTries = 10;
+
+/**
+ * An open database with an up-to-date schema. Whoever opens it stops it, after everything that uses it has
+ * stopped. All errors are SqlErrors.
+ */
+export class Database implements AsyncDisposable {
+  readonly dialect: DialectName;
+  readonly sql: Sql;
+  /** For the connections that listen; PostgreSQL only. */
+  readonly url: string | undefined;
+
+  private constructor(dialect: DialectName, sql: Sql, url?: string) {
+    this.dialect = dialect;
+    this.sql = sql;
+    this.url = url;
+  }
+
+  /** Opens and migrates. Throws SqlError `unavailable`, `refused`, `corrupt`, `newer-schema`, `disk-full`. */
+  static async open(options: DatabaseOptions): Promise<Database> {
+    const database = options.provider === 'sqlite' ? openSqlite(options) : openPostgres(options);
+    try {
+      await migrate(database.sql as Kysely<unknown>, database.dialect);
+      return database;
+    } catch (thrown) {
+      await database.stop();
+      throw thrown;
+    }
+
+    function openSqlite({ file, maxPages }: Extract<DatabaseOptions, { provider: 'sqlite' }>): Database {
+      if (file !== ':memory:') makePrivate(file);
+      const dialect = new SqliteDialect({ file, ...(maxPages === undefined ? {} : { maxPages }) });
+      return new Database('sqlite', new Kysely<Schema>({ dialect }));
+    }
+
+    function openPostgres(given: Extract<DatabaseOptions, { provider: 'postgres' }>): Database {
+      const pool = new Pool({
+        connectionString: given.url,
+        max: given.connections ?? 10,
+        types: postgresTypes,
+        application_name: 'slipway',
+        connectionTimeoutMillis: 10_000,
+      });
+      pool.on('error', (thrown) => given.onError?.(fromPostgres(thrown)));
+      return new Database(
+        'postgres',
+        new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }),
+        given.url,
+      );
+    }
+  }
+
+  /**
+   * Runs `work` in one transaction: all of it happens, or nothing. `work` may run more than once, when it lost
+   * against another transaction, so it touches nothing but the database.
+   */
+  async transaction<T>(work: (transaction: SqlTransaction) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.sql.transaction().execute(work);
+      } catch (thrown) {
+        const again = thrown instanceof SqlError && thrown.code === 'serialization';
+        if (!again || attempt >= transactionTries) throw thrown;
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.sql.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** The database holds password hashes and sealed secrets, and its -wal and -shm files take over its mode. */
+function makePrivate(file: string): void {
+  try {
+    closeSync(openSync(file, 'a', 0o600));
+    chmodSync(file, 0o600);
+  } catch (thrown) {
+    throw new SqlError(
+      'unavailable',
+      `The database file ${file} cannot be opened (${messageOf(thrown)}). Check that its folder exists and can be written.`,
+      thrown,
+    );
+  }
+}

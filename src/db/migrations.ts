@@ -1,0 +1,78 @@
+import { type Kysely, sql } from 'kysely';
+import { type Migration, Migrator } from 'kysely/migration';
+import { messageOf } from '../base/coded-error.ts';
+import { first } from './migrations/0001-first.ts';
+import { SqlError } from './sql-error.ts';
+
+export type DialectName = 'sqlite' | 'postgres';
+
+/** The words in which the two dialects differ. `text` sorts by code point in both. */
+export interface ColumnTypes {
+  readonly int: string;
+  readonly real: string;
+  readonly bytes: string;
+  readonly text: string;
+  /** A primary key that counts up. */
+  readonly serial: string;
+  /** What stands behind the closing parenthesis of a table. */
+  readonly end: string;
+}
+
+const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
+  sqlite: {
+    int: 'integer',
+    real: 'real',
+    bytes: 'blob',
+    text: 'text',
+    serial: 'integer primary key autoincrement',
+    end: 'strict',
+  },
+  postgres: {
+    int: 'bigint',
+    real: 'double precision',
+    bytes: 'bytea',
+    text: 'text collate "C"',
+    serial: 'bigint generated always as identity primary key',
+    end: '',
+  },
+};
+
+const steps: Readonly<Record<string, (db: Kysely<unknown>, types: ColumnTypes) => Promise<void>>> = {
+  '0001-first': first,
+};
+
+const table = 'schema_migrations';
+
+/** Brings the schema up to date; several managers may start at once. Throws SqlError `newer-schema`. */
+export async function migrate(db: Kysely<unknown>, dialect: DialectName): Promise<void> {
+  await refuseNewer(db);
+  const migrations: Record<string, Migration> = {};
+  for (const [name, up] of Object.entries(steps)) {
+    migrations[name] = { up: (inner) => up(inner, columnTypes[dialect]) };
+  }
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+    migrationTableName: table,
+    migrationLockTableName: `${table}_lock`,
+  });
+  const { error } = await migrator.migrateToLatest();
+  if (error instanceof SqlError) throw error;
+  if (error !== undefined) {
+    throw new SqlError('failed', `The database schema could not be set up (${messageOf(error)}).`, error);
+  }
+}
+
+async function refuseNewer(db: Kysely<unknown>): Promise<void> {
+  const tables = await db.introspection.getTables({ withInternalKyselyTables: true });
+  if (!tables.some(({ name }) => name === table)) return;
+  const { rows } = await sql<{ name: string }>`select name from ${sql.table(table)} order by name`.execute(
+    db,
+  );
+  const unknown = rows.map(({ name }) => name).filter((name) => !Object.hasOwn(steps, name));
+  if (unknown.length === 0) return;
+  throw new SqlError(
+    'newer-schema',
+    `The database was made by a later version of Slipway (it has the schema steps ${unknown.join(', ')}, which this version does not know). Nothing was changed. Run that version or a later one, or use another database.`,
+  );
+}

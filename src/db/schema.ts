@@ -1,0 +1,193 @@
+import type { Generated, Insertable, Selectable } from 'kysely';
+
+/**
+ * Rows as they are stored, the same for both dialects: times are milliseconds since 1970, flags are 0 or 1, `…json`
+ * is JSON text. Rows never leave the store that reads them; callers get values of the model.
+ */
+export interface Schema {
+  users: {
+    username: string;
+    /** As the account code writes it: parameters, salt, hash. */
+    password_hash: string;
+    email: string | null;
+    superuser: Generated<number>;
+    disabled: Generated<number>;
+    created_at: number;
+  };
+  tokens: {
+    id: string;
+    username: string;
+    name: string;
+    /** SHA-256 of the token, hex; the token itself is nowhere. */
+    hash: string;
+    scopes_json: string;
+    created_at: number;
+    expires_at: number | null;
+    last_used_at: number | null;
+  };
+  /** A namespace without a row has weight 1 and no limit. */
+  namespaces: {
+    name: string;
+    /** Its share of the slots, relative to others of the same priority. */
+    weight: Generated<number>;
+    /** Builds that may run at once; null: no limit. */
+    max_running: number | null;
+    created_at: number;
+  };
+  namespace_members: {
+    namespace: string;
+    username: string;
+    role: string;
+  };
+  /** A repository without a row runs one build at once. */
+  repositories: {
+    namespace: string;
+    name: string;
+    description: Generated<string>;
+    visibility: string;
+    /** Builds that may run at once. */
+    concurrency: Generated<number>;
+    created_at: number;
+  };
+  repository_permissions: {
+    namespace: string;
+    name: string;
+    username: string;
+    role: string;
+  };
+  uploads: {
+    id: string;
+    username: string;
+    mime_type: string;
+    /** Key in the blob store. */
+    blob_key: string;
+    created_at: number;
+    /** Null until all bytes are there. */
+    stored_at: number | null;
+    size: number | null;
+    sha256: string | null;
+    /** The repository it was first built for. */
+    namespace: string | null;
+    repository: string | null;
+  };
+  builds: {
+    /** Order of arrival. */
+    number: Generated<number>;
+    id: string;
+    namespace: string;
+    repository: string;
+    priority: number;
+    /** The BuildRequest; never changes. */
+    request_json: string;
+    idempotency_key: string | null;
+    phase: string;
+    desired: Generated<string>;
+    cancelled_by: string | null;
+    /** 1: it has one of its repository's places and its attempts may be claimed. 0: waits for a place, or final. */
+    admitted: Generated<number>;
+    /** How the build as a whole ended, when that is not decided by its jobs alone. */
+    verdict: string | null;
+    created_at: number;
+    started_at: number | null;
+    finished_at: number | null;
+    fault_json: string | null;
+    digest: string | null;
+    image_size: number | null;
+    commit_sha: string | null;
+    /** Who publishes, and until when nobody else may try. Both set exactly while all jobs are complete and the build is not final. */
+    publisher: string | null;
+    publish_until: number | null;
+  };
+  jobs: {
+    id: string;
+    build_id: string;
+    ordinal: number;
+    platform: string;
+    tries_left: number;
+    /** The attempt with the highest epoch. */
+    attempt_id: string;
+  };
+  attempts: {
+    id: string;
+    job_id: string;
+    build_id: string;
+    epoch: number;
+    state: string;
+    namespace: string;
+    priority: number;
+    /** 1: queued and its build admitted, so it may be claimed from available_at on. */
+    ready: number;
+    /** Virtual start time in its priority's fair queue; see fair-queue.ts. */
+    turn: number;
+    available_at: number;
+    desired: Generated<string>;
+    cancelled_by: string | null;
+    outcome_json: string | null;
+    executor: string | null;
+    worker: string | null;
+    manager: string | null;
+    lease_until: number | null;
+    capabilities_json: string | null;
+    /** Of the last log batch stored. */
+    log_sequence: Generated<number>;
+    queued_at: number;
+    scheduled_at: number | null;
+    registered_at: number | null;
+    unpacking_at: number | null;
+    pulling_at: number | null;
+    building_at: number | null;
+    pushing_at: number | null;
+    done_at: number | null;
+  };
+  /** The virtual time of each priority's fair queue: the turn of the attempt claimed last. */
+  queue_clocks: {
+    priority: number;
+    turn: number;
+  };
+  build_secrets: {
+    build_id: string;
+    id: string;
+    sealed: Uint8Array;
+  };
+  log_heads: {
+    build_id: string;
+    /** Entries in place. */
+    total: Generated<number>;
+    /** Bytes of text in place. */
+    bytes: Generated<number>;
+    closed_at: number | null;
+    /** Set when the log grew over its limit: from then on entries go to log_tails. */
+    cut_at: number | null;
+    /** All that came after the cut, whether kept or not. */
+    after_cut_entries: Generated<number>;
+    after_cut_bytes: Generated<number>;
+    /** What log_tails holds. */
+    tail_entries: Generated<number>;
+    tail_bytes: Generated<number>;
+    /** The begin of a character whose end comes with the next batch of `carry_attempt`. */
+    carry: Uint8Array | null;
+    carry_attempt: string | null;
+    carry_time: number | null;
+  };
+  log_chunks: {
+    build_id: string;
+    first_index: number;
+    entries: number;
+    bytes: number;
+    data: Uint8Array;
+  };
+  log_tails: {
+    build_id: string;
+    position: number;
+    entries: number;
+    bytes: number;
+    data: Uint8Array;
+  };
+  settings: {
+    name: string;
+    value_json: string;
+  };
+}
+
+export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>;
+export type NewRow<Table extends keyof Schema> = Insertable<Schema[Table]>;

@@ -1,0 +1,180 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type DatabaseIntrospector,
+  type Dialect,
+  type DialectAdapter,
+  type Driver,
+  type Kysely,
+  type QueryCompiler,
+  type QueryResult,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely';
+import { fromSqlite, SqlError } from './sql-error.ts';
+
+export interface SqliteOptions {
+  /** A path, or ":memory:". */
+  readonly file: string;
+  /** At most so many pages of 4096 bytes; over it writes fail with `disk-full`. */
+  readonly maxPages?: number;
+}
+
+/**
+ * Kysely over node:sqlite. There is one connection, and it is handed to one user at a time, first come first
+ * served: a transaction is never seen half done and never shares its connection. WAL with synchronous=FULL, so
+ * what is committed survives a power cut. Every error thrown is an SqlError.
+ */
+export class SqliteDialect implements Dialect {
+  readonly #options: SqliteOptions;
+
+  constructor(options: SqliteOptions) {
+    this.#options = options;
+  }
+
+  createDriver(): Driver {
+    return new SqliteDriver(this.#options);
+  }
+
+  createQueryCompiler(): QueryCompiler {
+    return new SqliteQueryCompiler();
+  }
+
+  createAdapter(): DialectAdapter {
+    return new SqliteAdapter();
+  }
+
+  createIntrospector(db: Kysely<unknown>): DatabaseIntrospector {
+    return new SqliteIntrospector(db);
+  }
+}
+
+class SqliteDriver implements Driver {
+  readonly #options: SqliteOptions;
+  readonly #waiting: ((connection: SqliteConnection) => void)[] = [];
+  #connection: SqliteConnection | undefined;
+  #taken = false;
+
+  constructor(options: SqliteOptions) {
+    this.#options = options;
+  }
+
+  async init(): Promise<void> {
+    this.#connection = new SqliteConnection(this.#options);
+  }
+
+  acquireConnection(): Promise<SqliteConnection> {
+    const connection = this.#connection;
+    if (connection === undefined) {
+      return Promise.reject(new SqlError('unavailable', 'The database was stopped.'));
+    }
+    if (!this.#taken) {
+      this.#taken = true;
+      return Promise.resolve(connection);
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  async releaseConnection(connection: SqliteConnection): Promise<void> {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#taken = false;
+    else next(connection);
+  }
+
+  /** IMMEDIATE: a second process can make it wait here, but never fail half-way. */
+  async beginTransaction(connection: SqliteConnection): Promise<void> {
+    connection.run('begin immediate');
+  }
+
+  async commitTransaction(connection: SqliteConnection): Promise<void> {
+    connection.run('commit');
+  }
+
+  async rollbackTransaction(connection: SqliteConnection): Promise<void> {
+    // SQLite has rolled back by itself after some errors, a full disk among them.
+    if (connection.inTransaction) connection.run('rollback');
+  }
+
+  async destroy(): Promise<void> {
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+}
+
+/** How many prepared statements are kept; the product has fewer, but lists (`in (?, ?, …)`) make variants. */
+const statementCacheSize = 300;
+
+class SqliteConnection implements DatabaseConnection {
+  readonly #database: DatabaseSync;
+  /** In order of use, the longest unused first. */
+  readonly #statements = new Map<string, { statement: StatementSync; returnsRows: boolean }>();
+
+  constructor({ file, maxPages }: SqliteOptions) {
+    try {
+      this.#database = new DatabaseSync(file, { enableForeignKeyConstraints: true, timeout: 10_000 });
+      this.#database.exec(`
+        pragma journal_mode = wal;
+        pragma synchronous = full;
+        pragma temp_store = memory;
+        pragma cache_size = -16000;
+        pragma journal_size_limit = 67108864;
+        ${maxPages === undefined ? '' : `pragma max_page_count = ${Math.trunc(maxPages)};`}
+      `);
+    } catch (thrown) {
+      throw fromSqlite(thrown);
+    }
+  }
+
+  get inTransaction(): boolean {
+    return this.#database.isTransaction;
+  }
+
+  run(sql: string): void {
+    try {
+      this.#database.exec(sql);
+    } catch (thrown) {
+      throw fromSqlite(thrown);
+    }
+  }
+
+  async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
+    try {
+      const { statement, returnsRows } = this.#prepare(sql);
+      const values = parameters as readonly SQLInputValue[];
+      if (returnsRows) return { rows: statement.all(...values) as Row[] };
+      const { changes, lastInsertRowid } = statement.run(...values);
+      return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
+    } catch (thrown) {
+      throw fromSqlite(thrown);
+    }
+  }
+
+  // biome-ignore lint/correctness/useYield: streaming is not offered; reads are paged instead
+  async *streamQuery<Row>(): AsyncIterableIterator<QueryResult<Row>> {
+    throw new SqlError('failed', 'Streaming is not offered over SQLite; read in pages instead.');
+  }
+
+  #prepare(sql: string) {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) {
+      this.#statements.delete(sql);
+      this.#statements.set(sql, known);
+      return known;
+    }
+    const statement = this.#database.prepare(sql);
+    const made = { statement, returnsRows: statement.columns().length > 0 };
+    this.#statements.set(sql, made);
+    if (this.#statements.size > statementCacheSize) {
+      const oldest = this.#statements.keys().next().value;
+      if (oldest !== undefined) this.#statements.delete(oldest);
+    }
+    return made;
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#database.close();
+  }
+}
