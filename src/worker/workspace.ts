@@ -1,5 +1,6 @@
-import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeTree } from './source/remove-tree.ts';
 
 /**
  * The folders of one attempt. Nobody else can read them: a source may hold files with the set-user-id bit, and the
@@ -30,6 +31,11 @@ export class Workspace {
     return join(this.root, 'package');
   }
 
+  /** git's data and the key, while a source is fetched from git. */
+  get git(): string {
+    return join(this.root, 'git');
+  }
+
   /** The unpacked source; whoever fetches it makes the folder. */
   get source(): string {
     return join(this.root, 'source');
@@ -46,24 +52,6 @@ export class Workspace {
   }
 
   async #removeParts(): Promise<void> {
-    await Promise.all([this.package, this.source, this.scratch].map(removeTree));
-  }
-}
-
-/** Also folders that their own modes would protect from an ordinary user. */
-async function removeTree(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true });
-  } catch {
-    await makeWritable(path);
-    await rm(path, { recursive: true, force: true });
-  }
-}
-
-async function makeWritable(path: string): Promise<void> {
-  await chmod(path, 0o700);
-  for (const entry of await readdir(path, { withFileTypes: true })) {
-    // A link's entry is no directory, so nothing outside is touched.
-    if (entry.isDirectory()) await makeWritable(join(path, entry.name));
+    await Promise.all([this.package, this.git, this.source, this.scratch].map(removeTree));
   }
 }
