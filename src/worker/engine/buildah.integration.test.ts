@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, mkdtempSync } from 'node:fs';
+import { chownSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRegistry } from '../../../test/services/docker-registry.ts';
-import { freePort } from '../../../test/services/service.ts';
+import { freePort, serviceFolder } from '../../../test/services/service.ts';
 import { becomeWorker, ensureAccount } from '../../../test/services/worker-account.ts';
 import { ManualClock } from '../../base/clock.ts';
 import { BuildahEngine, type BuildahOptions } from './buildah.ts';
@@ -34,10 +34,13 @@ let account: { uid: number; gid: number };
 let deadRegistry: string;
 
 beforeAll(async () => {
-  root = mkdtempSync(join(tmpdir(), 'slipway-buildah-'));
   if (process.getuid?.() === 0) {
+    // Root can also remove what runs that were killed have left.
+    root = await serviceFolder('buildah');
     const { uid, gid } = ensureAccount();
     chownSync(root, uid, gid);
+  } else {
+    root = await mkdtemp(join(tmpdir(), 'slipway-buildah-'));
   }
   deadRegistry = `127.0.0.1:${await freePort()}`;
   // From here on this process is what a worker is: an account without rights.

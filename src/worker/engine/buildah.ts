@@ -1,5 +1,5 @@
 import { statfsSync } from 'node:fs';
-import { readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackOffOptions, backOff } from '../../base/back-off.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -14,11 +14,11 @@ import {
   scratchFiles,
 } from './buildah-command.ts';
 import { explainFailure, pushMayRecover } from './buildah-failure.ts';
-import { type BuildahHome, buildahHome, prepareHome, registriesConf } from './buildah-home.ts';
+import { type BuildahHome, buildahHome, prepareHome } from './buildah-home.ts';
 import { inspectMachine, type MachineFindings } from './buildah-probe.ts';
+import { checkSecrets, fileFailure, labelled, readScratch, writeScratch } from './buildah-scratch.ts';
 import { type Ending, runConfined } from './confinement.ts';
-import { type DockerfileFacts, readDockerfile } from './dockerfile-check.ts';
-import { cutAfterStage } from './dockerfile-target.ts';
+import { readDockerfile } from './dockerfile-check.ts';
 import type {
   BuiltImage,
   CleanPolicy,
@@ -30,9 +30,9 @@ import type {
   EngineReport,
   PushedImage,
   PushTarget,
-  RegistryCredentials,
 } from './engine.ts';
 import { cancelled, EngineError, throwIfCancelled } from './engine-error.ts';
+import { unwritten, writtenOrAborted } from './log-write.ts';
 import { OutputTail } from './output-tail.ts';
 import { readPushedManifest } from './pushed-manifest.ts';
 
@@ -81,10 +81,10 @@ export class BuildahEngine implements Engine {
 
   async build(request: EngineBuild, events: EngineEvents, signal: AbortSignal): Promise<BuiltImage> {
     const { machine, report } = await this.#prepare(signal);
-    checkPaths(request);
+    checkSecrets(request);
     const title = `${report.name} ${report.version}`;
     const facts = await readDockerfile(request.dockerfile, { title, features: report.features });
-    await this.#writeScratch(request.scratchDir, request.pullCredentials, request.insecureRegistries);
+    await writeScratch(request.scratchDir, request.pullCredentials, request.insecureRegistries);
 
     const phases = new Phases(events, ['pulling', 'building']);
     await phases.reach('pulling');
@@ -133,7 +133,7 @@ export class BuildahEngine implements Engine {
   ): Promise<PushedImage> {
     await this.#prepare(signal);
     const { credentials, insecure, registry } = target;
-    await this.#writeScratch(
+    await writeScratch(
       target.scratchDir,
       credentials === undefined ? [] : [credentials],
       insecure ? [registry] : [],
@@ -150,7 +150,9 @@ export class BuildahEngine implements Engine {
       }
       const wait = backOff(tries - 1, pushBackOff);
       const note = `The push to ${registry} failed; trying again in ${(wait / 1000).toFixed(1)} s (${tries} of ${pushTries}).\n`;
-      await events.write(Buffer.from(note));
+      await writtenOrAborted(events.write(Buffer.from(note)), signal).catch((thrown: unknown) => {
+        throw unwritten(thrown);
+      });
       await clock.sleep(wait, signal).catch(() => {
         throw cancelled(signal);
       });
@@ -207,26 +209,6 @@ export class BuildahEngine implements Engine {
       signal,
     );
     return { ending, leastFree };
-  }
-
-  async #writeScratch(
-    scratchDir: string,
-    credentials: readonly RegistryCredentials[],
-    insecure: readonly string[],
-  ): Promise<void> {
-    const files = scratchFiles(scratchDir);
-    const auths = Object.fromEntries(
-      credentials.map(({ registry, username, password }) => [
-        registry,
-        { auth: Buffer.from(`${username}:${password}`).toString('base64') },
-      ]),
-    );
-    try {
-      await writeFile(files.authFile, JSON.stringify({ auths }), { mode: 0o600 });
-      await writeFile(files.registriesConf, registriesConf(insecure), { mode: 0o600 });
-    } catch (thrown) {
-      throw fileFailure(thrown);
-    }
   }
 
   /** The order in which images are cleaned follows these times, so a failure to write them is no failure. */
@@ -303,29 +285,12 @@ class Phases {
   async reach(phase: EnginePhase): Promise<void> {
     while (this.#coming.includes(phase)) {
       const next = this.#coming.shift();
-      if (next !== undefined) await this.#events.phase?.(next);
+      if (next === undefined) continue;
+      await this.#events.phase?.(next).catch((thrown: unknown) => {
+        throw unwritten(thrown);
+      });
     }
   }
-}
-
-/** The same request, such that labels come to its target: see cutAfterStage. */
-async function labelled(request: EngineBuild, facts: DockerfileFacts): Promise<EngineBuild> {
-  const { target, labels, dockerfile, scratchDir } = request;
-  if (target === undefined || labels.size === 0) return request;
-  const cut = cutAfterStage(facts, target);
-  if (cut === undefined) return request;
-  const copy = join(scratchDir, 'Dockerfile');
-  await writeFile(copy, cut);
-  const own = `${dockerfile}.dockerignore`;
-  const hasOwn = await stat(own).then(
-    (found) => found.isFile(),
-    () => false,
-  );
-  return {
-    ...request,
-    dockerfile: copy,
-    ...(hasOwn && request.ignoreFile === undefined ? { ignoreFile: own } : {}),
-  };
 }
 
 function succeeded(ending: Ending): boolean {
@@ -351,30 +316,4 @@ function explain(
     freeBytes: leastFree,
     ...(destination === undefined ? {} : { destination }),
   });
-}
-
-async function readScratch(path: string): Promise<string> {
-  return await readFile(path, 'utf8').catch((thrown) => {
-    throw fileFailure(thrown);
-  });
-}
-
-/** buildah parses `--secret` as a list: a comma in a path would begin another field. */
-function checkPaths({ secrets }: EngineBuild): void {
-  for (const { id, path } of secrets) {
-    if (/[,"\n]/.test(path) || !/^[\w.-]+$/.test(id)) {
-      throw new EngineError(
-        'dockerfileissue',
-        `The build secret ${JSON.stringify(id)} cannot be given to buildah: ids hold letters, digits, ".", "_" and "-".`,
-      );
-    }
-  }
-}
-
-function fileFailure(thrown: unknown): EngineError {
-  const full =
-    thrown instanceof Error && 'code' in thrown && (thrown.code === 'ENOSPC' || thrown.code === 'EDQUOT');
-  return full
-    ? new EngineError('diskfull', `The disk of the build machine is full: ${messageOf(thrown)}`, thrown)
-    : new EngineError('enginefailed', `The engine's folders cannot be used: ${messageOf(thrown)}`, thrown);
 }

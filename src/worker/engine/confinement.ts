@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { messageOf } from '../../base/coded-error.ts';
 import { cancelled, EngineError, throwIfCancelled } from './engine-error.ts';
-import { writtenOrAborted } from './log-write.ts';
+import { unwritten, writtenOrAborted } from './log-write.ts';
 
 /**
  * Runs one engine process in user, mount and pid namespaces of its own, in which it is root over the account's
@@ -96,13 +96,7 @@ export async function runConfined(
   try {
     const [ending] = await Promise.all([ended, read()]);
     if (signal.aborted) throw cancelled(signal);
-    if (writeFailure !== undefined) {
-      throw new EngineError(
-        'enginefailed',
-        `The build was ended because its log could not be written: ${messageOf(writeFailure.thrown)}`,
-        writeFailure.thrown,
-      );
-    }
+    if (writeFailure !== undefined) throw unwritten(writeFailure.thrown);
     return ending;
   } finally {
     signal.removeEventListener('abort', kill);

@@ -10,12 +10,13 @@ import type {
   Engine,
   EngineBuild,
   EngineEvents,
+  EnginePhase,
   EngineReport,
   PushedImage,
   PushTarget,
 } from './engine.ts';
 import { cancelled, EngineError, throwIfCancelled } from './engine-error.ts';
-import { writtenOrAborted } from './log-write.ts';
+import { unwritten, writtenOrAborted } from './log-write.ts';
 import { askRegistry } from './registry-exchange.ts';
 
 const mediaTypes = {
@@ -63,11 +64,11 @@ export class DummyEngine implements Engine {
       features: { heredoc: true },
     });
     const { building, pushing } = dummySteps(comments);
-    await events.phase?.('pulling');
-    await events.phase?.('building');
+    await this.#phase('pulling', events);
+    await this.#phase('building', events);
     for (const [at, { keyword, rest }] of instructions.entries()) {
-      throwIfCancelled(signal);
-      await events.write(Buffer.from(`STEP ${at + 1}/${instructions.length}: ${keyword} ${rest}\n`));
+      const line = `STEP ${at + 1}/${instructions.length}: ${keyword} ${rest}\n`;
+      await this.#write(Buffer.from(line), events, signal);
     }
     await this.#perform(building, events, signal);
     const config = Buffer.from(
@@ -98,7 +99,7 @@ export class DummyEngine implements Engine {
     const image = this.#images.get(imageId);
     if (image === undefined)
       throw new EngineError('enginefailed', `The dummy engine has built no image ${imageId}.`);
-    await events.phase?.('pushing');
+    await this.#phase('pushing', events);
     await this.#perform(image.pushing, events, signal);
     const part = (mediaType: string, bytes: Buffer) => ({
       mediaType,
@@ -156,7 +157,6 @@ export class DummyEngine implements Engine {
           throw cancelled(signal);
         case 'output':
           for (const bytes of step.bytes()) {
-            throwIfCancelled(signal);
             await this.#write(bytes, events, signal);
           }
           break;
@@ -167,11 +167,16 @@ export class DummyEngine implements Engine {
   }
 
   async #write(bytes: Buffer, events: EngineEvents, signal: AbortSignal): Promise<void> {
-    try {
-      await writtenOrAborted(events.write(bytes), signal);
-    } catch (thrown) {
-      throw new EngineError('enginefailed', `The log could not be written: ${messageOf(thrown)}`, thrown);
-    }
+    await writtenOrAborted(events.write(bytes), signal).catch((thrown: unknown) => {
+      throw unwritten(thrown);
+    });
+    throwIfCancelled(signal);
+  }
+
+  async #phase(phase: EnginePhase, events: EngineEvents): Promise<void> {
+    await events.phase?.(phase).catch((thrown: unknown) => {
+      throw unwritten(thrown);
+    });
   }
 }
 

@@ -124,6 +124,15 @@ export function engineSuite(name: string, makeSubject: () => Promise<EngineSubje
       expect(error.code).toBe('enginefailed');
     });
 
+    it('fails with its own error when a phase is not taken', async () => {
+      const request = await workspace(subject, subject.dockerfiles.good);
+      const phase = async () => {
+        throw new Error('no phase');
+      };
+      const error = await failure(subject.engine.build(request, { write: async () => {}, phase }, never));
+      expect(error.code).toBe('enginefailed');
+    });
+
     it('ends what it started when it is cancelled', async () => {
       const request = await workspace(subject, subject.dockerfiles.endless);
       const cancel = new AbortController();
