@@ -1,5 +1,6 @@
-import { constants, type Stats } from 'node:fs';
-import { lstat, open, readdir, readlink } from 'node:fs/promises';
+import { isUtf8 } from 'node:buffer';
+import { closeSync, constants, lstatSync, openSync, readFileSync, type Stats } from 'node:fs';
+import { open, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../base/coded-error.ts';
 import { ContextError } from './context-error.ts';
@@ -22,9 +23,6 @@ export interface WalkOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How many members are looked at at once. */
-const width = 32;
-
 /**
  * Lists a context in one fixed order: by name, byte by byte, each folder before what is in it. Ignored folders
  * are not entered unless something below may be kept; then they come only if something is. Links are listed,
@@ -39,29 +37,19 @@ async function* walkFolder(
   scope: IgnoreScope,
   folder: string,
 ): AsyncGenerator<ContextEntry> {
-  const names = await namesIn(join(options.root, folder), folder);
-  for (let start = 0; start < names.length; start += width) {
+  const names = await namesIn(options, folder);
+  for (const name of names) {
     if (options.signal?.aborted)
       throw new ContextError('cancelled', 'Packing was cancelled.', options.signal.reason);
-    const members = names.slice(start, start + width).map((name) => {
-      const inner = scope.enter(name);
-      const wanted = !inner.excluded || options.always.has(inner.path);
-      const below =
-        inner.mayKeepBelow || [...options.always].some((path) => path.startsWith(`${inner.path}/`));
-      return { inner, wanted, below };
-    });
-    const looked = await Promise.all(
-      members
-        .filter(({ wanted, below }) => wanted || below)
-        .map(async (member) => ({ ...member, stats: await look(options.root, member.inner.path) })),
-    );
-    for (const { inner, wanted, below, stats } of looked) {
-      if (stats === undefined) continue;
-      if (stats.isDirectory()) yield* withFolder(options, inner, stats, wanted, below);
-      else if (wanted) {
-        const entry = await entryOf(options, inner.path, stats);
-        if (entry !== undefined) yield entry;
-      }
+    const inner = scope.enter(name);
+    const wanted = !inner.excluded || options.always.has(inner.path);
+    const below = inner.mayKeepBelow || [...options.always].some((path) => path.startsWith(`${inner.path}/`));
+    const stats = wanted || below ? look(options.root, inner.path) : undefined;
+    if (stats === undefined) continue;
+    if (stats.isDirectory()) yield* withFolder(options, inner, stats, wanted, below);
+    else if (wanted) {
+      const entry = await entryOf(options, inner.path, stats);
+      if (entry !== undefined) yield entry;
     }
   }
 }
@@ -104,22 +92,43 @@ export async function openEntry(root: string, path: string) {
   return await guarded(path, open(join(root, path), constants.O_RDONLY | constants.O_NOFOLLOW));
 }
 
+/** Reads a small file whole. Synchronous, as for a small file another thread costs more than the reading. */
+export function readEntry(root: string, path: string): Buffer {
+  let descriptor: number | undefined;
+  try {
+    descriptor = openSync(join(root, path), constants.O_RDONLY | constants.O_NOFOLLOW);
+    return readFileSync(descriptor);
+  } catch (error) {
+    throw unreadable(path, error);
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}
+
 function metaOf(stats: Stats): { mode: number; mtime: number } {
   return { mode: stats.mode & 0o7777, mtime: Math.max(0, Math.floor(stats.mtimeMs / 1000)) };
 }
 
-async function namesIn(path: string, folder: string): Promise<string[]> {
-  const names = await guarded(folder === '' ? 'the context folder' : folder, readdir(path));
+/** Sorted by their bytes. A name that is not UTF-8 cannot be matched by an ignore file and is left out, loudly. */
+async function namesIn(options: WalkOptions, folder: string): Promise<string[]> {
+  const path = join(options.root, folder);
+  const names = await guarded(
+    folder === '' ? 'the context folder' : folder,
+    readdir(path, { encoding: 'buffer' }),
+  );
   return names
-    .map((name) => [name, Buffer.from(name)] as const)
-    .sort((a, b) => a[1].compare(b[1]))
-    .map(([name]) => name);
+    .sort((a, b) => a.compare(b))
+    .flatMap((name) => {
+      if (isUtf8(name)) return [name.toString()];
+      options.onSkipped(join(folder, name.toString()), 'its name is not UTF-8');
+      return [];
+    });
 }
 
 /** Undefined when it went away since its folder was read. */
-async function look(root: string, path: string): Promise<Stats | undefined> {
+function look(root: string, path: string): Stats | undefined {
   try {
-    return await lstat(join(root, path));
+    return lstatSync(join(root, path));
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw unreadable(path, error);

@@ -164,6 +164,13 @@ describe('packContext', () => {
     ]);
   });
 
+  it('warns of names that are not UTF-8', async () => {
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/caf`), Buffer.from([0xe9])]), 'x');
+    const warnings: string[] = [];
+    expect((await pack({ onWarning: (message) => warnings.push(message) })).names).toEqual(['Dockerfile']);
+    expect(warnings).toEqual([expect.stringContaining('not UTF-8')]);
+  });
+
   it('tells its progress', async () => {
     put('large', Buffer.alloc(1_000_000));
     const told: PackProgress[] = [];

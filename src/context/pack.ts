@@ -5,7 +5,7 @@ import { constants, createGzip } from 'node:zlib';
 import { type Pack, pack as tarPack } from 'tar-stream';
 import { messageOf } from '../base/coded-error.ts';
 import { ContextError } from './context-error.ts';
-import { type ContextEntry, openEntry, walkContext } from './context-walk.ts';
+import { type ContextEntry, openEntry, readEntry, walkContext } from './context-walk.ts';
 import { IgnoreFile, ignoreFileNames } from './ignore-file.ts';
 
 export interface PackOptions {
@@ -35,10 +35,8 @@ export interface PackedContext {
 
 /** The Dockerfile's name in the archive when it comes from elsewhere. */
 const foreignName = '.slipway.Dockerfile';
-/** Files up to here are read ahead, whole; larger ones are streamed. */
+/** Files up to here are read whole; larger ones are streamed. */
 const small = 1 << 18;
-/** Files read ahead at once. */
-const ahead = 16;
 
 /**
  * Packs a build context as a tar.gz: the same files give the same bytes, members are sorted and belong to 0:0,
@@ -163,8 +161,9 @@ async function writeMembers(tar: Pack, root: string, plan: PackPlan, options: Pa
     onSkipped: (path, why) => options.onWarning?.(`${path} is left out: ${why}.`),
     signal: options.signal,
   });
-  for await (const [entry, content] of readAhead(root, entries)) {
+  for await (const entry of entries) {
     if (plan.made.has(entry.path)) continue;
+    const content = entry.kind === 'file' && entry.size <= small ? readEntry(root, entry.path) : undefined;
     const header = { name: entry.path, mode: entry.mode, mtime: new Date(entry.mtime * 1000) };
     if (entry.kind === 'folder') await putWhole(tar, { ...header, type: 'directory' });
     else if (entry.kind === 'link')
@@ -225,29 +224,6 @@ async function putStream(
   }
   target.end(null);
   await finished.promise;
-}
-
-/** Gives the entries in their order, while the content of the next small files is being read. */
-async function* readAhead(
-  root: string,
-  entries: AsyncIterable<ContextEntry>,
-): AsyncGenerator<[ContextEntry, Buffer | undefined]> {
-  const waiting: [ContextEntry, Promise<Buffer | undefined>][] = [];
-  for await (const entry of entries) {
-    const content =
-      entry.kind === 'file' && entry.size <= small ? readEntry(root, entry.path) : Promise.resolve(undefined);
-    content.catch(() => {});
-    waiting.push([entry, content]);
-    if (waiting.length < ahead) continue;
-    const first = waiting.shift();
-    if (first !== undefined) yield [first[0], await first[1]];
-  }
-  for (const [entry, content] of waiting) yield [entry, await content];
-}
-
-async function readEntry(root: string, path: string): Promise<Buffer> {
-  await using handle = await openEntry(root, path);
-  return await handle.readFile();
 }
 
 async function expectFolder(root: string, asked: string): Promise<void> {
