@@ -3,6 +3,9 @@ import { parseAttemptId, parseBuildId } from '../model/ids.ts';
 import type { BuildPack as WireBuildPack } from './generated/buildman.ts';
 import { RpcError } from './rpc-error.ts';
 
+// Workers import nothing of the manager: what they share with it they get here.
+export type { WorkerCapabilities } from '../manager/worker-sessions.ts';
+
 /** A build pack as a worker sees it: all but which job it is, which only its token knows. */
 export type ReceivedBuildPack = Omit<BuildPack, 'identity'> & {
   readonly identity: Omit<BuildPack['identity'], 'jobId'>;

@@ -1,7 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
-import type { WorkerCapabilities } from '../manager/worker-sessions.ts';
-import type { ReceivedBuildPack } from '../rpc/build-pack.ts';
+import type { ReceivedBuildPack, WorkerCapabilities } from '../rpc/build-pack.ts';
 import type { ManagerLink } from '../rpc/manager-link.ts';
 import { RpcError } from '../rpc/rpc-error.ts';
 import { runAttempt } from './attempt.ts';

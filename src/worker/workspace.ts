@@ -2,6 +2,9 @@ import { chmod, mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeTree } from './source/remove-tree.ts';
 
+/** What fetching the source and building make in the root; whoever owns the root may keep other things there. */
+const parts = ['package', 'git', 'source', 'scratch'];
+
 /**
  * The folders of one attempt. Nobody else can read them: a source may hold files with the set-user-id bit, and the
  * scratch folder holds credentials.
@@ -26,21 +29,6 @@ export class Workspace {
     return workspace;
   }
 
-  /** The package as it was downloaded. */
-  get package(): string {
-    return join(this.root, 'package');
-  }
-
-  /** git's data and the key, while a source is fetched from git. */
-  get git(): string {
-    return join(this.root, 'git');
-  }
-
-  /** The unpacked source; whoever fetches it makes the folder. */
-  get source(): string {
-    return join(this.root, 'source');
-  }
-
   /** Credentials, secret files and what the engine needs beside them. */
   get scratch(): string {
     return join(this.root, 'scratch');
@@ -52,6 +40,6 @@ export class Workspace {
   }
 
   async #removeParts(): Promise<void> {
-    await Promise.all([this.package, this.git, this.source, this.scratch].map(removeTree));
+    await Promise.all(parts.map((name) => removeTree(join(this.root, name))));
   }
 }
