@@ -34,6 +34,8 @@ export type WorkerStatus =
 export interface StartedWorker {
   /** The executor's own name for it; stored, and understood by this executor after a restart of the manager. */
   readonly worker: string;
+  /** The executor that runs it, when another one was asked (a list of them). */
+  readonly executor?: string;
 }
 
 /**
