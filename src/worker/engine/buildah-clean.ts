@@ -1,12 +1,11 @@
 import { readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
-import { type CommandSettings, housekeepingCommand } from './buildah-command.ts';
+import { type BuildahCommand, type CommandSettings, housekeepingCommand } from './buildah-command.ts';
 import type { BuildahHome } from './buildah-home.ts';
 import { lockIsHeld, runConfined } from './confinement.ts';
 import type { CleanPolicy, CleanReport } from './engine.ts';
 import { EngineError } from './engine-error.ts';
-import { OutputTail } from './output-tail.ts';
 
 /**
  * Gives disk back in small portions. Each portion holds the home's lock exclusively, which it gets only when no
@@ -20,7 +19,8 @@ export async function cleanHome(
   signal: AbortSignal,
 ): Promise<CleanReport> {
   const { home } = settings;
-  const run = async (args: readonly string[]) => await exclusively(args, settings, signal);
+  const run = async (args: readonly string[]) =>
+    await exclusively(housekeepingCommand(args, settings), home, signal);
   let removedLeftovers = 0;
   let removedImages = 0;
   const report = async (busy: boolean): Promise<CleanReport> => ({
@@ -33,7 +33,21 @@ export async function cleanHome(
   const { length: containers } = await listed(home, 'containers');
   if (!(await run(['rm', '--all']))) return await report(true);
   removedLeftovers += containers;
-  removedLeftovers += await removeOldScratch(home, clock.now() - policy.unusedFor);
+  const scratch = await leftScratch(home);
+  for (let at = 0; at < scratch.length; at += scratchPortion) {
+    const paths = scratch.slice(at, at + scratchPortion);
+    // Inside a namespace, since they hold files of subordinate ids.
+    if (
+      !(await exclusively(
+        { argv: ['rm', '-rf', '--', ...paths], env: { PATH: settings.path } },
+        home,
+        signal,
+      ))
+    ) {
+      return await report(true);
+    }
+    removedLeftovers += paths.length;
+  }
 
   const failed = new Set<string>();
   for (;;) {
@@ -57,23 +71,21 @@ export async function cleanHome(
 }
 
 const portionSize = 10;
+const scratchPortion = 200;
 
 /** False when builds hold the lock. One image that cannot be removed does not fail the rest. */
 async function exclusively(
-  args: readonly string[],
-  settings: CommandSettings,
+  command: BuildahCommand,
+  home: BuildahHome,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const tail = new OutputTail();
-  const { home } = settings;
-  const command = housekeepingCommand(args, settings);
   const ending = await runConfined(
     { ...command, cwd: home.root, exclusiveLock: home.lock },
-    async (bytes) => tail.add(bytes),
+    async () => {},
     signal,
   );
   if ('killedBy' in ending) {
-    throw new EngineError('enginefailed', `buildah ${args[0]} was ended by ${ending.killedBy}.`);
+    throw new EngineError('enginefailed', `Cleaning the build machine was ended by ${ending.killedBy}.`);
   }
   return ending.status !== lockIsHeld;
 }
@@ -118,18 +130,10 @@ async function images(home: BuildahHome): Promise<StoredImage[]> {
   return stored;
 }
 
-/** Folders that builds which were killed have left in TMPDIR; RUN's cache mounts stay. */
-async function removeOldScratch(home: BuildahHome, before: number): Promise<number> {
-  let removed = 0;
-  for (const name of await readdir(home.tmp)) {
-    if (name.startsWith('buildah-cache')) continue;
-    const path = join(home.tmp, name);
-    const { mtimeMs } = await stat(path);
-    if (mtimeMs >= before) continue;
-    await rm(path, { recursive: true, force: true });
-    removed += 1;
-  }
-  return removed;
+/** What killed builds have left in TMPDIR, as the lock will prove; RUN's cache mounts stay. */
+async function leftScratch(home: BuildahHome): Promise<string[]> {
+  const names = await readdir(home.tmp);
+  return names.filter((name) => !name.startsWith('buildah-cache')).map((name) => join(home.tmp, name));
 }
 
 async function freePart({ storage }: BuildahHome): Promise<number> {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync } from 'node:fs';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -507,7 +507,11 @@ describe('cleaning', () => {
     expect((await run(kept)).match(/Using cache/g)).toBeNull();
   });
 
-  it('removes what killed builds have left', async () => {
+  it('removes what killed builds have left, files of other ids included', async () => {
+    const left = join(root, 'home', 'tmp', 'buildah-left');
+    const making = `mkdir -p ${left}/deep && touch ${left}/deep/file && chmod 700 ${left}/deep && chown -R 7:7 ${left}`;
+    await runConfined({ argv: ['sh', '-c', making], env: { PATH: path }, cwd: '/' }, async () => {}, never);
+    await expect(rm(left, { recursive: true })).rejects.toMatchObject({ code: 'EACCES' });
     const subject = await makeSubject();
     const cancel = new AbortController();
     const events = new Recorder((text) => {
@@ -518,5 +522,7 @@ describe('cleaning', () => {
     );
     const report = await subject.engine.clean({ unusedFor: day, minimumFree: 0 }, never);
     expect(report.removedLeftovers).toBeGreaterThan(0);
+    const remaining = await readdir(join(root, 'home', 'tmp'));
+    expect(remaining.filter((name) => !name.startsWith('buildah-cache'))).toEqual([]);
   });
 });

@@ -161,7 +161,11 @@ export class BuildahEngine implements Engine {
 
   async clean(policy: CleanPolicy, signal: AbortSignal): Promise<CleanReport> {
     await this.#prepare(signal);
-    return await cleanHome(this.#settings, policy, this.#options.clock, signal);
+    try {
+      return await cleanHome(this.#settings, policy, this.#options.clock, signal);
+    } catch (thrown) {
+      throw thrown instanceof EngineError ? thrown : fileFailure(thrown);
+    }
   }
 
   async #pushOnce(
