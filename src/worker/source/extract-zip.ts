@@ -31,7 +31,7 @@ export async function extractZip(
   const descriptor = openSync(path, 'r');
   try {
     const size = fstatSync(descriptor).size;
-    const data: ZipData = { descriptor, path, blocks: new BlockReader(descriptor) };
+    const data: ZipData = { path, blocks: new BlockReader(descriptor) };
     const zip = await yauzl.fromRandomAccessReaderPromise(new DirectoryReader(descriptor), size, {
       lazyEntries: true,
       decodeStrings: false,
@@ -112,7 +112,6 @@ class DirectoryReader extends yauzl.RandomAccessReader {
 
 /** An open zip file, as the extraction of its members needs it. */
 interface ZipData {
-  readonly descriptor: number;
   readonly path: string;
   readonly blocks: BlockReader;
 }
@@ -216,13 +215,8 @@ function readSmall(zip: ZipData, entry: yauzl.Entry, name: string): Buffer {
 async function writeLarge(zip: ZipData, entry: yauzl.Entry, name: string, file: OpenFile): Promise<void> {
   const start = dataStart(zip, entry);
   const end = start + entry.compressedSize - 1;
-  const packed = createReadStream(zip.path, {
-    fd: zip.descriptor,
-    autoClose: false,
-    start,
-    end,
-    highWaterMark: 1 << 18,
-  });
+  // Its own descriptor: a stream that is destroyed closes whatever it has.
+  const packed = createReadStream(zip.path, { start, end, highWaterMark: 1 << 18 });
   let size = 0;
   let sum = 0;
   const write = async (chunks: AsyncIterable<Buffer>) => {

@@ -371,6 +371,7 @@ describe('a zip archive', () => {
     ['an encrypted member', [{ name: 'e', data: 'x', encrypted: true }]],
     ['a member larger than it says', [{ name: 'l', data: 'x'.repeat(5000), size: 10 }]],
     ['a large member larger than it says', [{ name: 'l', data: Buffer.alloc(4 << 20), size: 2 << 20 }]],
+    ['a large member that cannot be inflated', [{ name: 'l', data: Buffer.alloc(4 << 20), spoiled: true }]],
     ['a member smaller than it says', [{ name: 'l', data: 'x', size: 10 }]],
     ['a wrong checksum', [{ name: 'l', data: 'x', crc: 1 }]],
     ['a long link', [{ name: 'l', data: 'x'.repeat(5000), mode: 0o120777 }]],

@@ -195,7 +195,8 @@ export class SourceTree {
 
 /** A member that is being written. */
 export class OpenFile {
-  readonly #descriptor: number;
+  /** Undefined once closed: the number may be another file's by then. */
+  #descriptor: number | undefined;
   readonly #name: string;
   readonly #mode: number;
   readonly #mtime: number;
@@ -210,28 +211,37 @@ export class OpenFile {
   }
 
   write(bytes: Uint8Array): void {
+    const descriptor = this.#opened();
     this.#budget.addBytes(bytes.length);
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at, bytes.length - at);
+      for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at, bytes.length - at);
     } catch (error) {
       throw fromFileSystem(error, `write ${this.#name}`);
     }
   }
 
   finish(): void {
+    const descriptor = this.#opened();
     try {
-      fchmodSync(this.#descriptor, this.#mode & 0o7777);
-      futimesSync(this.#descriptor, this.#mtime, this.#mtime);
+      fchmodSync(descriptor, this.#mode & 0o7777);
+      futimesSync(descriptor, this.#mtime, this.#mtime);
     } catch (error) {
       throw fromFileSystem(error, `finish ${this.#name}`);
     } finally {
-      closeSync(this.#descriptor);
+      this.drop();
     }
   }
 
-  /** Closes the file as it is; for the way out after an error. */
+  /** Closes the file as it is, for the way out after an error; safe to call again. */
   drop(): void {
-    closeSync(this.#descriptor);
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    this.#descriptor = undefined;
+  }
+
+  #opened(): number {
+    if (this.#descriptor === undefined)
+      throw new SourceError('internalerror', `${this.#name} was written after it was closed.`);
+    return this.#descriptor;
   }
 }
 

@@ -61,6 +61,8 @@ export interface ZipMember {
   /** The unpacked size in the directory, when it is to be a lie. */
   readonly size?: number;
   readonly crc?: number;
+  /** The packed data is overwritten. */
+  readonly spoiled?: boolean;
 }
 
 export function zipOf(members: readonly ZipMember[]): Buffer {
@@ -71,6 +73,7 @@ export function zipOf(members: readonly ZipMember[]): Buffer {
     const name = Buffer.from(member.name);
     const data = Buffer.from(member.data ?? '');
     const packed = member.stored ? data : deflateRawSync(data);
+    if (member.spoiled) packed.fill(0xff);
     const fields = Buffer.alloc(26);
     fields.writeUInt16LE(20, 0);
     fields.writeUInt16LE(member.encrypted ? 1 : 0, 2);
