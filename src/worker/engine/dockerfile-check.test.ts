@@ -51,9 +51,9 @@ describe('checking a Dockerfile', () => {
 
   it('accepts what every engine can do', () => {
     const facts = check(
-      '\ufeffARG v=1\nFROM docker.io/library/debian:${v} AS base\nRUN cat <<EOF && echo $((1<<2))\nADD https://example.org/x.tar /x\nADD git://example.org/a.git /a\nFROM base\nFROM scratch\nfrom b\nONBUILD RUN true\n',
+      '\ufeffARG v=1\nFROM docker.io/library/debian:$v AS base\nRUN cat <<EOF && echo $((1<<2))\nADD https://example.org/x.tar /x\nADD git://example.org/a.git /a\nFROM base\nFROM scratch\nfrom b\nONBUILD RUN true\n',
     );
-    expect(facts.baseImages).toEqual(['docker.io/library/debian:${v}', 'b']);
+    expect(facts.baseImages).toEqual(['docker.io/library/debian:$v', 'b']);
   });
 
   it('lets a newer engine have its here-documents', () => {
