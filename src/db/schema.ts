@@ -117,7 +117,7 @@ export interface Schema {
     priority: number;
     /** 1: queued and its build admitted, so it may be claimed from available_at on. */
     ready: number;
-    /** Virtual start time in its priority's fair queue; see fair-queue.ts. */
+    /** Virtual start time in its priority's fair queue. */
     turn: number;
     available_at: number;
     desired: Generated<string>;
@@ -143,6 +143,12 @@ export interface Schema {
   queue_clocks: {
     priority: number;
     turn: number;
+  };
+  /** Per namespace and priority: the earliest turn its next attempt may have, for what it has been given already. */
+  queue_turns: {
+    namespace: string;
+    priority: number;
+    next_turn: number;
   };
   build_secrets: {
     build_id: string;

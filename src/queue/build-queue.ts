@@ -48,6 +48,8 @@ export interface RunningAttempt {
   readonly manager: string;
   readonly scheduledAt: number;
   readonly registeredAt?: number;
+  /** What the worker said of itself when it registered; empty for one that knows only the shared protocol. */
+  readonly capabilities?: Readonly<Record<string, unknown>>;
   readonly leaseUntil: number;
 }
 

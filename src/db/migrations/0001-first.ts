@@ -157,6 +157,12 @@ export async function first(db: Kysely<unknown>, types: ColumnTypes): Promise<vo
     `create index attempts_queued on attempts (build_id) where state = 'queued'`,
     `create index attempts_running on attempts (manager) where lease_until is not null`,
     `create table queue_clocks (priority ${int} primary key, turn ${real} not null) ${end}`,
+    `create table queue_turns (
+      namespace ${text} not null,
+      priority ${int} not null,
+      next_turn ${real} not null,
+      primary key (namespace, priority)
+    ) ${end}`,
     `create table build_secrets (
       build_id text not null references builds (id) on delete cascade,
       id text not null,

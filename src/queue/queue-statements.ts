@@ -1,0 +1,36 @@
+import type { SqlTransaction } from '../db/database.ts';
+import type { BuildId } from '../model/ids.ts';
+
+export interface QueueChange {
+  readonly kind: 'queued' | 'cancel' | 'finished';
+  readonly buildId: BuildId;
+}
+
+/**
+ * What the two databases do differently. Locks are held to the end of the transaction, and taken in this order, so
+ * that no two transactions wait for each other: claims, namespace, build.
+ */
+export interface QueueStatements {
+  /** One claim at a time over all managers, so that the capacity is exact. */
+  lockClaims(sql: SqlTransaction): Promise<void>;
+  /** Whoever gives or frees places of a namespace's repositories holds this. */
+  lockNamespace(sql: SqlTransaction, namespace: string): Promise<void>;
+  /** Whoever changes a build, its jobs or its attempts holds this. */
+  lockBuild(sql: SqlTransaction, buildId: string): Promise<void>;
+  /** Those of the builds that nobody else holds; never waits. */
+  lockFreeBuilds(sql: SqlTransaction, buildIds: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Attempts of dead managers or with a lease that ran out, that nobody else is about to take over. */
+  lockOwnerless(sql: SqlTransaction, now: number, dead: readonly string[]): Promise<readonly string[]>;
+  lockUnpublished(sql: SqlTransaction, now: number, limit: number): Promise<readonly string[]>;
+}
+
+/** Carries changes of the queue to everyone who waits for them. A hint: it may be lost. */
+export interface QueueChanges {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Called inside the transaction that makes the changes, last. */
+  announce(sql: SqlTransaction, changes: readonly QueueChange[]): Promise<void>;
+  /** Called once it is committed. */
+  committed(changes: readonly QueueChange[]): void;
+  listen(wake: (change: QueueChange) => void): () => void;
+}

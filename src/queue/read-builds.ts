@@ -1,0 +1,75 @@
+import type { Sql } from '../db/database.ts';
+import type { Build } from '../model/build.ts';
+import type { AttemptId } from '../model/ids.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
+import type { RunningAttempt } from './build-queue.ts';
+import { type AttemptRow, buildOf, runningAttemptOf } from './build-rows.ts';
+
+/** Reading builds and attempts; within a transaction or without. */
+export async function loadBuild(sql: Sql, id: string): Promise<Build | undefined> {
+  return (await loadBuilds(sql, [id]))[0];
+}
+
+async function loadBuilds(sql: Sql, ids: readonly string[]): Promise<readonly Build[]> {
+  if (ids.length === 0) return [];
+  const builds = await sql
+    .selectFrom('builds')
+    .selectAll()
+    .where('id', 'in', ids)
+    .orderBy('number', 'desc')
+    .execute();
+  const jobs = await sql.selectFrom('jobs').selectAll().where('build_id', 'in', ids).execute();
+  const attempts = await sql.selectFrom('attempts').selectAll().where('build_id', 'in', ids).execute();
+  const jobsOf = Map.groupBy(jobs, (job) => job.build_id);
+  const attemptsOf = Map.groupBy(attempts, (attempt) => attempt.build_id);
+  return builds.map((build) => buildOf(build, jobsOf.get(build.id) ?? [], attemptsOf.get(build.id) ?? []));
+}
+
+export async function listBuilds(
+  sql: Sql,
+  query: {
+    readonly repository?: RepositoryName;
+    readonly namespaces?: readonly string[];
+    readonly limit: number;
+    readonly since?: number;
+    readonly unfinishedOnly?: boolean;
+  },
+): Promise<readonly Build[]> {
+  const { repository, namespaces, since } = query;
+  if (namespaces?.length === 0 || query.limit < 1) return [];
+  let rows = sql.selectFrom('builds').select('id').orderBy('number', 'desc').limit(query.limit);
+  if (repository !== undefined) {
+    rows = rows.where('namespace', '=', repository.namespace).where('repository', '=', repository.name);
+  }
+  if (namespaces !== undefined) rows = rows.where('namespace', 'in', namespaces);
+  if (since !== undefined) rows = rows.where('created_at', '>=', since);
+  if (query.unfinishedOnly === true) rows = rows.where('finished_at', 'is', null);
+  const ids = (await rows.execute()).map(({ id }) => id);
+  return loadBuilds(sql, ids);
+}
+
+export function selectAttempts(sql: Sql) {
+  return sql
+    .selectFrom('attempts')
+    .innerJoin('jobs', 'jobs.id', 'attempts.job_id')
+    .innerJoin('builds', 'builds.id', 'attempts.build_id')
+    .selectAll('attempts')
+    .select(['builds.repository', 'jobs.platform', 'jobs.tries_left']);
+}
+
+export async function loadAttempt(sql: Sql, id: AttemptId): Promise<RunningAttempt | undefined> {
+  const row = await selectAttempts(sql).where('attempts.id', '=', id).executeTakeFirst();
+  return row === undefined ? undefined : runningAttemptOf(row);
+}
+
+/** In the order of `ids`. */
+export async function loadAttempts(sql: Sql, ids: readonly string[]): Promise<readonly RunningAttempt[]> {
+  if (ids.length === 0) return [];
+  const rows = await selectAttempts(sql).where('attempts.id', 'in', ids).execute();
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return runningAttempts(ids.map((id) => byId.get(id)).filter((row) => row !== undefined));
+}
+
+export function runningAttempts(rows: readonly AttemptRow[]): readonly RunningAttempt[] {
+  return rows.map(runningAttemptOf).filter((attempt) => attempt !== undefined);
+}

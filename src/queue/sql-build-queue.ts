@@ -1,0 +1,374 @@
+import { type Clock, systemClock } from '../base/clock.ts';
+import type { Database, SqlTransaction } from '../db/database.ts';
+import type { SecretBox } from '../db/secret-box.ts';
+import { judgeStage, type Outcome, type WorkerStage } from '../model/attempt.ts';
+import type { Build, BuildRequest } from '../model/build.ts';
+import type { Digest } from '../model/digest.ts';
+import type { Fault } from '../model/fault.ts';
+import type { AttemptId, BuildId } from '../model/ids.ts';
+import { isFinal } from '../model/phase.ts';
+import type {
+  BuildQueue,
+  BuildSecret,
+  CancelVerdict,
+  ClaimRequest,
+  EnqueueOptions,
+  Finished,
+  RunningAttempt,
+} from './build-queue.ts';
+import { phaseOf, stateOf } from './build-rows.ts';
+import { cancel } from './cancel.ts';
+import { claim } from './claim.ts';
+import { enqueue, secretPurpose } from './enqueue.ts';
+import { finish, holdAttempt } from './finish.ts';
+import { admitNext } from './places.ts';
+import { countQueue, positionOf } from './position.ts';
+import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
+import { failPublish, publish, takeUnpublished } from './publishing.ts';
+import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
+import {
+  listBuilds,
+  loadAttempt,
+  loadAttempts,
+  loadBuild,
+  runningAttempts,
+  selectAttempts,
+} from './read-builds.ts';
+import { settle } from './settle.ts';
+import { LocalChanges, sqliteStatements } from './sqlite-statements.ts';
+import type { Step } from './step.ts';
+
+export interface SqlBuildQueueOptions {
+  readonly secretBox: SecretBox;
+  readonly clock?: Clock;
+  /** Tries a job starts with; 3 unless given. */
+  readonly tries?: number;
+  /** Attempts a job may have in all, those included whose try was given back; 10 unless given. */
+  readonly mostAttempts?: number;
+  /** Milliseconds a manager has to publish before another one may take over; 60,000 unless given. */
+  readonly publishLease?: number;
+  /** Told when the connection that carries changes is lost; it is made again by itself. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * The build queue in SQL. `start` before use: from then on changes are heard. The transactions are in the files
+ * beside this one; which rows they lock, and in which order, stands in queue-statements.ts.
+ */
+export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
+  readonly #database: Database;
+  readonly #statements: QueueStatements;
+  readonly #changes: QueueChanges;
+  readonly #clock: Clock;
+  readonly #secretBox: SecretBox;
+  readonly #tries: number;
+  readonly #mostAttempts: number;
+  readonly #publishLease: number;
+
+  constructor(database: Database, options: SqlBuildQueueOptions) {
+    this.#database = database;
+    this.#clock = options.clock ?? systemClock;
+    this.#secretBox = options.secretBox;
+    this.#tries = options.tries ?? 3;
+    this.#mostAttempts = options.mostAttempts ?? 10;
+    this.#publishLease = options.publishLease ?? 60_000;
+    this.#statements = database.dialect === 'sqlite' ? sqliteStatements : postgresStatements;
+    this.#changes =
+      database.dialect === 'sqlite'
+        ? new LocalChanges()
+        : new PostgresChanges({
+            url: database.url ?? '',
+            ...(options.onError === undefined ? {} : { onError: options.onError }),
+          });
+  }
+
+  async start(): Promise<void> {
+    await this.#changes.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#changes.stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async enqueue(request: BuildRequest, options: EnqueueOptions = {}): Promise<Build> {
+    return this.#change((step) =>
+      enqueue(step, request, options, { tries: this.#tries, secretBox: this.#secretBox }),
+    );
+  }
+
+  async claim(request: ClaimRequest): Promise<readonly RunningAttempt[]> {
+    return this.#change((step) => claim(step, request));
+  }
+
+  async release(id: AttemptId, epoch: number, availableAt: number): Promise<boolean> {
+    return this.#change(async (step) => {
+      const held = await holdAttempt(step, id, epoch, { mayEndBuild: true });
+      if (held === undefined || held.attempt.state !== 'scheduled') return false;
+      if (held.attempt.desired === 'cancel') {
+        const outcome: Outcome = { kind: 'cancelled', by: held.attempt.cancelled_by ?? 'slipway' };
+        await this.#finish(step, held, outcome, 0);
+        return true;
+      }
+      await step.sql
+        .updateTable('attempts')
+        .set({
+          state: 'queued',
+          ready: 1,
+          available_at: availableAt,
+          manager: null,
+          lease_until: null,
+          scheduled_at: null,
+          executor: null,
+          worker: null,
+        })
+        .where('id', '=', id)
+        .execute();
+      await step.sql
+        .updateTable('jobs')
+        .set((set) => ({ tries_left: set('tries_left', '+', 1) }))
+        .where('id', '=', held.job.id)
+        .execute();
+      await settle(step, [held.build.id]);
+      step.changes.push({ kind: 'queued', buildId: step.buildId(held.build.id) });
+      return true;
+    });
+  }
+
+  async recordWorker(
+    id: AttemptId,
+    epoch: number,
+    worker: { executor: string; worker: string },
+  ): Promise<boolean> {
+    const { numUpdatedRows } = await this.#database.sql
+      .updateTable('attempts')
+      .set({ executor: worker.executor, worker: worker.worker })
+      .where('id', '=', id)
+      .where('epoch', '=', epoch)
+      .where('lease_until', 'is not', null)
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
+  }
+
+  async register(
+    id: AttemptId,
+    epoch: number,
+    worker: { capabilities: Readonly<Record<string, unknown>> },
+  ): Promise<boolean> {
+    return this.#change(async (step) => {
+      const held = await holdAttempt(step, id, epoch, { mayEndBuild: false });
+      if (held === undefined || held.attempt.state !== 'scheduled' || held.attempt.desired === 'cancel') {
+        return false;
+      }
+      await step.sql
+        .updateTable('attempts')
+        .set({
+          state: 'registered',
+          registered_at: step.now,
+          capabilities_json: JSON.stringify(worker.capabilities),
+        })
+        .where('id', '=', id)
+        .execute();
+      await settle(step, [held.build.id]);
+      return true;
+    });
+  }
+
+  async enterStage(
+    id: AttemptId,
+    epoch: number,
+    stage: WorkerStage,
+    detail: { readonly commit?: string } = {},
+  ): Promise<'moved' | 'same' | 'late' | 'stale'> {
+    return this.#change(async (step) => {
+      const held = await holdAttempt(step, id, epoch, { mayEndBuild: false });
+      if (held === undefined || held.attempt.state === 'scheduled') return 'stale';
+      if (isFinal(phaseOf(held.build.phase))) return 'stale';
+      if (detail.commit !== undefined) {
+        await step.sql
+          .updateTable('builds')
+          .set({ commit_sha: detail.commit })
+          .where('id', '=', held.build.id)
+          .execute();
+      }
+      const verdict = judgeStage(stateOf(held.attempt.state), stage);
+      if (verdict !== 'moves') return verdict;
+      await step.sql
+        .updateTable('attempts')
+        .set({ state: stage, [`${stage}_at`]: step.now })
+        .where('id', '=', id)
+        .execute();
+      await settle(step, [held.build.id]);
+      return 'moved';
+    });
+  }
+
+  async extendLease(id: AttemptId, epoch: number, manager: string, until: number): Promise<boolean> {
+    const { numUpdatedRows } = await this.#database.sql
+      .updateTable('attempts')
+      .set({ lease_until: until })
+      .where('id', '=', id)
+      .where('epoch', '=', epoch)
+      .where('manager', '=', manager)
+      .where('lease_until', 'is not', null)
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
+  }
+
+  async finish(id: AttemptId, epoch: number, outcome: Outcome, retryDelay: number): Promise<Finished> {
+    return this.#change(async (step) => {
+      const held = await holdAttempt(step, id, epoch, { mayEndBuild: true });
+      return held === undefined ? { kind: 'stale' } : this.#finish(step, held, outcome, retryDelay);
+    });
+  }
+
+  async publish(
+    buildId: BuildId,
+    epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
+    image: { readonly digest: Digest; readonly size: number } | undefined,
+  ): Promise<Build | 'stale'> {
+    return this.#change((step) => publish(step, buildId, epochs, image));
+  }
+
+  async unpublished(manager: string, lease: number): Promise<readonly BuildId[]> {
+    return this.#change((step) => takeUnpublished(step, manager, lease));
+  }
+
+  async failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'> {
+    return this.#change((step) => failPublish(step, buildId, fault));
+  }
+
+  async cancel(buildId: BuildId, by: string): Promise<CancelVerdict> {
+    return this.#change((step) => cancel(step, buildId, by));
+  }
+
+  async supervised(manager: string): Promise<readonly RunningAttempt[]> {
+    const rows = await selectAttempts(this.#database.sql)
+      .where('attempts.manager', '=', manager)
+      .where('attempts.lease_until', 'is not', null)
+      .orderBy('attempts.scheduled_at')
+      .execute();
+    return runningAttempts(rows);
+  }
+
+  async adopt(
+    manager: string,
+    lease: number,
+    dead: readonly string[] = [],
+  ): Promise<readonly RunningAttempt[]> {
+    return this.#change(async (step) => {
+      if (dead.length > 0) {
+        await step.sql
+          .updateTable('builds')
+          .set({ publish_until: step.now })
+          .where('publisher', 'in', dead)
+          .where('publish_until', 'is not', null)
+          .execute();
+      }
+      const ids = await this.#statements.lockOwnerless(step.sql, step.now, dead);
+      if (ids.length === 0) return [];
+      await step.sql
+        .updateTable('attempts')
+        .set({ manager, lease_until: step.now + lease })
+        .where('id', 'in', ids)
+        .execute();
+      return loadAttempts(step.sql, ids);
+    });
+  }
+
+  async attempt(id: AttemptId): Promise<RunningAttempt | undefined> {
+    return loadAttempt(this.#database.sql, id);
+  }
+
+  async isCurrent(id: AttemptId, epoch: number): Promise<boolean> {
+    const row = await this.#database.sql
+      .selectFrom('attempts')
+      .innerJoin('builds', 'builds.id', 'attempts.build_id')
+      .select('attempts.id')
+      .where('attempts.id', '=', id)
+      .where('attempts.epoch', '=', epoch)
+      .where('attempts.lease_until', 'is not', null)
+      .where('builds.finished_at', 'is', null)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  async build(id: BuildId): Promise<Build | undefined> {
+    return loadBuild(this.#database.sql, id);
+  }
+
+  async builds(query: Parameters<BuildQueue['builds']>[0]): Promise<readonly Build[]> {
+    return listBuilds(this.#database.sql, query);
+  }
+
+  async secrets(buildId: BuildId): Promise<readonly BuildSecret[]> {
+    const rows = await this.#database.sql
+      .selectFrom('build_secrets')
+      .selectAll()
+      .where('build_id', '=', buildId)
+      .orderBy('id')
+      .execute();
+    return rows.map(({ id, sealed }) => ({
+      id,
+      value: this.#secretBox.open(sealed, secretPurpose(buildId, id)),
+    }));
+  }
+
+  async position(
+    buildId: BuildId,
+  ): Promise<{ readonly ahead: number; readonly running: number } | undefined> {
+    return positionOf(this.#database.sql, buildId);
+  }
+
+  async counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }> {
+    return countQueue(this.#database.sql, this.#clock.now());
+  }
+
+  onChange(wake: (change: QueueChange) => void): () => void {
+    return this.#changes.listen(wake);
+  }
+
+  /** To be called after the limits of a namespace or of its repositories were raised. */
+  async admit(namespace: string): Promise<void> {
+    await this.#change(async (step) => {
+      await this.#statements.lockNamespace(step.sql, namespace);
+      await admitNext(step, namespace);
+    });
+  }
+
+  #finish(
+    step: Step,
+    held: Parameters<typeof finish>[1],
+    outcome: Outcome,
+    retryDelay: number,
+  ): Promise<Finished> {
+    return finish(step, held, outcome, {
+      retryDelay,
+      mostAttempts: this.#mostAttempts,
+      publishLease: this.#publishLease,
+    });
+  }
+
+  /** One transaction; its changes are told when it is committed. */
+  async #change<T>(work: (step: Step) => Promise<T>): Promise<T> {
+    let changes: QueueChange[] = [];
+    const result = await this.#database.transaction(async (sql: SqlTransaction) => {
+      changes = [];
+      const step: Step = {
+        sql,
+        statements: this.#statements,
+        now: this.#clock.now(),
+        changes,
+        buildId: (text) => text as BuildId,
+      };
+      const made = await work(step);
+      await this.#changes.announce(sql, changes);
+      return made;
+    });
+    this.#changes.committed(changes);
+    return result;
+  }
+}

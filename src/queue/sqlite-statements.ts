@@ -1,0 +1,61 @@
+import type { SqlTransaction } from '../db/database.ts';
+import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
+
+/** SQLite runs one writing transaction at a time (BEGIN IMMEDIATE), so there is nothing further to lock. */
+export const sqliteStatements: QueueStatements = {
+  lockClaims: async () => {},
+  lockNamespace: async () => {},
+  lockBuild: async () => {},
+  lockFreeBuilds: async (_sql, buildIds) => new Set(buildIds),
+  async lockOwnerless(sql, now, dead) {
+    const rows = await sql
+      .selectFrom('attempts')
+      .select('id')
+      .where('lease_until', 'is not', null)
+      .where((where) =>
+        where.or([
+          where('lease_until', '<=', now),
+          ...(dead.length === 0 ? [] : [where('manager', 'in', dead)]),
+        ]),
+      )
+      .execute();
+    return rows.map(({ id }) => id);
+  },
+  async lockUnpublished(sql: SqlTransaction, now, limit) {
+    const rows = await sql
+      .selectFrom('builds')
+      .select('id')
+      .where('publish_until', '<=', now)
+      .orderBy('publish_until')
+      .limit(limit)
+      .execute();
+    return rows.map(({ id }) => id);
+  },
+};
+
+/** Within this process: with SQLite there is one manager. */
+export class LocalChanges implements QueueChanges {
+  readonly #listeners = new Set<(change: QueueChange) => void>();
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {
+    this.#listeners.clear();
+  }
+
+  async announce(): Promise<void> {}
+
+  committed(changes: readonly QueueChange[]): void {
+    if (changes.length === 0 || this.#listeners.size === 0) return;
+    // Not from within the caller's own call: a listener may call the queue again.
+    queueMicrotask(() => {
+      for (const listener of [...this.#listeners]) for (const change of changes) listener(change);
+    });
+  }
+
+  listen(wake: (change: QueueChange) => void): () => void {
+    const listener = (change: QueueChange) => wake(change);
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
