@@ -1,3 +1,4 @@
+import { readFileSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { systemClock } from '../base/clock.ts';
@@ -6,21 +7,28 @@ import { ManagerLink } from '../rpc/manager-link.ts';
 import { type AgentResult, runAgent } from '../worker/agent.ts';
 import { readWorkerConfig, type WorkerConfig } from '../worker/config.ts';
 import type { Engine } from '../worker/engine/engine.ts';
-import { environmentStatus, exitStatus } from '../worker/worker-end.ts';
+import { bugStatus, environmentStatus, exitStatus } from '../worker/worker-end.ts';
 import { Workspace } from '../worker/workspace.ts';
 
 /**
  * The worker's own process: one attempt, then it exits (see worker-end.ts for the status). Its messages go to standard
  * error; what the build says goes to the manager.
  */
-const version = '0.1.0';
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  readonly version: string;
+};
 
 function say(text: string): void {
   process.stderr.write(`${new Date().toISOString()} worker: ${text}\n`);
 }
 
+/** Without TOKEN in the environment, which others of the same user could read, the token comes on standard input. */
+function tokenFromInput(): string | undefined {
+  return process.stdin.isTTY ? undefined : readFileSync(0, 'utf8');
+}
+
 function readConfig(): WorkerConfig {
-  const config = readWorkerConfig(process.env, {
+  const config = readWorkerConfig({ ...process.env, TOKEN: process.env.TOKEN ?? tokenFromInput() }, {
     home: process.env.HOME ?? homedir(),
     path: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   });
@@ -103,6 +111,14 @@ async function work(config: WorkerConfig): Promise<AgentResult> {
 
 /** Node's names for what images call their architecture. */
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
+
+// A log that cannot be written is no reason to lose a build.
+process.stderr.on('error', () => {});
+// Also a promise nobody waited for. The engine dies with this process; the executor removes the workspace.
+process.on('uncaughtException', (thrown) => {
+  say(`failed, which is a fault of Slipway: ${thrown.stack ?? messageOf(thrown)}`);
+  process.exit(bugStatus);
+});
 
 try {
   const { end, registered } = await work(readConfig());

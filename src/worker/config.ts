@@ -50,7 +50,7 @@ const networkNames = [
  * Reads the worker's environment. Names that other workers of this protocol have keep their meaning:
  *
  *     SERVER              host:port of the build manager
- *     TOKEN               registration token
+ *     TOKEN               registration token; the local executor gives it on standard input instead
  *     BUILD_UUID          the build, for messages
  *     INSECURE            true: clear text; else TLS
  *     TLS_CERT_PATH       file with the authorities to trust, instead of the machine's
