@@ -5,6 +5,7 @@ import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFi
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRegistry } from '../../../test/services/docker-registry.ts';
 import { freePort, serviceFolder } from '../../../test/services/service.ts';
@@ -446,7 +447,7 @@ describe('kill -9', () => {
     const worker = spawn(
       process.execPath,
       [
-        join(import.meta.dirname, 'engine.suite-worker.ts'),
+        fileURLToPath(new URL('./engine.suite-worker.ts', import.meta.url)),
         JSON.stringify({ ...options(subject.clock), request: { ...request, buildArgs: [], labels: [] } }),
       ],
       { stdio: ['ignore', 'pipe', 'inherit'] },

@@ -1,10 +1,13 @@
-import type { DockerfileFacts } from './dockerfile-check.ts';
+import type { Instruction } from './dockerfile-instructions.ts';
 
 /**
  * The text up to the end of stage `target`, by name or number; undefined when that is the last stage already, or
  * there is no such stage. buildah puts `--label` on the last stage written, even when it builds another.
  */
-export function cutAfterStage({ text, instructions }: DockerfileFacts, target: string): string | undefined {
+export function cutAfterStage(
+  { text, instructions }: { readonly text: string; readonly instructions: readonly Instruction[] },
+  target: string,
+): string | undefined {
   const stages = instructions.filter(({ keyword }) => keyword.toUpperCase() === 'FROM');
   // buildah takes the first stage of a name, and prefers names to numbers.
   const named = stages.findIndex(({ rest }) => stageName(rest) === target.toLowerCase());
