@@ -1,0 +1,233 @@
+import { type Clock, systemClock } from '../base/clock.ts';
+import type { Database } from '../db/database.ts';
+import type { AttemptId, BuildId } from '../model/ids.ts';
+import { admitWriter, appendPieces, closeLog, type LogLimits, piecesOf } from './append-log.ts';
+import { decodeChunk, entriesOf, type LogPiece, textOf } from './log-chunk.ts';
+import { type LogHints, LogWaiters } from './log-hints.ts';
+import type { AppendVerdict, LogEntry, LogPage, LogRun, LogStore, LogWriter } from './log-store.ts';
+
+export interface SqlLogStoreOptions {
+  readonly clock?: Clock;
+  /** Bytes of text a log may have; 100 MiB unless given, Infinity for no limit. */
+  readonly limit?: number;
+  /** Of these, how many are kept from the end; 10 MiB unless given. */
+  readonly tail?: number;
+  /** How other managers hear of what is written here, and the other way round. */
+  readonly hints?: LogHints;
+  /** Milliseconds after which a waiting reader looks again without a hint; needed with more than one manager. */
+  readonly poll?: number;
+}
+
+const mebibyte = 1024 * 1024;
+
+/** Chunks read from the database at once. Each has 256 KiB of text, but for a longer single line. */
+const chunksAtOnce = 4;
+
+interface Position {
+  readonly total: number;
+  readonly closed: boolean;
+  readonly exists: boolean;
+}
+
+/** Logs as rows: see `LogChunk` for what a row holds and `appendPieces` for what happens to a log that is too long. */
+export class SqlLogStore implements LogStore, AsyncDisposable {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #limits: LogLimits;
+  readonly #hints: LogHints | undefined;
+  readonly #poll: number | undefined;
+  readonly #waiters = new LogWaiters();
+  readonly #stopping = new AbortController();
+  #deaf: (() => void) | undefined;
+
+  constructor(database: Database, options: SqlLogStoreOptions = {}) {
+    this.#database = database;
+    this.#clock = options.clock ?? systemClock;
+    const limit = options.limit ?? 100 * mebibyte;
+    const tail = Math.min(options.tail ?? 10 * mebibyte, limit);
+    this.#limits = { head: limit === Number.POSITIVE_INFINITY ? limit : limit - tail, tail };
+    this.#hints = options.hints;
+    this.#poll = options.poll;
+  }
+
+  async start(): Promise<void> {
+    this.#deaf = this.#hints?.listen((buildId) => this.#waiters.wake(buildId));
+  }
+
+  /** Ends all readers. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#deaf?.();
+    this.#waiters.wakeAll();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async append(buildId: BuildId, writer: LogWriter, runs: readonly LogRun[]): Promise<AppendVerdict> {
+    return this.#append(buildId, writer, piecesOf(runs));
+  }
+
+  async appendEntry(buildId: BuildId, entry: LogEntry): Promise<AppendVerdict> {
+    return this.#append(buildId, { kind: 'manager' }, [{ kind: 'entry', entry }]);
+  }
+
+  async lastSequence(attemptId: AttemptId): Promise<number> {
+    const row = await this.#database.sql
+      .selectFrom('attempts')
+      .select('log_sequence')
+      .where('id', '=', attemptId)
+      .executeTakeFirst();
+    return row?.log_sequence ?? 0;
+  }
+
+  async close(buildId: BuildId): Promise<void> {
+    await this.#database.transaction((sql) =>
+      closeLog(sql, buildId, { limits: this.#limits, now: this.#clock.now() }),
+    );
+    this.#tell(buildId);
+  }
+
+  async read(buildId: BuildId, start: number, limit: number): Promise<LogPage> {
+    const from = Math.max(0, Math.trunc(start));
+    const { total, closed } = await this.#position(buildId);
+    const end = Math.min(total, from + Math.max(0, Math.trunc(limit)));
+    const entries: LogEntry[] = [];
+    for await (const { first, pieces } of this.#chunks(buildId, from, end)) {
+      const all = entriesOf(pieces);
+      entries.push(...all.slice(Math.max(0, from - first), end - first));
+    }
+    return { start: from, total, entries, closed };
+  }
+
+  async *tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogPage> {
+    const ended = AbortSignal.any([signal, this.#stopping.signal]);
+    let next = Math.max(0, Math.trunc(start));
+    let existed = false;
+    while (!ended.aborted) {
+      const waiter = this.#waiters.arm(buildId);
+      try {
+        const { total, closed, exists } = await this.#position(buildId);
+        // Removed while it was read: what is gone will not come.
+        if (existed && !exists) return;
+        existed = exists;
+        for await (const { first, pieces } of this.#chunks(buildId, next, total)) {
+          if (ended.aborted) return;
+          const entries = entriesOf(pieces);
+          const fresh = first < next ? entries.slice(next - first) : entries;
+          const page = { start: next, total, entries: fresh };
+          next += fresh.length;
+          yield { ...page, closed: closed && next >= total };
+          if (closed && next >= total) return;
+        }
+        if (closed) {
+          yield { start: next, total, entries: [], closed };
+          return;
+        }
+        await this.#wait(waiter.woken, ended);
+      } finally {
+        waiter.disarm();
+      }
+    }
+  }
+
+  async *download(buildId: BuildId, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const { total } = await this.#position(buildId);
+    for await (const { pieces } of this.#chunks(buildId, 0, total)) {
+      signal.throwIfAborted();
+      yield textOf(pieces);
+    }
+  }
+
+  async remove(buildId: BuildId): Promise<void> {
+    await this.#database.transaction(async (sql) => {
+      for (const table of ['log_chunks', 'log_tails', 'log_heads'] as const) {
+        await sql.deleteFrom(table).where('build_id', '=', buildId).execute();
+      }
+    });
+    this.#tell(buildId);
+  }
+
+  async #append(buildId: BuildId, writer: LogWriter, pieces: readonly LogPiece[]): Promise<AppendVerdict> {
+    const verdict = await this.#database
+      .transaction(async (sql): Promise<AppendVerdict> => {
+        const refused = writer.kind === 'worker' ? await admitWriter(sql, buildId, writer) : undefined;
+        if (refused !== undefined) return refused;
+        const made = await appendPieces(sql, {
+          buildId,
+          pieces,
+          limits: this.#limits,
+          now: this.#clock.now(),
+          ...(writer.kind === 'worker' ? { attemptId: writer.attemptId } : {}),
+        });
+        // The sequence number was counted already: that is taken back with the transaction.
+        if (made.kind === 'stale') throw new LogClosed();
+        return made;
+      })
+      .catch((thrown: unknown): AppendVerdict => {
+        if (thrown instanceof LogClosed) return { kind: 'stale' };
+        throw thrown;
+      });
+    if (verdict.kind === 'stored') this.#tell(buildId);
+    return verdict;
+  }
+
+  #tell(buildId: BuildId): void {
+    this.#waiters.wake(buildId);
+    this.#hints?.tell(buildId);
+  }
+
+  async #position(buildId: BuildId): Promise<Position> {
+    const row = await this.#database.sql
+      .selectFrom('log_heads')
+      .select(['total', 'closed_at'])
+      .where('build_id', '=', buildId)
+      .executeTakeFirst();
+    return { total: row?.total ?? 0, closed: (row?.closed_at ?? null) !== null, exists: row !== undefined };
+  }
+
+  /** The chunks that hold the entries from `start` to before `end`. */
+  async *#chunks(
+    buildId: BuildId,
+    start: number,
+    end: number,
+  ): AsyncIterable<{ readonly first: number; readonly pieces: readonly LogPiece[] }> {
+    let next = start;
+    while (next < end) {
+      const rows = await this.#database.sql
+        .selectFrom('log_chunks')
+        .select(['first_index', 'entries', 'data'])
+        .where('build_id', '=', buildId)
+        .where('first_index', '>=', (at) =>
+          at
+            .selectFrom('log_chunks')
+            .select((select) => select.fn.coalesce(select.fn.max('first_index'), select.lit(0)).as('first'))
+            .where('build_id', '=', buildId)
+            .where('first_index', '<=', next),
+        )
+        .where('first_index', '<', end)
+        .orderBy('first_index')
+        .limit(chunksAtOnce)
+        .execute();
+      if (rows.length === 0) return;
+      for (const row of rows) {
+        yield { first: row.first_index, pieces: decodeChunk(row.data) };
+        next = row.first_index + row.entries;
+      }
+    }
+  }
+
+  async #wait(woken: Promise<void>, ended: AbortSignal): Promise<void> {
+    if (ended.aborted) return;
+    const done = new AbortController();
+    const gone = Promise.withResolvers<void>();
+    ended.addEventListener('abort', () => gone.resolve(), { once: true, signal: done.signal });
+    const waits = [woken, gone.promise];
+    if (this.#poll !== undefined) waits.push(this.#clock.sleep(this.#poll, done.signal).catch(() => {}));
+    await Promise.race(waits);
+    done.abort();
+  }
+}
+
+class LogClosed extends Error {}
