@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync } from 'node:fs';
+import { chownSync, existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startRegistry } from '../../../test/services/docker-registry.ts';
 import { freePort, serviceFolder } from '../../../test/services/service.ts';
 import { becomeWorker, ensureAccount } from '../../../test/services/worker-account.ts';
@@ -387,6 +387,12 @@ describe('failures', () => {
 describe('chroot isolation', () => {
   it('builds, says what it shares, and reports failing steps alike', async () => {
     const subject = await makeSubject();
+    // buildah starts itself anew in the chroot with an empty environment, and then makes these.
+    const strays = ['containers-user', 'podman-run'].map((name) => join(tmpdir(), `${name}-${account.uid}`));
+    const ours = strays.filter((stray) => !existsSync(stray));
+    onTestFinished(async () => {
+      for (const stray of ours) await rm(stray, { recursive: true, force: true });
+    });
     const engine = new BuildahEngine({ ...options(subject.clock), isolation: 'chroot' });
     const report = await engine.probe(never);
     expect(report.isolation).toBe('chroot');
