@@ -189,6 +189,14 @@ export interface Schema {
     bytes: number;
     data: Uint8Array;
   };
+  /** The last push to each tag of the embedded registry. */
+  registry_pushes: {
+    repository: string;
+    tag: string;
+    digest: string;
+    pusher: string;
+    pushed_at: number;
+  };
   settings: {
     name: string;
     value_json: string;

@@ -200,6 +200,15 @@ export async function first(db: Kysely<unknown>, types: ColumnTypes): Promise<vo
       data ${bytes} not null,
       primary key (build_id, position)
     ) ${end}`,
+    `create table registry_pushes (
+      repository text not null,
+      tag text not null,
+      digest text not null,
+      pusher text not null,
+      pushed_at ${int} not null,
+      primary key (repository, tag)
+    ) ${end}`,
+    `create index registry_pushes_newest on registry_pushes (repository, pushed_at)`,
     `create table settings (name text primary key, value_json text not null) ${end}`,
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
