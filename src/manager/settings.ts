@@ -23,8 +23,6 @@ export interface ManagerSettings {
   readonly cancelGrace: number;
   /** How long a worker that exited with status 0 may stay without its last report having come. */
   readonly settleTime: number;
-  /** Epochs from this one on get no try back, so that a fault of ours cannot go round for ever. */
-  readonly lastRefundedEpoch: number;
   /** How often all is looked at, beside the events that hurry it. */
   readonly poll: number;
   /** How often attempts whose manager died are looked for. */
@@ -48,7 +46,6 @@ export const defaultSettings: ManagerSettings = {
   capacityDelay: 1_000,
   cancelGrace: 3_000,
   settleTime: 3_000,
-  lastRefundedEpoch: 10,
   poll: 1_000,
   adoptEvery: 5_000,
   publishTries: 6,

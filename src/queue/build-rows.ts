@@ -91,8 +91,13 @@ export function runningAttemptOf(row: AttemptRow): RunningAttempt | undefined {
     manager: row.manager,
     scheduledAt: row.scheduled_at,
     ...given('registeredAt', row.registered_at),
+    ...given('capabilities', row.capabilities_json === null ? null : capabilitiesOf(row.capabilities_json)),
     leaseUntil: row.lease_until ?? 0,
   };
+}
+
+function capabilitiesOf(text: string): Readonly<Record<string, unknown>> {
+  return JSON.parse(text) as Readonly<Record<string, unknown>>;
 }
 
 export function outcomeOf({ outcome_json }: Pick<Row<'attempts'>, 'outcome_json'>): Outcome | null {

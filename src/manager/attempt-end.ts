@@ -1,0 +1,109 @@
+import type { Clock } from '../base/clock.ts';
+import { unreachable } from '../base/unreachable.ts';
+import type { Outcome } from '../model/attempt.ts';
+import type { AttemptId } from '../model/ids.ts';
+import type { Orchestrator } from '../orchestrator/orchestrator.ts';
+import type { BuildQueue, Finished, RunningAttempt } from '../queue/build-queue.ts';
+import type { BuildEnd } from './build-end.ts';
+import type { ManagerLog } from './manager-log.ts';
+import type { ManagerMetrics } from './manager-metrics.ts';
+import type { Publisher } from './publisher.ts';
+import type { ManagerSettings } from './settings.ts';
+
+export interface AttemptEndOptions {
+  readonly queue: BuildQueue;
+  readonly orchestrator: Orchestrator;
+  readonly end: BuildEnd;
+  readonly publisher: Publisher;
+  readonly clock: Clock;
+  readonly settings: Pick<ManagerSettings, 'retryDelay'>;
+  readonly logger: ManagerLog;
+  readonly metrics: ManagerMetrics;
+}
+
+/**
+ * The one way an attempt ends, whoever found out: the worker's own report, or the manager's reconciling. The queue
+ * decides under the epoch who was first; everybody else learns `stale` and changes nothing.
+ */
+export class AttemptEnd {
+  readonly #options: AttemptEndOptions;
+  readonly #listeners = new Set<(attemptId: AttemptId) => void>();
+
+  constructor(options: AttemptEndOptions) {
+    this.#options = options;
+  }
+
+  /** `retryDelay`: milliseconds until the next attempt may begin, when there is to be one. */
+  async finish(
+    attempt: Pick<RunningAttempt, 'id' | 'buildId' | 'epoch'>,
+    outcome: Outcome,
+    retryDelay = this.#options.settings.retryDelay,
+  ): Promise<Finished['kind']> {
+    const { queue, orchestrator, metrics, logger } = this.#options;
+    const finished = await queue.finish(attempt.id, attempt.epoch, outcome, retryDelay);
+    if (finished.kind !== 'stale') {
+      metrics.attemptFinished(outcome.kind);
+      const code = 'fault' in outcome ? outcome.fault.code : undefined;
+      logger.info(
+        {
+          build: attempt.buildId,
+          attempt: attempt.id,
+          epoch: attempt.epoch,
+          outcome: outcome.kind,
+          code,
+          next: finished.kind,
+        },
+        'attempt finished',
+      );
+      await this.#follow(attempt, outcome, finished);
+      await orchestrator.forget(attempt.id);
+    }
+    for (const listener of [...this.#listeners]) listener(attempt.id);
+    return finished.kind;
+  }
+
+  async #follow(
+    { buildId }: Pick<RunningAttempt, 'buildId'>,
+    outcome: Outcome,
+    finished: Finished,
+  ): Promise<void> {
+    const { end, publisher, clock } = this.#options;
+    switch (finished.kind) {
+      case 'stale':
+      case 'others-running':
+        return;
+      case 'publish':
+        publisher.publish(buildId);
+        return;
+      case 'final':
+        await end.end(finished.build);
+        return;
+      case 'retry': {
+        const wait = Math.max(0, Math.round((finished.availableAt - clock.now()) / 1000));
+        const what =
+          'fault' in outcome
+            ? outcome.fault
+            : { code: 'internalerror' as const, message: 'The attempt failed.' };
+        const when = wait === 0 ? 'The build starts again at once' : `The build starts again in ${wait} s`;
+        const left = finished.triesLeft === 1 ? '1 try' : `${finished.triesLeft} tries`;
+        await end.fault(
+          buildId,
+          { code: what.code, message: `${what.message}\n${when} (${left} left).` },
+          { retry: true, epoch: finished.epoch, next: new Date(finished.availableAt).toISOString() },
+        );
+        return;
+      }
+      default:
+        unreachable(finished);
+    }
+  }
+
+  /** Calls `tell` whenever an attempt was found to be over by this manager. */
+  onFinished(tell: (attemptId: AttemptId) => void): () => void {
+    const own = (attemptId: AttemptId) => tell(attemptId);
+    this.#listeners.add(own);
+    return () => {
+      this.#listeners.delete(own);
+    };
+  }
+}

@@ -1,0 +1,84 @@
+import type { Clock } from '../base/clock.ts';
+import type { LogEntry, LogStore } from '../log/log-store.ts';
+import type { Build } from '../model/build.ts';
+import type { Fault } from '../model/fault.ts';
+import type { BuildId } from '../model/ids.ts';
+import type { ManagerLog } from './manager-log.ts';
+import type { ManagerMetrics } from './manager-metrics.ts';
+
+export interface BuildEndOptions {
+  readonly log: LogStore;
+  readonly clock: Clock;
+  readonly logger: ManagerLog;
+  readonly metrics: ManagerMetrics;
+}
+
+const remembered = 10_000;
+
+/** What the manager writes into a build's log, up to its last entry. */
+export class BuildEnd {
+  readonly #options: BuildEndOptions;
+  readonly #listeners = new Set<(build: Build) => void>();
+  /** Builds that are being ended or were, so that what hears of an end twice writes it once. */
+  readonly #ends = new Map<BuildId, Promise<void>>();
+
+  constructor(options: BuildEndOptions) {
+    this.#options = options;
+  }
+
+  async phase(buildId: BuildId, phase: string, data: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    await this.#entry(buildId, { type: 'phase', message: phase, data: { ...data } });
+  }
+
+  async fault(
+    buildId: BuildId,
+    { code, message }: Fault,
+    data: Readonly<Record<string, unknown>> = {},
+  ): Promise<void> {
+    await this.#entry(buildId, { type: 'error', message, data: { ...data, code } });
+  }
+
+  /** Called for every build that became final: its last entries are written, its log closed, listeners told. */
+  end(build: Build): Promise<void> {
+    const known = this.#ends.get(build.id);
+    if (known !== undefined) return known;
+    const ending = this.#end(build);
+    this.#ends.set(build.id, ending);
+    ending.catch(() => this.#ends.delete(build.id));
+    if (this.#ends.size > remembered) {
+      const [oldest] = this.#ends.keys();
+      if (oldest !== undefined) this.#ends.delete(oldest);
+    }
+    return ending;
+  }
+
+  async #end(build: Build): Promise<void> {
+    const { log, clock, logger, metrics } = this.#options;
+    const { closed } = await log.read(build.id, 0, 0);
+    if (closed) return;
+    if (build.fault !== undefined) await this.fault(build.id, build.fault);
+    await this.phase(build.id, build.phase, {
+      ...(build.digest === undefined ? {} : { digest: build.digest, tags: build.tags }),
+      ...(build.phase === 'cancelled' && build.cancelledBy !== undefined ? { by: build.cancelledBy } : {}),
+    });
+    await log.close(build.id);
+    const finishedAt = build.finishedAt ?? clock.now();
+    metrics.buildFinished(build.phase, finishedAt - build.createdAt);
+    logger.info({ build: build.id, phase: build.phase, code: build.fault?.code }, 'build finished');
+    for (const listener of [...this.#listeners]) listener(build);
+  }
+
+  async #entry(buildId: BuildId, { data, ...entry }: LogEntry): Promise<void> {
+    const datetime = new Date(this.#options.clock.now()).toISOString();
+    await this.#options.log.appendEntry(buildId, { ...entry, data: { datetime, ...data } });
+  }
+
+  /** Calls `tell` once for every build this manager ended. */
+  onBuildFinished(tell: (build: Build) => void): () => void {
+    const own = (build: Build) => tell(build);
+    this.#listeners.add(own);
+    return () => {
+      this.#listeners.delete(own);
+    };
+  }
+}

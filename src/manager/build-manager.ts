@@ -1,0 +1,258 @@
+import type { Clock } from '../base/clock.ts';
+import type { Executor } from '../executor/executor.ts';
+import type { LogStore } from '../log/log-store.ts';
+import { isRunning } from '../model/attempt.ts';
+import type { AttemptId, BuildId } from '../model/ids.ts';
+import { isFinal } from '../model/phase.ts';
+import type { Orchestrator } from '../orchestrator/orchestrator.ts';
+import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
+import type { AttemptEnd } from './attempt-end.ts';
+import { BackgroundTasks } from './background-tasks.ts';
+import type { BuildEnd } from './build-end.ts';
+import type { ManagerLog } from './manager-log.ts';
+import type { ManagerMetrics } from './manager-metrics.ts';
+import type { Publisher } from './publisher.ts';
+import type { ManagerSettings } from './settings.ts';
+import { Supervision } from './supervision.ts';
+import { WakeUp } from './wake-up.ts';
+import type { WorkerSessionService } from './worker-session-service.ts';
+import { type RegistrationTokens, type WorkerSite, WorkerStarter } from './worker-starter.ts';
+
+export interface BuildManagerOptions {
+  /** Unique among all managers and all their lives. */
+  readonly name: string;
+  /** Managers known to be dead: former lives of this one. Their attempts are taken over at once. */
+  readonly formerNames?: readonly string[];
+  readonly queue: BuildQueue;
+  readonly log: LogStore;
+  readonly orchestrator: Orchestrator;
+  readonly executor: Executor;
+  readonly sessions: WorkerSessionService;
+  readonly attemptEnd: AttemptEnd;
+  readonly buildEnd: BuildEnd;
+  readonly publisher: Publisher;
+  readonly tokens: RegistrationTokens;
+  readonly worker: WorkerSite;
+  readonly clock: Clock;
+  readonly settings: ManagerSettings;
+  readonly logger: ManagerLog;
+  readonly metrics: ManagerMetrics;
+}
+
+const claimedAtOnce = 16;
+/** After the database or another part failed. */
+const troubleDelay = 5_000;
+/** Final builds whose logs are looked at when the manager starts: one of them may have been left open. */
+const lookedBack = 200;
+
+/**
+ * Claims builds, has workers started for them, and supervises those until they are over. Any number of managers share
+ * one queue; none is special, and nothing here is true because this is the only one.
+ *
+ *     stopped → start → running → drain → draining → stop → stopped
+ *
+ * | loop      | woken by                              | does                                                  |
+ * |-----------|---------------------------------------|-------------------------------------------------------|
+ * | claiming  | queue: queued, finished; the poll     | claims what may run now                               |
+ * | watching  | the poll                              | looks at every attempt of this manager; adopts        |
+ * | one each  | worker gone, cancel, expiry, finished | looks at that attempt, decides, acts (supervision.ts) |
+ */
+export class BuildManager implements AsyncDisposable {
+  readonly #options: BuildManagerOptions;
+  readonly #starter: WorkerStarter;
+  readonly #supervised = new Map<AttemptId, Supervision>();
+  readonly #claimable: WakeUp;
+  readonly #looks: WakeUp;
+  readonly #emptied: WakeUp;
+  readonly #tasks: BackgroundTasks;
+  readonly #stopping = new AbortController();
+  readonly #subscriptions: (() => void)[] = [];
+  #claiming = false;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: BuildManagerOptions) {
+    this.#options = options;
+    this.#starter = new WorkerStarter(options);
+    this.#claimable = new WakeUp(options.clock);
+    this.#looks = new WakeUp(options.clock);
+    this.#emptied = new WakeUp(options.clock);
+    this.#tasks = new BackgroundTasks((thrown) => {
+      if (!this.#stopping.signal.aborted) {
+        options.logger.error({ error: thrown }, 'the build manager failed at something; it goes on');
+      }
+    });
+  }
+
+  /** Attempts under this manager's eyes now. */
+  get supervising(): number {
+    return this.#supervised.size;
+  }
+
+  /** Takes over what former lives left, then begins to claim. */
+  async start(): Promise<void> {
+    const { queue, executor, orchestrator, attemptEnd, name, formerNames = [], settings } = this.#options;
+    this.#subscriptions.push(
+      queue.onChange(({ kind, buildId }) => this.#changed(kind, buildId)),
+      executor.onGone(({ attemptId }) => this.#look(attemptId)),
+      attemptEnd.onFinished((attemptId) => this.#look(attemptId)),
+      orchestrator.subscribe((event) => {
+        if (event.kind !== 'log') this.#look(event.attemptId);
+      }),
+    );
+    await queue.adopt(name, settings.lease, formerNames);
+    await executor.adopt(async (attemptId) => {
+      const attempt = await queue.attempt(attemptId);
+      return attempt !== undefined && isRunning(attempt.state);
+    });
+    for (const attempt of await queue.supervised(name)) this.#supervise(attempt);
+    this.#tasks.run(() => this.#closeLeftLogs());
+    this.#claiming = true;
+    this.#tasks.run(() => this.#loop(() => this.#claim(), this.#claimable, settings.poll));
+    this.#tasks.run(() => this.#loop(() => this.#watch(), this.#looks, settings.poll));
+    this.#tasks.run(() =>
+      this.#loop(() => this.#adopt(), new WakeUp(this.#options.clock), settings.adoptEvery),
+    );
+  }
+
+  #changed(kind: 'queued' | 'cancel' | 'finished', buildId: BuildId): void {
+    if (kind !== 'cancel') this.#claimable.wake();
+    if (kind === 'queued') return;
+    for (const supervision of this.#supervised.values()) {
+      if (supervision.buildId === buildId) this.#look(supervision.attempt.id);
+    }
+    if (kind === 'finished') this.#tasks.run(() => this.#endIfFinal(buildId));
+  }
+
+  /** A build that was cancelled while it waited never had a manager: whoever hears of it writes its end. */
+  async #endIfFinal(buildId: BuildId): Promise<void> {
+    const build = await this.#options.queue.build(buildId);
+    if (build !== undefined && isFinal(build.phase)) await this.#options.buildEnd.end(build);
+  }
+
+  async #closeLeftLogs(): Promise<void> {
+    for (const build of await this.#options.queue.builds({ limit: lookedBack })) {
+      if (this.#stopping.signal.aborted) return;
+      if (isFinal(build.phase)) await this.#options.buildEnd.end(build);
+    }
+  }
+
+  /** Runs `turn` until the manager stops: whenever it is woken, and every `poll` milliseconds. */
+  async #loop(turn: () => Promise<void>, wakeUp: WakeUp, poll: number): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      let wait = poll;
+      try {
+        await turn();
+      } catch (thrown) {
+        if (signal.aborted) return;
+        this.#options.logger.error(
+          { error: thrown },
+          'a turn of the build manager failed; it goes on in 5 s',
+        );
+        wait = troubleDelay;
+      }
+      await wakeUp.wait(wait, signal);
+    }
+  }
+
+  async #claim(): Promise<void> {
+    const { queue, name, settings, logger } = this.#options;
+    const limit = Math.min(claimedAtOnce, settings.allowedWorkerCount);
+    while (this.#claiming && !this.#stopping.signal.aborted) {
+      const claimed = await queue.claim({
+        manager: name,
+        limit,
+        capacity: settings.allowedWorkerCount,
+        lease: settings.lease,
+      });
+      for (const attempt of claimed) {
+        logger.debug({ build: attempt.buildId, attempt: attempt.id, epoch: attempt.epoch }, 'claimed');
+        this.#supervise(attempt);
+      }
+      if (claimed.length < limit) return;
+    }
+  }
+
+  async #watch(): Promise<void> {
+    const { queue, name } = this.#options;
+    for (const attempt of await queue.supervised(name)) this.#supervise(attempt);
+    for (const attemptId of this.#supervised.keys()) this.#look(attemptId);
+  }
+
+  async #adopt(): Promise<void> {
+    const { queue, publisher, name, settings, metrics, logger } = this.#options;
+    const adopted = await queue.adopt(name, settings.lease);
+    if (adopted.length > 0) {
+      metrics.adopted(adopted.length);
+      logger.warn({ attempts: adopted.length }, 'took over attempts whose manager is gone');
+    }
+    for (const attempt of adopted) this.#supervise(attempt);
+    for (const buildId of await queue.unpublished(name, settings.lease)) publisher.publish(buildId);
+  }
+
+  #supervise(attempt: RunningAttempt): void {
+    if (this.#supervised.has(attempt.id) || this.#stopping.signal.aborted) return;
+    const supervision = new Supervision(
+      attempt,
+      { ...this.#options, manager: this.#options.name, starter: this.#starter },
+      () => {
+        if (this.#supervised.get(attempt.id) === supervision) this.#supervised.delete(attempt.id);
+        if (this.#supervised.size === 0) this.#emptied.wake();
+      },
+    );
+    this.#supervised.set(attempt.id, supervision);
+    this.#look(attempt.id);
+  }
+
+  #look(attemptId: AttemptId): void {
+    const supervision = this.#supervised.get(attemptId);
+    if (supervision !== undefined && !this.#stopping.signal.aborted)
+      this.#tasks.run(() => supervision.wake());
+  }
+
+  /**
+   * Claims no more and gives running builds `grace` milliseconds to end. What still runs then goes back to the queue,
+   * available at once, its try given back; its worker is stopped.
+   */
+  async drain(grace: number): Promise<void> {
+    this.#claiming = false;
+    const { clock, publisher, logger } = this.#options;
+    const end = clock.now() + grace;
+    while (this.#supervised.size > 0 && clock.now() < end) {
+      await this.#emptied.wait(end - clock.now(), this.#stopping.signal);
+    }
+    const left = [...this.#supervised.values()];
+    if (left.length > 0) logger.warn({ builds: left.length }, 'giving running builds back to the queue');
+    await Promise.allSettled(
+      left.map((supervision) =>
+        supervision.end(
+          {
+            kind: 'internal-error',
+            fault: { code: 'managerlost', message: 'The server was stopped while this build ran.' },
+            refunded: true,
+          },
+          0,
+        ),
+      ),
+    );
+    await publisher.idle();
+  }
+
+  /** Lets go of everything; workers run on and are found again by the next life. Safe to call twice. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    this.#claiming = false;
+    this.#stopping.abort();
+    for (const end of this.#subscriptions.splice(0)) end();
+    await Promise.allSettled([...this.#supervised.values()].map((supervision) => supervision.stop()));
+    await this.#tasks.idle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}

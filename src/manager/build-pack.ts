@@ -1,0 +1,109 @@
+import { posix } from 'node:path';
+import type { Build } from '../model/build.ts';
+import { formatRepositoryName } from '../model/repository-name.ts';
+import type { BuildQueue } from '../queue/build-queue.ts';
+import { ManagerError } from './manager-error.ts';
+import type { RegistryCredentials } from './registry-credentials.ts';
+import type { SourceLinks } from './source-links.ts';
+import type { BuildPack, WorkerIdentity } from './worker-sessions.ts';
+
+/** What every build pack of this installation says. */
+export interface BuildSite {
+  /** host[:port], as images are named. */
+  readonly registryHost: string;
+  /** The registry speaks plain HTTP. */
+  readonly registryInsecure: boolean;
+  /** Bytes a source may have, packed or not. */
+  readonly maxSourceBytes: number;
+  /** Hosts and CIDR blocks that URLs of users may lead to although they are private. */
+  readonly allowedPrivateHosts: readonly string[];
+}
+
+export interface BuildPackOptions {
+  readonly queue: Pick<BuildQueue, 'secrets'>;
+  readonly links: SourceLinks;
+  readonly credentials: RegistryCredentials;
+  readonly site: BuildSite;
+}
+
+export interface PackRequest {
+  readonly identity: WorkerIdentity;
+  readonly build: Build;
+  readonly platform: string;
+  readonly byDigest: boolean;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+  readonly maxSeconds: number;
+}
+
+/** Puts together what a worker needs for its attempt. Throws ManagerError `source-missing`. */
+export async function buildPack(
+  { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
+  { queue, links, credentials, site }: BuildPackOptions,
+): Promise<BuildPack> {
+  const source = await packSource(identity, build, links);
+  const tokens = await credentials.issue({
+    identity,
+    repository: build.repository,
+    push: byDigest ? { kind: 'by-digest' } : { kind: 'tags', tags: build.push ? build.tags : [] },
+    expiresAt,
+  });
+  return {
+    identity,
+    source,
+    ...packPaths(build),
+    repository: formatRepositoryName(build.repository),
+    registry: site.registryHost,
+    registryInsecure: site.registryInsecure,
+    ...tokens,
+    tags: build.tags,
+    buildArgs: build.buildArgs,
+    secrets: await queue.secrets(build.id),
+    labels: build.labels,
+    ...(build.target === undefined ? {} : { target: build.target }),
+    platform,
+    noCache: build.noCache,
+    push: build.push,
+    maxSeconds,
+    maxSourceBytes: site.maxSourceBytes,
+    allowedPrivateHosts: site.allowedPrivateHosts,
+  };
+}
+
+async function packSource(
+  identity: WorkerIdentity,
+  { id, source }: Build,
+  links: SourceLinks,
+): Promise<BuildPack['source']> {
+  switch (source.kind) {
+    case 'upload': {
+      const url = await links.packageUrl(identity, source.uploadId);
+      if (url !== undefined) return { kind: 'package', url, ours: true };
+      throw new ManagerError(
+        'source-missing',
+        'The uploaded source of this build is not there any more (uploads are kept for a limited time). Upload it and build again.',
+      );
+    }
+    case 'archive':
+      return { kind: 'package', url: source.url, ours: false };
+    case 'git': {
+      const privateKey = await links.privateKey(id);
+      return { ...source, ...(privateKey === undefined ? {} : { privateKey }) };
+    }
+  }
+}
+
+/**
+ * Context and Dockerfile as a worker wants them: the Dockerfile's path relative to the context. When the Dockerfile
+ * does not lie below the context, its folder becomes the context.
+ */
+export function packPaths({
+  context,
+  dockerfilePath,
+}: Pick<Build, 'context' | 'dockerfilePath'>): Pick<BuildPack, 'context' | 'dockerfilePath'> {
+  const folder = posix.resolve('/', context);
+  const file = posix.resolve('/', dockerfilePath);
+  const below = folder === '/' ? file.slice(1) : file.slice(folder.length + 1);
+  if (folder === '/' || file.startsWith(`${folder}/`)) return { context: folder, dockerfilePath: below };
+  return { context: posix.dirname(file), dockerfilePath: posix.basename(file) };
+}

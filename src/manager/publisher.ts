@@ -1,0 +1,122 @@
+import { backOff } from '../base/back-off.ts';
+import type { Clock } from '../base/clock.ts';
+import { messageOf } from '../base/coded-error.ts';
+import type { PushedImage } from '../model/attempt.ts';
+import type { AttemptView, Build } from '../model/build.ts';
+import { type BuildId, parseAttemptId } from '../model/ids.ts';
+import { isFinal } from '../model/phase.ts';
+import { formatRepositoryName } from '../model/repository-name.ts';
+import type { BuildQueue } from '../queue/build-queue.ts';
+import type { Registry } from '../registry/registry.ts';
+import { BackgroundTasks } from './background-tasks.ts';
+import type { BuildEnd } from './build-end.ts';
+import { ManagerError } from './manager-error.ts';
+import type { ManagerLog } from './manager-log.ts';
+import type { ManagerSettings } from './settings.ts';
+
+export interface PublisherOptions {
+  readonly queue: BuildQueue;
+  readonly registry: Registry;
+  readonly end: BuildEnd;
+  readonly clock: Clock;
+  readonly settings: Pick<ManagerSettings, 'publishTries' | 'publishBackOff' | 'publishBackOffCap'>;
+  readonly logger: ManagerLog;
+}
+
+/**
+ * Puts the tags on the image of a build whose jobs are all complete, then makes the build complete. Publishing twice is
+ * publishing once: the registry is asked to do the same again, and the queue lets the first one end the build.
+ */
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #under = new Set<BuildId>();
+  readonly #tasks: BackgroundTasks;
+  readonly #stopping = new AbortController();
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#tasks = new BackgroundTasks((thrown) => {
+      if (!this.#stopping.signal.aborted) {
+        options.logger.error({ error: thrown }, 'a build could not be published; it is tried again later');
+      }
+    });
+  }
+
+  /** Begins to publish, unless it is under way. A build left unpublished is found again by the queue. */
+  publish(buildId: BuildId): void {
+    if (this.#under.has(buildId) || this.#stopping.signal.aborted) return;
+    this.#under.add(buildId);
+    this.#tasks.run(() => this.#publish(buildId).finally(() => this.#under.delete(buildId)));
+  }
+
+  async #publish(buildId: BuildId): Promise<void> {
+    const { queue, end, logger } = this.#options;
+    const build = await queue.build(buildId);
+    if (build === undefined || isFinal(build.phase)) return;
+    const attempts = build.jobs.map((job) => job.attempts.at(-1)).filter((last) => last !== undefined);
+    try {
+      const image = build.push ? await this.#putTags(build, attempts) : undefined;
+      const published = await queue.publish(buildId, attempts.flatMap(epochOf), image);
+      if (published === 'stale') logger.warn({ build: buildId }, 'a build was over before it was published');
+      else await end.end(published);
+    } catch (thrown) {
+      if (!(thrown instanceof ManagerError)) throw thrown;
+      const failed = await queue.failPublish(buildId, { code: 'publishissue', message: thrown.message });
+      if (failed !== 'stale') await end.end(failed);
+    }
+  }
+
+  async #putTags(build: Build, attempts: readonly AttemptView[]): Promise<PushedImage> {
+    const { registry, settings, clock, logger } = this.#options;
+    const images = attempts.flatMap(imageOf);
+    const [image] = images;
+    if (image === undefined || images.length > 1) {
+      throw new ManagerError(
+        'publish-failed',
+        `The build has ${images.length} images, and exactly one can be published. Build for one platform.`,
+      );
+    }
+    const repository = formatRepositoryName(build.repository);
+    const { signal } = this.#stopping;
+    for (let tried = 1; ; tried += 1) {
+      try {
+        await registry.publish({ repository, digest: image.digest, tags: build.tags }, signal);
+        return image;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        if (tried >= settings.publishTries) {
+          throw new ManagerError(
+            'publish-failed',
+            `The image ${image.digest} was pushed to ${repository}, but its tags could not be written after ` +
+              `${tried} tries: ${messageOf(thrown)}`,
+            thrown,
+          );
+        }
+        logger.warn({ build: build.id, tried, error: thrown }, 'the tags of a build could not be written');
+        await clock.sleep(
+          backOff(tried - 1, { first: settings.publishBackOff, cap: settings.publishBackOffCap }),
+          signal,
+        );
+      }
+    }
+  }
+
+  /** Resolves when nothing is being published. */
+  async idle(): Promise<void> {
+    await this.#tasks.idle();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#tasks.idle();
+  }
+}
+
+function imageOf({ outcome }: AttemptView): readonly PushedImage[] {
+  return outcome?.kind === 'complete' && outcome.image !== undefined ? [outcome.image] : [];
+}
+
+function epochOf({ id, epoch }: AttemptView) {
+  const attemptId = parseAttemptId(id);
+  return attemptId === undefined ? [] : [{ id: attemptId, epoch }];
+}

@@ -1,0 +1,19 @@
+import type { RepositoryName } from '../model/repository-name.ts';
+import type { Tag } from '../model/tag.ts';
+import type { WorkerIdentity } from './worker-sessions.ts';
+
+/** How a worker may write manifests: by digest only, or exactly these tags. */
+export type PushRight =
+  | { readonly kind: 'by-digest' }
+  | { readonly kind: 'tags'; readonly tags: readonly Tag[] };
+
+/** Makes the passwords a worker pulls and pushes with. They are good for one repository and one attempt. */
+export interface RegistryCredentials {
+  issue(request: {
+    readonly identity: WorkerIdentity;
+    readonly repository: RepositoryName;
+    readonly push: PushRight;
+    /** Milliseconds since 1970. */
+    readonly expiresAt: number;
+  }): Promise<{ readonly pullToken: string; readonly pushToken: string }>;
+}

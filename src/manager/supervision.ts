@@ -1,0 +1,247 @@
+import type { Clock } from '../base/clock.ts';
+import { unreachable } from '../base/unreachable.ts';
+import type { Executor, WorkerStatus } from '../executor/executor.ts';
+import type { LogStore } from '../log/log-store.ts';
+import { isRunning, type Outcome } from '../model/attempt.ts';
+import type { BuildId } from '../model/ids.ts';
+import type { Orchestrator } from '../orchestrator/orchestrator.ts';
+import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
+import type { AttemptEnd } from './attempt-end.ts';
+import type { ManagerLog } from './manager-log.ts';
+import type { ManagerSettings } from './settings.ts';
+import { type Action, type Observed, step } from './step.ts';
+import type { WorkerSessionService } from './worker-session-service.ts';
+import type { WorkerStarter } from './worker-starter.ts';
+
+export interface SupervisionOptions {
+  readonly manager: string;
+  readonly queue: BuildQueue;
+  readonly log: LogStore;
+  readonly orchestrator: Orchestrator;
+  readonly executor: Executor;
+  readonly starter: WorkerStarter;
+  readonly sessions: WorkerSessionService;
+  readonly attemptEnd: AttemptEnd;
+  readonly clock: Clock;
+  readonly settings: ManagerSettings;
+  readonly logger: ManagerLog;
+}
+
+const judgedLines = 40;
+const stopTries = 5;
+const stopDelay = 1_000;
+
+/**
+ * One attempt under this manager's eyes: looks, lets `step` decide, and acts, one round at a time.
+ *
+ * | it is over because …                        | then                                              |
+ * |---------------------------------------------|---------------------------------------------------|
+ * | `step` said finish                          | its worker is stopped                             |
+ * | it ended elsewhere (the worker's own report) | its worker may exit by itself, then it is stopped |
+ * | no worker could be started                  | the attempt waits in the queue again              |
+ * | another manager took it over                | it is let go                                      |
+ */
+export class Supervision {
+  readonly #options: SupervisionOptions;
+  readonly #since: number;
+  readonly #ended: () => void;
+  readonly #stopping = new AbortController();
+  #attempt: RunningAttempt;
+  #starting: AbortController | undefined;
+  #startedAt: number | undefined;
+  #gone: Observed['worker'] | undefined;
+  #cancelToldAt: number | undefined;
+  #over = false;
+  #wanted = false;
+  #round: Promise<void> | undefined;
+
+  /** `ended` is called once, when nothing is left to do for the attempt. */
+  constructor(attempt: RunningAttempt, options: SupervisionOptions, ended: () => void) {
+    this.#attempt = attempt;
+    this.#options = options;
+    this.#ended = ended;
+    this.#since = options.clock.now();
+    if (attempt.worker !== undefined) this.#startedAt = attempt.scheduledAt;
+  }
+
+  get buildId(): BuildId {
+    return this.#attempt.buildId;
+  }
+
+  get attempt(): RunningAttempt {
+    return this.#attempt;
+  }
+
+  /** Looks again, now. Resolves when that look is over. */
+  wake(): Promise<void> {
+    this.#wanted = true;
+    this.#round ??= this.#rounds().finally(() => {
+      this.#round = undefined;
+    });
+    return this.#round;
+  }
+
+  async #rounds(): Promise<void> {
+    while (this.#wanted && !this.#over) {
+      this.#wanted = false;
+      await this.#look();
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { queue, clock, settings, manager } = this.#options;
+    const attempt = await queue.attempt(this.#attempt.id);
+    if (attempt === undefined || attempt.epoch !== this.#attempt.epoch || !isRunning(attempt.state)) {
+      await this.#leave(attempt?.desired !== 'cancel');
+      return;
+    }
+    this.#attempt = attempt;
+    if (attempt.manager !== manager) {
+      this.#release();
+      return;
+    }
+    const desired =
+      attempt.desired === 'cancel'
+        ? ({ kind: 'cancel', by: attempt.cancelledBy ?? 'slipway' } as const)
+        : ({ kind: 'run' } as const);
+    for (const action of step(await this.#observe(), desired, clock.now(), settings)) await this.#act(action);
+  }
+
+  async #observe(): Promise<Observed> {
+    const { orchestrator, sessions } = this.#options;
+    const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities } = this.#attempt;
+    const worker = await this.#observeWorker();
+    const beat = await orchestrator.lastBeat(id);
+    const lastSign = Math.max(beat ?? 0, registeredAt ?? 0);
+    // Absent: not known, so it is taken for one of ours.
+    const reportsItsEnd = capabilities === undefined || Object.keys(capabilities).length > 0;
+    return {
+      state,
+      epoch,
+      scheduledAt,
+      leaseUntil,
+      supervisedSince: this.#since,
+      ...(lastSign === 0 ? {} : { lastSign }),
+      worker,
+      reportsItsEnd,
+      lastLines: worker.kind === 'gone' && !reportsItsEnd ? await this.#lastLines() : [],
+      reporting: sessions.isReporting(id),
+      ...(this.#cancelToldAt === undefined ? {} : { cancelToldAt: this.#cancelToldAt }),
+    };
+  }
+
+  async #observeWorker(): Promise<Observed['worker']> {
+    if (this.#gone !== undefined) return this.#gone;
+    const { worker } = this.#attempt;
+    if (worker === undefined) return { kind: this.#starting === undefined ? 'none' : 'starting' };
+    this.#startedAt ??= this.#options.clock.now();
+    const status = await this.#options.executor.status(worker);
+    if (status.kind !== 'gone') return { kind: 'alive', startedAt: this.#startedAt };
+    this.#gone = goneAt(status, this.#options.clock.now());
+    return this.#gone;
+  }
+
+  async #lastLines(): Promise<readonly string[]> {
+    const { log } = this.#options;
+    const { total } = await log.read(this.buildId, 0, 0);
+    const { entries } = await log.read(this.buildId, Math.max(0, total - judgedLines), judgedLines);
+    return entries.filter(({ type }) => type !== 'phase').map(({ message }) => message);
+  }
+
+  async #act(action: Action): Promise<void> {
+    const { queue, orchestrator, clock, manager } = this.#options;
+    const { id, epoch } = this.#attempt;
+    switch (action.kind) {
+      case 'start':
+        this.#start();
+        return;
+      case 'tell-cancel':
+        this.#cancelToldAt = clock.now();
+        await orchestrator.publish({ kind: 'cancel', attemptId: id });
+        return;
+      case 'extend-lease':
+        if (!(await queue.extendLease(id, epoch, manager, action.until))) this.#wanted = true;
+        return;
+      case 'finish':
+        await this.end(action.outcome);
+        return;
+      default:
+        unreachable(action);
+    }
+  }
+
+  #start(): void {
+    const starting = new AbortController();
+    this.#starting = starting;
+    const signal = AbortSignal.any([starting.signal, this.#stopping.signal]);
+    this.#options.starter
+      .start(this.#attempt, signal)
+      .then((verdict) => {
+        if (verdict.kind === 'released') this.#release();
+      })
+      .catch((thrown: unknown) => {
+        this.#options.logger.error({ attempt: this.#attempt.id, error: thrown }, 'starting a worker failed');
+      })
+      .finally(() => {
+        if (this.#starting === starting) this.#starting = undefined;
+        if (!this.#over) this.wake().catch(() => {});
+      });
+  }
+
+  /** Ends the attempt and its worker. `retryDelay`: milliseconds until the next one may begin. */
+  async end(outcome: Outcome, retryDelay?: number): Promise<void> {
+    await this.#options.attemptEnd.finish(this.#attempt, outcome, retryDelay);
+    await this.#leave(false);
+  }
+
+  /** The attempt is over. A worker that brought it to its end itself has a moment to exit by itself. */
+  async #leave(patient: boolean): Promise<void> {
+    if (this.#over) return;
+    this.#over = true;
+    this.#starting?.abort();
+    const { executor, settings, clock } = this.#options;
+    const worker = this.#attempt.worker ?? (await this.#options.queue.attempt(this.#attempt.id))?.worker;
+    if (worker !== undefined) {
+      const until = clock.now() + (patient ? settings.settleTime : 0);
+      while ((await executor.status(worker)).kind !== 'gone' && clock.now() < until) {
+        await clock.sleep(50, this.#stopping.signal).catch(() => {});
+        if (this.#stopping.signal.aborted) break;
+      }
+      await this.#stopWorker(worker);
+    }
+    this.#ended();
+  }
+
+  async #stopWorker(worker: string): Promise<void> {
+    const { executor, clock, logger } = this.#options;
+    for (let tried = 1; ; tried += 1) {
+      try {
+        await executor.stop(worker, new AbortController().signal);
+        return;
+      } catch (thrown) {
+        logger.error({ worker, tried, error: thrown }, 'a worker could not be stopped');
+        if (tried === stopTries) return;
+        await clock.sleep(stopDelay * tried, this.#stopping.signal).catch(() => {});
+      }
+    }
+  }
+
+  #release(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#ended();
+  }
+
+  /** Lets go: nothing is decided any more, and the worker is left alone. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    const left = !this.#over;
+    this.#over = true;
+    await this.#round?.catch(() => {});
+    if (left) this.#ended();
+  }
+}
+
+function goneAt(status: Extract<WorkerStatus, { kind: 'gone' }>, at: number): Observed['worker'] {
+  return { ...status, at };
+}

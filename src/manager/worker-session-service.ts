@@ -1,0 +1,283 @@
+import type { Clock } from '../base/clock.ts';
+import { messageOf } from '../base/coded-error.ts';
+import { unreachable } from '../base/unreachable.ts';
+import type { LogRun, LogStore } from '../log/log-store.ts';
+import { isRunning, type Outcome, outcomeOfFault, type PushedImage } from '../model/attempt.ts';
+import { type Fault, ownerOf } from '../model/fault.ts';
+import type { AttemptId } from '../model/ids.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
+import type { Tag } from '../model/tag.ts';
+import type { Orchestrator } from '../orchestrator/orchestrator.ts';
+import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { AttemptEnd } from './attempt-end.ts';
+import type { BuildEnd } from './build-end.ts';
+import { type BuildSite, buildPack } from './build-pack.ts';
+import { ManagerError } from './manager-error.ts';
+import type { ManagerMetrics } from './manager-metrics.ts';
+import { outcomeOfCompletion } from './pushed-image.ts';
+import type { RegistryCredentials } from './registry-credentials.ts';
+import type { ManagerSettings } from './settings.ts';
+import type { SourceLinks } from './source-links.ts';
+import { WorkerSession } from './worker-session.ts';
+import {
+  type BuildPack,
+  type Refusal,
+  type StageReport,
+  type WorkerCapabilities,
+  type WorkerIdentity,
+  WorkerRefused,
+  type WorkerSessions,
+} from './worker-sessions.ts';
+
+export interface WorkerSessionServiceOptions {
+  readonly queue: BuildQueue;
+  readonly log: LogStore;
+  readonly orchestrator: Orchestrator;
+  readonly registry: Registry;
+  /** The tag whose layers a build may reuse; empty when there is none. */
+  readonly cachedTag: (
+    request: { readonly repository: RepositoryName; readonly requested: readonly Tag[] },
+    signal: AbortSignal,
+  ) => Promise<string>;
+  readonly attemptEnd: AttemptEnd;
+  readonly buildEnd: BuildEnd;
+  readonly links: SourceLinks;
+  readonly credentials: RegistryCredentials;
+  readonly site: BuildSite;
+  readonly clock: Clock;
+  readonly settings: ManagerSettings;
+  readonly metrics: ManagerMetrics;
+}
+
+const rememberedSessions = 10_000;
+/** A registry token may be used a little longer than the attempt may take; the gateway's fence is what ends it. */
+const credentialLeeway = 300_000;
+
+/**
+ * Serves workers. Any manager serves any worker: what decides is in the queue, and this process only remembers what
+ * makes a repeated call cheap (see worker-session.ts).
+ */
+export class WorkerSessionService implements WorkerSessions {
+  readonly #options: WorkerSessionServiceOptions;
+  readonly #sessions = new Map<AttemptId, WorkerSession>();
+  readonly #stopping = new AbortController();
+  readonly #unsubscribe: () => void;
+
+  constructor(options: WorkerSessionServiceOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.orchestrator.subscribe((event) => {
+      if (event.kind === 'cancel') this.#sessions.get(event.attemptId)?.cancel();
+    });
+  }
+
+  async register(identity: WorkerIdentity, capabilities: WorkerCapabilities | undefined): Promise<BuildPack> {
+    const { queue, orchestrator, settings, clock, metrics, buildEnd, attemptEnd } = this.#options;
+    const attempt = await this.#current(identity);
+    if (attempt.state !== 'scheduled') throw this.#refuse('already-registered');
+    if (!(await queue.register(attempt.id, attempt.epoch, { capabilities: { ...capabilities } }))) {
+      throw await this.#refusal(identity, 'already-registered');
+    }
+    await orchestrator.beat(attempt.id, settings.heartbeatTimeout);
+    metrics.registered(clock.now() - attempt.scheduledAt);
+    await buildEnd.phase(identity.buildId, 'build-scheduled', {
+      epoch: identity.epoch,
+      ...(capabilities === undefined ? {} : { engine: capabilities.engine }),
+    });
+    try {
+      return await this.#pack(identity, attempt, capabilities?.pushesByDigest === true);
+    } catch (thrown) {
+      const code = thrown instanceof ManagerError ? 'sourcemissing' : 'internalerror';
+      const message = `The build could not be handed to a worker: ${messageOf(thrown)}`;
+      await attemptEnd.finish(attempt, outcomeOfFault({ code, message }, 'infrastructure'));
+      throw thrown instanceof ManagerError ? thrown : new ManagerError('pack-failed', message, thrown);
+    }
+  }
+
+  async #pack(identity: WorkerIdentity, attempt: RunningAttempt, byDigest: boolean): Promise<BuildPack> {
+    const { queue, settings } = this.#options;
+    const build = await queue.build(identity.buildId);
+    if (build === undefined) throw this.#refuse('unknown-attempt');
+    const pack = await buildPack(
+      {
+        identity,
+        build,
+        platform: attempt.platform,
+        byDigest,
+        expiresAt: attempt.scheduledAt + settings.machineMaxTime + credentialLeeway,
+        maxSeconds: Math.round(settings.machineMaxTime / 1000),
+      },
+      this.#options,
+    );
+    this.#session(identity).tokens = [pack.pullToken, pack.pushToken];
+    return pack;
+  }
+
+  async heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }> {
+    const session = this.#session(identity);
+    if (session.ended) return { alive: false, cancel: false };
+    const attempt = await this.#current(identity);
+    await this.#options.orchestrator.beat(attempt.id, this.#options.settings.heartbeatTimeout);
+    return { alive: true, cancel: session.cancelled || attempt.desired === 'cancel' };
+  }
+
+  async setPhase(identity: WorkerIdentity, sequence: number, report: StageReport): Promise<boolean> {
+    const session = this.#session(identity);
+    return await session.answer(sequence, () => this.#take(identity, session, report));
+  }
+
+  async #take(identity: WorkerIdentity, session: WorkerSession, report: StageReport): Promise<boolean> {
+    switch (report.kind) {
+      case 'stage':
+        return await this.#enterStage(identity, report);
+      case 'complete':
+        return await this.#end(identity, session, (attempt) => this.#completed(attempt, report.image));
+      case 'error':
+        return await this.#end(identity, session, async () => {
+          const fault: Fault = report.fault ?? {
+            code: 'internalerror',
+            message: 'The worker reported an error and did not say which.',
+          };
+          return outcomeOfFault(fault, report.owner ?? ownerOf(fault.code));
+        });
+      default:
+        return unreachable(report);
+    }
+  }
+
+  /** A stage behind the one that is known is answered success and ignored: its answer was lost, or it came late. */
+  async #enterStage(
+    identity: WorkerIdentity,
+    { stage, commit, pullMetadata }: Extract<StageReport, { kind: 'stage' }>,
+  ): Promise<boolean> {
+    const { queue, buildEnd } = this.#options;
+    const detail = commit === undefined ? {} : { commit };
+    const verdict = await queue.enterStage(identity.attemptId, identity.epoch, stage, detail);
+    if (verdict === 'stale') throw await this.#refusal(identity);
+    if (verdict === 'moved') await buildEnd.phase(identity.buildId, stage, { ...pullMetadata, ...detail });
+    return true;
+  }
+
+  async #end(
+    identity: WorkerIdentity,
+    session: WorkerSession,
+    judge: (attempt: RunningAttempt) => Promise<Outcome>,
+  ): Promise<boolean> {
+    const attempt = await this.#current(identity);
+    session.reporting = true;
+    try {
+      const outcome = await judge(attempt);
+      // A person's wish counts until the tags are published, and it may have come while the registry was asked.
+      const { desired, cancelledBy } = await this.#current(identity);
+      const settled: Outcome =
+        desired === 'cancel' ? { kind: 'cancelled', by: cancelledBy ?? 'slipway' } : outcome;
+      const finished = await this.#options.attemptEnd.finish(attempt, settled);
+      if (finished === 'stale') throw await this.#refusal(identity);
+      session.ended = true;
+      return true;
+    } finally {
+      session.reporting = false;
+    }
+  }
+
+  async #completed(attempt: RunningAttempt, image: PushedImage | undefined): Promise<Outcome> {
+    const build = await this.#options.queue.build(attempt.buildId);
+    if (build === undefined) throw this.#refuse('unknown-attempt');
+    const byDigest = attempt.capabilities?.pushesByDigest === true;
+    return await outcomeOfCompletion(build, image, byDigest, this.#options, this.#stopping.signal);
+  }
+
+  async log(identity: WorkerIdentity, sequence: number, runs: readonly LogRun[]) {
+    const { buildId, attemptId, epoch } = identity;
+    const verdict = await this.#options.log.append(
+      buildId,
+      { kind: 'worker', attemptId, epoch, sequence },
+      runs,
+    );
+    switch (verdict.kind) {
+      case 'stored':
+        return { kind: 'stored' as const };
+      case 'repeated':
+      case 'gap':
+        return verdict;
+      case 'stale':
+        throw await this.#refusal(identity);
+      default:
+        return unreachable(verdict);
+    }
+  }
+
+  async cachedTag(identity: WorkerIdentity): Promise<string> {
+    await this.#current(identity);
+    const build = await this.#options.queue.build(identity.buildId);
+    if (build === undefined) throw this.#refuse('unknown-attempt');
+    return await this.#options.cachedTag(
+      { repository: build.repository, requested: build.tags },
+      this.#stopping.signal,
+    );
+  }
+
+  async secrets(identity: WorkerIdentity): Promise<readonly Uint8Array[]> {
+    const { buildId } = await this.#current(identity);
+    const secrets = await this.#options.queue.secrets(buildId);
+    const tokens = this.#session(identity).tokens;
+    return [...secrets.map(({ value }) => value), ...tokens.map((token) => Buffer.from(token))];
+  }
+
+  onCancel(identity: WorkerIdentity, tell: () => void): () => void {
+    return this.#session(identity).onCancel(tell);
+  }
+
+  /** Whether this process is looking into the attempt's last report. For the manager. */
+  isReporting(attemptId: AttemptId): boolean {
+    return this.#sessions.get(attemptId)?.reporting === true;
+  }
+
+  async #current(identity: WorkerIdentity): Promise<RunningAttempt> {
+    const attempt = await this.#options.queue.attempt(identity.attemptId);
+    if (attempt === undefined || attempt.buildId !== identity.buildId) throw this.#refuse('unknown-attempt');
+    if (attempt.epoch !== identity.epoch) throw this.#refuse('stale-epoch');
+    if (!isRunning(attempt.state)) throw this.#refuse('attempt-over');
+    return attempt;
+  }
+
+  /** Why the queue said that a worker is not current; `otherwise` when it is by now. */
+  async #refusal(identity: WorkerIdentity, otherwise: Refusal = 'attempt-over'): Promise<WorkerRefused> {
+    try {
+      await this.#current(identity);
+      return this.#refuse(otherwise);
+    } catch (thrown) {
+      if (thrown instanceof WorkerRefused) return thrown;
+      throw thrown;
+    }
+  }
+
+  #refuse(refusal: Refusal): WorkerRefused {
+    this.#options.metrics.refused();
+    return new WorkerRefused(refusal, refusals[refusal]);
+  }
+
+  #session({ attemptId }: WorkerIdentity): WorkerSession {
+    const known = this.#sessions.get(attemptId);
+    if (known !== undefined) return known;
+    const session = new WorkerSession();
+    this.#sessions.set(attemptId, session);
+    if (this.#sessions.size > rememberedSessions) {
+      const idle = [...this.#sessions].find(([, { listened, reporting }]) => !listened && !reporting);
+      if (idle !== undefined) this.#sessions.delete(idle[0]);
+    }
+    return session;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#unsubscribe();
+  }
+}
+
+const refusals: Readonly<Record<Refusal, string>> = {
+  'stale-epoch': 'another attempt has taken the place of this one',
+  'attempt-over': 'the attempt is over',
+  'already-registered': 'a worker has registered with this token already',
+  'unknown-attempt': 'there is no such attempt',
+};

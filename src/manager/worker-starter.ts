@@ -1,0 +1,110 @@
+import type { Clock } from '../base/clock.ts';
+import type { Executor, WorkerOrder } from '../executor/executor.ts';
+import { ExecutorError } from '../executor/executor-error.ts';
+import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
+import type { ManagerLog } from './manager-log.ts';
+import type { ManagerMetrics } from './manager-metrics.ts';
+import type { ManagerSettings } from './settings.ts';
+import type { WorkerIdentity } from './worker-sessions.ts';
+
+/** Makes the token that a worker registers with. */
+export interface RegistrationTokens {
+  issue(identity: WorkerIdentity, lifetimeSeconds: number): Promise<string>;
+}
+
+/** Where workers find the manager and the registry. */
+export interface WorkerSite {
+  /** host:port */
+  readonly server: string;
+  readonly serverTls: boolean;
+  readonly registryHost: string;
+}
+
+export interface WorkerStarterOptions {
+  readonly queue: Pick<BuildQueue, 'recordWorker' | 'release'>;
+  readonly executor: Executor;
+  readonly tokens: RegistrationTokens;
+  readonly worker: WorkerSite;
+  readonly clock: Clock;
+  readonly settings: Pick<
+    ManagerSettings,
+    'jobRegistrationTimeout' | 'setupTime' | 'machineMaxTime' | 'startDelay' | 'capacityDelay'
+  >;
+  readonly logger: ManagerLog;
+  readonly metrics: ManagerMetrics;
+}
+
+export type StartVerdict =
+  | { readonly kind: 'started'; readonly worker: string }
+  /** No worker was started, and the attempt waits in the queue again. */
+  | { readonly kind: 'released' }
+  /** Somebody else ended the attempt meanwhile; the worker was stopped again. */
+  | { readonly kind: 'stale' };
+
+/** Seconds a registration token is good beyond the time its worker has. */
+const tokenLeeway = 30;
+
+/** Gets one worker going for an attempt, or gives the attempt back to the queue without using up a try. */
+export class WorkerStarter {
+  readonly #options: WorkerStarterOptions;
+
+  constructor(options: WorkerStarterOptions) {
+    this.#options = options;
+  }
+
+  async start(attempt: RunningAttempt, signal: AbortSignal): Promise<StartVerdict> {
+    const { queue, executor, clock, metrics, logger } = this.#options;
+    const begun = clock.now();
+    let started: Awaited<ReturnType<Executor['start']>>;
+    try {
+      started = await executor.start(await this.#order(attempt), signal);
+    } catch (thrown) {
+      return await this.#giveBack(attempt, thrown);
+    }
+    const name = started.executor ?? executor.name;
+    metrics.started(name, clock.now() - begun);
+    const worker = { executor: name, worker: started.worker };
+    if (await queue.recordWorker(attempt.id, attempt.epoch, worker)) {
+      logger.info({ build: attempt.buildId, attempt: attempt.id, ...worker }, 'worker started');
+      return { kind: 'started', worker: started.worker };
+    }
+    await executor.stop(started.worker, signal);
+    return { kind: 'stale' };
+  }
+
+  async #order(attempt: RunningAttempt): Promise<WorkerOrder> {
+    const { tokens, worker, settings } = this.#options;
+    const identity = {
+      buildId: attempt.buildId,
+      jobId: attempt.jobId,
+      attemptId: attempt.id,
+      epoch: attempt.epoch,
+    };
+    const lifetime = Math.max(settings.jobRegistrationTimeout, settings.setupTime) / 1000 + tokenLeeway;
+    return {
+      buildId: attempt.buildId,
+      attemptId: attempt.id,
+      epoch: attempt.epoch,
+      namespace: attempt.repository.namespace,
+      platform: attempt.platform,
+      triesLeft: attempt.triesLeft,
+      token: await tokens.issue(identity, Math.ceil(lifetime)),
+      ...worker,
+      maxLifetime: settings.machineMaxTime,
+    };
+  }
+
+  async #giveBack(attempt: RunningAttempt, thrown: unknown): Promise<StartVerdict> {
+    const { queue, clock, settings, logger, metrics } = this.#options;
+    const code = thrown instanceof ExecutorError ? thrown.code : 'internal';
+    const full = code === 'at-capacity';
+    metrics.startFailed(code);
+    const fields = { build: attempt.buildId, attempt: attempt.id, code, error: thrown };
+    if (full) logger.debug(fields, 'every executor is full; the build waits');
+    else logger.error(fields, 'no executor could start a worker; the build waits and is tried again');
+    const availableAt = clock.now() + (full ? settings.capacityDelay : settings.startDelay);
+    return (await queue.release(attempt.id, attempt.epoch, availableAt))
+      ? { kind: 'released' }
+      : { kind: 'stale' };
+  }
+}
