@@ -33,7 +33,13 @@ export interface PersonalToken {
   readonly lastUsedAt?: number;
 }
 
-/** Accounts, repositories and who may do what. */
+/** A role given to a user on one repository, besides what the namespace gives. */
+export interface Permission {
+  readonly username: string;
+  readonly role: Role;
+}
+
+/** Accounts, repositories and who may do what. Throws AccountError. */
 export interface Accounts {
   createUser(user: {
     username: string;
@@ -66,4 +72,7 @@ export interface Accounts {
   deleteRepository(name: RepositoryName): Promise<boolean>;
   /** The strongest role the principal has on a repository, or in a namespace when the repository does not exist. */
   roleOn(principal: Principal, name: RepositoryName): Promise<Role | undefined>;
+  permissions(name: RepositoryName): Promise<readonly Permission[]>;
+  /** Undefined takes the permission away. False: there is no such user, repository or permission. */
+  setPermission(name: RepositoryName, username: string, role: Role | undefined): Promise<boolean>;
 }

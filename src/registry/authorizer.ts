@@ -5,6 +5,8 @@ import type { RegistryAction } from './registry-access.ts';
 export interface RegistryCredentials {
   readonly username: string;
   readonly password: string;
+  /** Where they came from, for the counting of failed sign-ins. */
+  readonly address?: string;
 }
 
 /** A known user or robot. `name` stands in the token's `sub` and is the pusher in records. */

@@ -1,0 +1,66 @@
+import { parseRepositoryName } from '../model/repository-name.ts';
+import type { Accounts, Principal, Role } from './accounts.ts';
+import type { SignIn } from './sign-in.ts';
+
+/** What a registry client may be allowed to do with a repository. */
+export type RegistryAction = 'pull' | 'push' | 'delete';
+
+/** The person behind a registry token: remembered with scopes, so that a token gives no more than it was made for. */
+export class AccountSubject {
+  readonly name: string;
+  readonly principal: Principal;
+
+  constructor(name: string, principal: Principal) {
+    this.name = name;
+    this.principal = principal;
+  }
+}
+
+const needed: Record<RegistryAction, Role> = { pull: 'read', push: 'write', delete: 'admin' };
+const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
+
+/**
+ * Who may do what in the embedded registry: people by password, or by a personal token (user name `$oauthtoken` or
+ * their own); permissions are the repositories'. A repository that does not exist grants nothing.
+ */
+export class AccountAuthorizer {
+  readonly #accounts: Accounts;
+  readonly #signIn: SignIn;
+
+  constructor(accounts: Accounts, signIn: SignIn) {
+    this.#accounts = accounts;
+    this.#signIn = signIn;
+  }
+
+  async authenticate(credentials: {
+    readonly username: string;
+    readonly password: string;
+    readonly address?: string;
+  }): Promise<AccountSubject | undefined> {
+    const verdict = await this.#signIn.check(credentials, credentials.address ?? 'unknown');
+    if (verdict.kind !== 'accepted') return undefined;
+    const { principal } = verdict;
+    switch (principal.kind) {
+      case 'user':
+        return new AccountSubject(principal.username, principal);
+      case 'robot':
+        return new AccountSubject(principal.name, principal);
+      case 'anonymous':
+        return undefined;
+    }
+  }
+
+  async authorize(
+    subject: { readonly name: string } | undefined,
+    repository: string,
+    requested: readonly RegistryAction[],
+  ): Promise<readonly RegistryAction[]> {
+    const name = parseRepositoryName(repository);
+    if (name === undefined || (await this.#accounts.repository(name)) === undefined) return [];
+    const principal: Principal =
+      subject instanceof AccountSubject ? subject.principal : { kind: 'anonymous' };
+    const role = await this.#accounts.roleOn(principal, name);
+    if (role === undefined) return [];
+    return requested.filter((action) => strength[role] >= strength[needed[action]]);
+  }
+}

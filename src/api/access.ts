@@ -1,0 +1,145 @@
+import type { FastifyRequest } from 'fastify';
+import type { Principal, Role } from '../account/accounts.ts';
+import { unreachable } from '../base/unreachable.ts';
+import { parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
+import { parseBasic } from '../registry/token-endpoint.ts';
+import type { Access, Api } from './api.ts';
+import { ApiError } from './api-error.ts';
+import type { ApiDependencies } from './dependencies.ts';
+
+type Needs = Pick<ApiDependencies, 'accounts' | 'signIn' | 'options'>;
+
+const anonymous: Principal = { kind: 'anonymous' };
+
+/**
+ * Finds out who asks and whether they may, before the body is read. A route says what it needs in its `config`;
+ * one that says nothing stops the start. Who may not read a repository learns the same whether it exists or not.
+ */
+export function enforceAccess(api: Api, needs: Needs): void {
+  api.decorateRequest('principal', anonymous as never);
+  api.decorateRequest('repositoryAccess', undefined);
+  api.addHook('onRoute', (route) => {
+    if (route.config?.access === undefined)
+      throw new TypeError(`route ${String(route.method)} ${route.url} does not say who may call it`);
+  });
+  api.addHook('onRequest', async (request) => {
+    const { access } = request.routeOptions.config;
+    // Nothing is registered at the address: the answer is 404 or 405 whoever asks.
+    if (access === undefined || access === 'signed-url') return;
+    request.principal = await authenticate(request, needs);
+    await authorize(request, access, needs);
+  });
+}
+
+async function authenticate(request: FastifyRequest, { accounts, signIn }: Needs): Promise<Principal> {
+  const { authorization } = request.headers;
+  if (authorization === undefined) return anonymous;
+  const bearer = /^bearer +(\S+) *$/i.exec(authorization)?.[1];
+  if (bearer !== undefined) {
+    const principal = await accounts.verifyToken(bearer);
+    if (principal === undefined)
+      throw new ApiError('invalid_token', 'The token is wrong, revoked or expired. Sign in again.');
+    return principal;
+  }
+  const credentials = parseBasic(authorization);
+  if (credentials === undefined)
+    throw new ApiError('invalid_token', 'The Authorization header is neither a Bearer token nor Basic.');
+  const verdict = await signIn.check(credentials, request.ip);
+  switch (verdict.kind) {
+    case 'accepted':
+      return verdict.principal;
+    case 'refused':
+      throw new ApiError('invalid_token', 'The user name or password is wrong.');
+    case 'locked':
+      throw new ApiError('rate_limited', 'Too many failed sign-ins. Wait before the next one.', {
+        retryAfter: verdict.retryAfter / 1000,
+      });
+    case 'busy':
+      throw new ApiError(
+        'unavailable',
+        'Too many people sign in at this moment. Try again in a few seconds.',
+        {
+          retryAfter: 2,
+        },
+      );
+    default:
+      return unreachable(verdict);
+  }
+}
+
+async function authorize(request: FastifyRequest, access: Access, needs: Needs): Promise<void> {
+  const { principal } = request;
+  switch (access) {
+    case 'public':
+    case 'signed-url':
+      return;
+    case 'user':
+      requireUser(principal);
+      return;
+    case 'user-admin': {
+      const user = requireUser(principal);
+      if (user.scopes !== 'all' && !user.scopes.includes('user:admin'))
+        throw new ApiError('insufficient_scope', 'The token lacks the scope user:admin.');
+      return;
+    }
+    case 'superuser':
+      if (!requireUser(principal).superuser)
+        throw new ApiError('insufficient_scope', 'Only superusers may do this.');
+      return;
+    case 'repository-read':
+      return await requireRole(request, 'read', needs);
+    case 'repository-write':
+      return await requireRole(request, 'write', needs);
+    case 'repository-admin':
+      return await requireRole(request, 'admin', needs);
+    case 'build-log':
+      return await requireRole(request, needs.options.readerBuildLogs ? 'read' : 'write', needs);
+    default:
+      return unreachable(access);
+  }
+}
+
+export type UserPrincipal = Extract<Principal, { kind: 'user' }>;
+
+/** The user who asks; anybody else is told to sign in. */
+export function requireUser(principal: Principal): UserPrincipal {
+  if (principal.kind === 'user') return principal;
+  if (principal.kind === 'robot')
+    throw new ApiError('insufficient_scope', 'Robot accounts may not do this; sign in as a user.');
+  throw new ApiError(
+    'invalid_token',
+    'Sign in first: send a token (Authorization: Bearer) or a user name and password.',
+  );
+}
+
+const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
+
+export function isAtLeast(role: Role | undefined, wanted: Role): boolean {
+  return role !== undefined && strength[role] >= strength[wanted];
+}
+
+async function requireRole(request: FastifyRequest, wanted: Role, { accounts }: Needs): Promise<void> {
+  const { namespace, repository } = request.params as { namespace: string; repository: string };
+  const name = parseRepositoryName(`${namespace}/${repository}`);
+  if (name === undefined)
+    throw new ApiError(
+      'not_found',
+      'That is not the name of a repository. Names are lower case: namespace/name.',
+    );
+  const role = await accounts.roleOn(request.principal, name);
+  if (role === undefined || !isAtLeast(role, wanted)) {
+    if (request.principal.kind === 'anonymous') requireUser(request.principal);
+    throw new ApiError(
+      'insufficient_scope',
+      `This needs ${wanted} permission on ${name.namespace}/${name.name}, which you do not have.`,
+    );
+  }
+  request.repositoryAccess = { name, role };
+}
+
+/** The repository of a route whose access names one. */
+export function repositoryOf(request: FastifyRequest): { name: RepositoryName; role: Role } {
+  if (request.repositoryAccess === undefined)
+    throw new TypeError('the route has no repository in its access');
+  return request.repositoryAccess;
+}

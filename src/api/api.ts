@@ -1,0 +1,60 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { Principal, Role } from '../account/accounts.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
+
+/** The HTTP application: every resource file adds its routes to one of these. */
+export type Api = FastifyInstance<
+  Server,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+/**
+ * Who may call a route; every route must say it.
+ *
+ * | access           | who                                                                         |
+ * |------------------|-----------------------------------------------------------------------------|
+ * | public           | anybody                                                                     |
+ * | signed-url       | whoever holds a signed URL; the route checks it                             |
+ * | user             | any user who is signed in                                                   |
+ * | user-admin       | a user, with a password or a token of scope `user:admin`                    |
+ * | superuser        | a superuser, with a password or a token of scope `super:user`               |
+ * | repository-read  | whoever may read the repository in the path; everybody if it is public      |
+ * | repository-write | whoever may write it                                                        |
+ * | repository-admin | whoever administers it                                                      |
+ * | build-log        | whoever may write it, or read it where readers may see logs                 |
+ */
+export type Access =
+  | 'public'
+  | 'signed-url'
+  | 'user'
+  | 'user-admin'
+  | 'superuser'
+  | 'repository-read'
+  | 'repository-write'
+  | 'repository-admin'
+  | 'build-log';
+
+declare module 'fastify' {
+  interface FastifySchema {
+    operationId?: string;
+    summary?: string;
+    description?: string;
+    tags?: readonly string[];
+    /** Media types of an answer that is not JSON. */
+    produces?: readonly string[];
+  }
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+  interface FastifyRequest {
+    /** Set before any route runs. */
+    principal: Principal;
+    /** Set for routes with a repository in the path, once access was granted. */
+    repositoryAccess: { readonly name: RepositoryName; readonly role: Role } | undefined;
+  }
+}

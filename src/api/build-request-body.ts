@@ -1,0 +1,240 @@
+import { createHash } from 'node:crypto';
+import Type, { type Static } from 'typebox';
+import { locateDockerfile } from '../context/dockerfile-path.ts';
+import type { EgressGuard } from '../egress/egress-guard.ts';
+import type { BuildRequest, BuildSource } from '../model/build.ts';
+import { parseUploadId } from '../model/ids.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
+import { escapeTag } from '../model/tag.ts';
+import type { BuildSecret } from '../queue/build-queue.ts';
+import type { StoredUpload } from '../upload/uploads.ts';
+import { ApiError } from './api-error.ts';
+
+const path = (description: string) => Type.Optional(Type.String({ maxLength: 1024, description }));
+
+export const buildRequestSchema = Type.Object(
+  {
+    file_id: Type.Optional(Type.String({ description: 'An uploaded file, of POST /api/v1/filedrop/' })),
+    archive_url: Type.Optional(
+      Type.String({
+        maxLength: 4096,
+        description: 'A Dockerfile, tar, tar.gz or zip that http(s) can fetch',
+      }),
+    ),
+    git: Type.Optional(
+      Type.Object(
+        {
+          url: Type.String({ maxLength: 4096, description: 'https://…, without user name and password' }),
+          ref: Type.Optional(Type.String({ maxLength: 255, description: 'Branch, tag or full ref' })),
+          sha: Type.Optional(Type.String({ description: 'A full commit id; wins over ref' })),
+        },
+        { description: 'A git repository' },
+      ),
+    ),
+    dockerfile_path: path('Alone: its folder is the context'),
+    subdirectory: path('The folder that is the context and has the Dockerfile'),
+    context: path('The folder that COPY sees'),
+    docker_tags: Type.Optional(
+      Type.Array(Type.String({ maxLength: 1024 }), {
+        minItems: 1,
+        maxItems: 100,
+        description: 'Default: latest. What a tag cannot hold becomes _',
+      }),
+    ),
+    pull_robot: Type.Optional(Type.Union([Type.String({ maxLength: 512 }), Type.Null()])),
+    build_args: Type.Optional(
+      Type.Record(Type.String(), Type.String({ maxLength: 65536 }), { maxProperties: 1000 }),
+    ),
+    labels: Type.Optional(
+      Type.Record(Type.String(), Type.String({ maxLength: 65536 }), { maxProperties: 1000 }),
+    ),
+    target: Type.Optional(Type.String({ maxLength: 255, description: 'The stage to stop at' })),
+    platforms: Type.Optional(
+      Type.Array(Type.String({ maxLength: 100 }), {
+        maxItems: 20,
+        description: 'os/architecture[/variant]; default: the platform of the worker',
+      }),
+    ),
+    secrets: Type.Optional(
+      Type.Record(Type.String(), Type.String(), {
+        maxProperties: 100,
+        description: 'id → value in base64, for RUN --mount=type=secret',
+      }),
+    ),
+    no_cache: Type.Optional(Type.Boolean()),
+    priority: Type.Optional(
+      Type.Integer({ minimum: -1000, maximum: 1000, description: 'Superusers only; higher runs first' }),
+    ),
+    push: Type.Optional(Type.Boolean({ description: 'false: build only, publish nothing' })),
+  },
+  { title: 'BuildRequest' },
+);
+
+export type BuildRequestBody = Static<typeof buildRequestSchema>;
+
+export interface RequestContext {
+  readonly repository: RepositoryName;
+  readonly username: string;
+  readonly superuser: boolean;
+  readonly egress: EgressGuard;
+  readonly useUpload: (id: NonNullable<ReturnType<typeof parseUploadId>>) => Promise<StoredUpload>;
+}
+
+/** Turns what a client asked for into a request for the queue. Throws ApiError, ContextError, EgressError, UploadError. */
+export async function parseBuildRequest(
+  body: BuildRequestBody,
+  context: RequestContext,
+): Promise<{ request: BuildRequest; secrets: readonly BuildSecret[] }> {
+  const priority = body.priority ?? 0;
+  if (priority !== 0 && !context.superuser)
+    throw new ApiError('insufficient_scope', 'Only superusers may set a priority. Leave it out.');
+  const location = locateDockerfile({
+    dockerfilePath: body.dockerfile_path,
+    subdirectory: body.subdirectory,
+    context: body.context,
+  });
+  const platforms = [...new Set(body.platforms ?? [])];
+  for (const platform of platforms) requirePlatform(platform);
+  requireNames('build_args', body.build_args, /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/);
+  requireNames('labels', body.labels, /^[^\s=\p{Cc}]{1,255}$/u);
+  if (body.target !== undefined && !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(body.target))
+    throw new ApiError('invalid_request', '"target" is not the name of a stage.');
+  const secrets = parseSecrets(body.secrets);
+  const tags = [...new Set((body.docker_tags ?? ['latest']).map(escapeTag))];
+  // Last, because it ties the upload to the repository.
+  const { source, displayName } = await parseSource(body, context);
+  const request: BuildRequest = {
+    repository: context.repository,
+    source,
+    context: location.context,
+    dockerfilePath: location.dockerfilePath,
+    ...(location.subdirectory === undefined ? {} : { subdirectory: location.subdirectory }),
+    tags,
+    displayName,
+    platforms,
+    buildArgs: body.build_args ?? {},
+    labels: body.labels ?? {},
+    ...(body.target === undefined ? {} : { target: body.target }),
+    noCache: body.no_cache ?? false,
+    push: body.push ?? true,
+    manualUser: context.username,
+    ...(typeof body.pull_robot === 'string' ? { pullRobot: body.pull_robot } : {}),
+    priority,
+  };
+  return { request, secrets };
+}
+
+async function parseSource(
+  body: BuildRequestBody,
+  { egress, useUpload }: RequestContext,
+): Promise<{ source: BuildSource; displayName: string }> {
+  const given = [body.file_id, body.archive_url, body.git].filter((source) => source !== undefined);
+  if (given.length !== 1)
+    throw new ApiError(
+      'invalid_request',
+      'Say what to build: exactly one of "file_id", "archive_url" and "git" is required.',
+    );
+  if (body.file_id !== undefined) {
+    const uploadId = parseUploadId(body.file_id);
+    if (uploadId === undefined)
+      throw new ApiError('invalid_request', '"file_id" is not one that POST /api/v1/filedrop/ gave.');
+    const { sha256 } = await useUpload(uploadId);
+    return { source: { kind: 'upload', uploadId }, displayName: sha256.slice(0, 7) };
+  }
+  if (body.archive_url !== undefined) {
+    if (!/^https?:\/\//i.test(body.archive_url))
+      throw new ApiError('invalid_request', '"archive_url" must be an http or https URL.');
+    const url = egress.checkUrl(body.archive_url);
+    const file = decodeSafely(url.pathname.split('/').at(-1) ?? '');
+    return {
+      source: { kind: 'archive', url: url.href },
+      displayName: file === '' ? url.host : file.slice(0, 100),
+    };
+  }
+  return parseGit(body.git ?? { url: '' }, egress);
+}
+
+function parseGit(
+  git: NonNullable<BuildRequestBody['git']>,
+  egress: EgressGuard,
+): { source: BuildSource; displayName: string } {
+  if (!/^https?:\/\//i.test(git.url))
+    throw new ApiError('invalid_request', '"git.url" must be an http or https URL.');
+  const { href } = egress.checkUrl(git.url);
+  const { sha, ref } = git;
+  if (sha !== undefined && !/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(sha))
+    throw new ApiError(
+      'invalid_request',
+      '"git.sha" must be a full commit id: 40 or 64 lower-case hex digits.',
+    );
+  // git's own rules for refs, and nothing that a program could take for an option.
+  if (
+    ref !== undefined &&
+    (!/^[^-\s/~^:?*[\\\p{Cc}][^\s~^:?*[\\\p{Cc}]*$/u.test(ref) || /\.\.|@\{|\/\/|\.lock$|[/.]$/.test(ref))
+  )
+    throw new ApiError('invalid_request', '"git.ref" is not the name of a branch, a tag or a ref.');
+  return {
+    source: {
+      kind: 'git',
+      url: href,
+      ...(sha === undefined ? {} : { sha }),
+      ...(ref === undefined ? {} : { ref }),
+    },
+    displayName: sha?.slice(0, 7) ?? ref?.replace(/^refs\/(?:heads|tags)\//, '').slice(0, 100) ?? 'HEAD',
+  };
+}
+
+function requirePlatform(platform: string): void {
+  if (!/^[a-z0-9]+\/[a-z0-9_]+(?:\/[a-z0-9.]+)?$/.test(platform))
+    throw new ApiError(
+      'invalid_request',
+      `"${platform}" in "platforms" is not a platform. Write it like linux/amd64 or linux/arm/v7.`,
+    );
+}
+
+function requireNames(
+  field: string,
+  pairs: Readonly<Record<string, string>> | undefined,
+  pattern: RegExp,
+): void {
+  for (const [name, value] of Object.entries(pairs ?? {})) {
+    if (!pattern.test(name))
+      throw new ApiError(
+        'invalid_request',
+        `"${name.slice(0, 100)}" in "${field}" is not a name that can be used there.`,
+      );
+    if (value.includes('\0'))
+      throw new ApiError('invalid_request', `"${name}" in "${field}" has a NUL in it.`);
+  }
+}
+
+const largestSecret = 512 * 1024;
+
+function parseSecrets(secrets: Readonly<Record<string, string>> | undefined): BuildSecret[] {
+  return Object.entries(secrets ?? {}).map(([id, text]) => {
+    if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(id))
+      throw new ApiError('invalid_request', 'An id in "secrets" may have letters, digits and _ . - only.');
+    if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text))
+      throw new ApiError('invalid_request', `The value of the secret "${id}" is not base64.`);
+    const value = Buffer.from(text, 'base64');
+    if (value.length > largestSecret)
+      throw new ApiError('invalid_request', `The secret "${id}" is larger than ${largestSecret} bytes.`);
+    return { id, value };
+  });
+}
+
+function decodeSafely(text: string): string {
+  try {
+    return decodeURIComponent(text).replace(/\p{Cc}/gu, '');
+  } catch {
+    return text;
+  }
+}
+
+/** Keys of different people never meet, whatever they send. */
+export function idempotencyKeyOf(header: unknown, username: string): string | undefined {
+  if (header === undefined) return undefined;
+  if (typeof header !== 'string' || header.length === 0 || header.length > 255)
+    throw new ApiError('invalid_request', 'The Idempotency-Key header must have 1 to 255 characters.');
+  return createHash('sha256').update(`${username}\n${header}`).digest('hex');
+}

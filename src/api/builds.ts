@@ -1,0 +1,246 @@
+import Type from 'typebox';
+import type { Role } from '../account/accounts.ts';
+import { unreachable } from '../base/unreachable.ts';
+import type { Build } from '../model/build.ts';
+import { parseBuildId } from '../model/ids.ts';
+import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
+import { isAtLeast, repositoryOf, requireUser } from './access.ts';
+import type { Api } from './api.ts';
+import { ApiError } from './api-error.ts';
+import { buildRequestSchema, idempotencyKeyOf, parseBuildRequest } from './build-request-body.ts';
+import { buildViewSchema, viewBuild, viewWithPosition } from './build-view.ts';
+import type { ApiDependencies } from './dependencies.ts';
+import { buildParams, repositoryParams } from './repository-path.ts';
+
+type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'options'>;
+
+const tags = ['builds'];
+const listSchema = Type.Object({ builds: Type.Array(buildViewSchema) });
+const limit = Type.Integer({ minimum: 1, maximum: 100, default: 5 });
+
+/** Finds the build of a path: it must be one of the repository that access was granted for. */
+export async function buildOf(
+  queue: Needs['queue'],
+  repository: RepositoryName,
+  text: string,
+): Promise<Build> {
+  const id = parseBuildId(text);
+  const build = id === undefined ? undefined : await queue.build(id);
+  if (build === undefined || formatRepositoryName(build.repository) !== formatRepositoryName(repository))
+    throw new ApiError(
+      'not_found',
+      `There is no build ${text.slice(0, 100)} in ${formatRepositoryName(repository)}.`,
+    );
+  return build;
+}
+
+/** Refuses, with the way out, when the repository is not there. */
+export async function requireRepository(accounts: Needs['accounts'], name: RepositoryName): Promise<void> {
+  if ((await accounts.repository(name)) !== undefined) return;
+  const text = formatRepositoryName(name);
+  throw new ApiError(
+    'not_found',
+    `There is no repository ${text}. Create it first: slipway repo create ${text}, or POST /api/v1/repository.`,
+  );
+}
+
+export function addBuildRoutes(
+  api: Api,
+  { accounts, queue, uploads, egress, metrics, options }: Needs,
+): void {
+  const base = '/api/v1/repository/:namespace/:repository/build';
+
+  api.get(
+    base,
+    {
+      config: { access: 'repository-read' },
+      schema: {
+        operationId: 'listRepoBuilds',
+        summary: 'The builds of a repository, newest first',
+        tags,
+        params: repositoryParams,
+        querystring: Type.Object({
+          limit,
+          since: Type.Optional(
+            Type.Number({ minimum: 0, description: 'Only builds asked for since then; seconds since 1970' }),
+          ),
+        }),
+        response: { 200: listSchema },
+      },
+    },
+    async (request) => {
+      const { name, role } = repositoryOf(request);
+      await requireRepository(accounts, name);
+      const { since } = request.query;
+      const builds = await queue.builds({
+        repository: name,
+        limit: request.query.limit,
+        ...(since === undefined ? {} : { since: since * 1000 }),
+      });
+      return { builds: builds.map((build) => viewBuild(build, { role })) };
+    },
+  );
+
+  api.post(
+    base,
+    {
+      config: { access: 'repository-write' },
+      bodyLimit: 4 * 1024 * 1024,
+      schema: {
+        operationId: 'requestRepoBuild',
+        summary: 'Ask for a build',
+        description:
+          'The same Idempotency-Key makes the same build. 429 when too many builds of the namespace wait already.',
+        tags,
+        params: repositoryParams,
+        headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String({ maxLength: 255 })) }),
+        body: buildRequestSchema,
+        response: { 201: buildViewSchema },
+      },
+    },
+    async (request, reply) => {
+      const { name, role } = repositoryOf(request);
+      await requireRepository(accounts, name);
+      const user = requireUser(request.principal);
+      const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], user.username);
+      const { request: asked, secrets } = await parseBuildRequest(request.body, {
+        repository: name,
+        username: user.username,
+        superuser: user.superuser,
+        egress,
+        useUpload: async (id) =>
+          await uploads.use(id, user.username, name, async (first) =>
+            isAtLeast(await accounts.roleOn(user, first), 'write'),
+          ),
+      });
+      const { maxQueuedPerNamespace } = options;
+      const build = await queue.enqueue(asked, {
+        secrets,
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+        ...(maxQueuedPerNamespace === undefined ? {} : { maxQueuedPerNamespace }),
+      });
+      metrics.queuePuts.inc({ queue_name: 'dockerfilebuild' });
+      return await reply
+        .status(201)
+        .header(
+          'location',
+          `/api/v1/repository/${name.namespace}/${encodeURIComponent(name.name)}/build/${build.id}`,
+        )
+        .send(await viewWithPosition(queue, build, role));
+    },
+  );
+
+  const showRoute = (operationId: string, summary: string) =>
+    ({
+      config: { access: 'repository-read' },
+      schema: { operationId, summary, tags, params: buildParams, response: { 200: buildViewSchema } },
+    }) as const;
+  const show = async (name: RepositoryName, role: Role, id: string) =>
+    await viewWithPosition(queue, await buildOf(queue, name, id), role);
+
+  api.get(`${base}/:build`, showRoute('getRepoBuild', 'One build'), async (request) => {
+    const { name, role } = repositoryOf(request);
+    return await show(name, role, request.params.build);
+  });
+  api.get(
+    `${base}/:build/status`,
+    showRoute('getRepoBuildStatus', 'One build; the same as without /status'),
+    async (request) => {
+      const { name, role } = repositoryOf(request);
+      return await show(name, role, request.params.build);
+    },
+  );
+
+  api.delete(
+    `${base}/:build`,
+    {
+      config: { access: 'repository-admin' },
+      schema: {
+        operationId: 'cancelRepoBuild',
+        summary: 'Cancel a build',
+        description: 'Possible in every phase up to publishing. A build that runs ends a few seconds later.',
+        tags,
+        params: buildParams,
+        response: { 201: buildViewSchema },
+      },
+    },
+    async (request, reply) => {
+      const { name, role } = repositoryOf(request);
+      const build = await buildOf(queue, name, request.params.build);
+      // 201 is what clients of the field's reference system expect here.
+      const verdict = await queue.cancel(build.id, requireUser(request.principal).username);
+      switch (verdict.kind) {
+        case 'cancelled':
+        case 'cancelling':
+          return await reply.status(201).send(viewBuild(verdict.build, { role }));
+        case 'already-final':
+          throw new ApiError(
+            'invalid_request',
+            `The build has ended already (${verdict.build.phase}); it cannot be cancelled.`,
+          );
+        case 'unknown':
+          throw new ApiError('not_found', `There is no build ${build.id}.`);
+        default:
+          return unreachable(verdict);
+      }
+    },
+  );
+
+  api.get(
+    '/api/v1/builds',
+    {
+      config: { access: 'user' },
+      schema: {
+        operationId: 'listBuilds',
+        summary: 'The builds of all repositories you have a role in, newest first',
+        tags,
+        querystring: Type.Object({
+          limit,
+          id: Type.Optional(
+            Type.String({
+              pattern: '^[0-9a-f-]{4,36}$',
+              description:
+                'Only builds whose id begins so; a shortened id is looked for among the newest 1000',
+            }),
+          ),
+        }),
+        response: { 200: listSchema },
+      },
+    },
+    async (request) => {
+      const user = requireUser(request.principal);
+      const roles = new Map<string, Role | undefined>();
+      const roleOf = async (name: RepositoryName): Promise<Role | undefined> => {
+        const key = formatRepositoryName(name);
+        if (!roles.has(key)) roles.set(key, await accounts.roleOn(user, name));
+        return roles.get(key);
+      };
+      const { id } = request.query;
+      const whole = id === undefined ? undefined : parseBuildId(id);
+      const candidates =
+        whole === undefined
+          ? await newestBuilds(user, id === undefined ? request.query.limit : 1000)
+          : [await queue.build(whole)].filter((build) => build !== undefined);
+      const builds = [];
+      for (const build of candidates) {
+        if (builds.length >= request.query.limit) break;
+        if (id !== undefined && !build.id.startsWith(id)) continue;
+        const role = await roleOf(build.repository);
+        if (role !== undefined) builds.push(viewBuild(build, { role }));
+      }
+      return { builds };
+    },
+  );
+
+  async function newestBuilds(
+    user: ReturnType<typeof requireUser>,
+    count: number,
+  ): Promise<readonly Build[]> {
+    if (user.superuser) return await queue.builds({ limit: count });
+    const repositories = await accounts.repositories(user, { limit: 10_000 });
+    const namespaces = [...new Set(repositories.map(({ name }) => name.namespace))];
+    if (namespaces.length === 0) return [];
+    // More than asked for, because some of a namespace's builds may be of repositories one may not read.
+    return await queue.builds({ namespaces, limit: Math.max(count * 4, 200) });
+  }
+}

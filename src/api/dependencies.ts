@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import type { Accounts } from '../account/accounts.ts';
+import type { SignIn } from '../account/sign-in.ts';
+import type { Clock } from '../base/clock.ts';
+import type { EgressGuard } from '../egress/egress-guard.ts';
+import type { LogStore } from '../log/log-store.ts';
+import type { BuildQueue } from '../queue/build-queue.ts';
+import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
+import type { HealthCheck } from '../telemetry/health-check.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Uploads } from '../upload/uploads.ts';
+
+/** The embedded registry as the API sees it. */
+export interface RegistryMount {
+  /** `GET /v2/auth`. Throws TokenRequestError. */
+  readonly tokens: { answer(request: TokenRequest): Promise<TokenAnswer> };
+  /** Everything else below `/v2/`. */
+  handle(request: IncomingMessage, response: ServerResponse): void | Promise<void>;
+}
+
+export interface ApiOptions {
+  readonly version: string;
+  /** `host[:port]` in image names. */
+  readonly registryHost: string;
+  /** `http(s)://host[:port]` of this server as the client of that request knows it. */
+  readonly publicOrigin: (incoming: IncomingMessage) => string;
+  /** HTTP 429 when a namespace has this many builds that wait. Undefined: no limit. */
+  readonly maxQueuedPerNamespace?: number;
+  /** Whether people who may only read a repository may read its build logs (FEATURE_READER_BUILD_LOGS). */
+  readonly readerBuildLogs: boolean;
+  /** Whether the server is reached by https only; turns on Strict-Transport-Security. */
+  readonly https: boolean;
+  /** Addresses of proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies?: readonly string[];
+}
+
+/** Everything the API needs; the composition root builds it. */
+export interface ApiDependencies {
+  readonly accounts: Accounts;
+  readonly signIn: SignIn;
+  readonly queue: BuildQueue;
+  readonly logs: LogStore;
+  readonly uploads: Uploads;
+  /** Judges archive and git URLs before a build is queued; workers check again when they fetch. */
+  readonly egress: EgressGuard;
+  readonly metrics: Metrics;
+  readonly health: {
+    /** Each part by its name: database, registry, disk, blob_store, queue. */
+    readonly instance: readonly HealthCheck[];
+    readonly endToEnd: readonly HealthCheck[];
+  };
+  /** Undefined: no embedded registry. */
+  readonly registry?: RegistryMount;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly options: ApiOptions;
+}

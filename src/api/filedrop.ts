@@ -1,0 +1,119 @@
+import Type from 'typebox';
+import { parseUploadId, type UploadId } from '../model/ids.ts';
+import { requireUser } from './access.ts';
+import type { Api } from './api.ts';
+import { ApiError } from './api-error.ts';
+import type { ApiDependencies } from './dependencies.ts';
+
+type Needs = Pick<ApiDependencies, 'uploads' | 'metrics' | 'options'>;
+
+const tags = ['files'];
+const params = Type.Object({ file: Type.String() });
+const signedQuery = Type.Object({
+  expires: Type.Integer({ minimum: 0 }),
+  max: Type.Integer({ minimum: 0 }),
+  signature: Type.String({ maxLength: 100 }),
+});
+
+export function addFiledropRoutes(api: Api, { uploads, metrics, options }: Needs): void {
+  api.post(
+    '/api/v1/filedrop',
+    {
+      config: { access: 'user' },
+      schema: {
+        operationId: 'getFiledropUrl',
+        summary: 'Get a URL to upload a file to: a Dockerfile, tar, tar.gz or zip',
+        description: 'PUT the bytes to the URL, then build with the file_id. The URL is good for an hour.',
+        tags,
+        body: Type.Object({ mimeType: Type.String({ maxLength: 255 }) }, { title: 'FileDropRequest' }),
+        response: { 200: Type.Object({ url: Type.String(), file_id: Type.String() }) },
+      },
+    },
+    async (request) => {
+      const { username } = requireUser(request.principal);
+      const { id, url } = await uploads.create(username, request.body.mimeType);
+      return { url: `${options.publicOrigin(request.raw)}${url}`, file_id: id };
+    },
+  );
+
+  api.get(
+    '/userfiles/:file',
+    {
+      config: { access: 'signed-url' },
+      schema: {
+        operationId: 'getUserFile',
+        summary: 'An uploaded file, for the worker that builds it',
+        tags,
+        params,
+        querystring: signedQuery,
+        headers: Type.Object({ range: Type.Optional(Type.String()) }),
+      },
+      exposeHeadRoute: false,
+    },
+    async (request, reply) => {
+      const start = Number(/^bytes=(\d{1,15})-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+      const file = await uploads.open(fileOf(request.params.file), request.query, start);
+      const partial = start > 0 && start < file.size;
+      return await reply
+        .status(partial ? 206 : 200)
+        .headers({
+          'content-type': file.mimeType,
+          'content-length': String(file.size - (partial ? start : 0)),
+          'content-disposition': 'attachment',
+          etag: `"${file.sha256}"`,
+          'accept-ranges': 'bytes',
+          ...(partial ? { 'content-range': `bytes ${start}-${file.size - 1}/${file.size}` } : {}),
+        })
+        .send(file.stream);
+    },
+  );
+
+  // Bodies of this one are files of any type: they are streamed, and not parsed.
+  api.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    (scope as Api).put(
+      '/userfiles/:file',
+      {
+        config: { access: 'signed-url' },
+        schema: {
+          operationId: 'putUserFile',
+          summary: 'Upload a file to a URL of POST /api/v1/filedrop/',
+          tags,
+          params,
+          querystring: signedQuery,
+          response: {
+            200: Type.Object({ file_id: Type.String(), size: Type.Integer(), checksum: Type.String() }),
+          },
+        },
+      },
+      async (request) => {
+        const id = fileOf(request.params.file);
+        const limit = await uploads.mayPut(id, request.query);
+        if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
+        const over = new AbortController();
+        // A client that hangs up in the middle leaves nothing behind.
+        request.raw.once('close', () => {
+          if (!request.raw.complete)
+            over.abort(new ApiError('invalid_request', 'The upload was broken off.'));
+        });
+        const stored = await uploads.put(id, request.raw, limit, over.signal);
+        metrics.uploadBytes.inc(stored.size);
+        return { file_id: stored.id, size: stored.size, checksum: stored.sha256 };
+      },
+    );
+  });
+}
+
+function tooLarge(limit: number): ApiError {
+  return new ApiError(
+    'too_large',
+    `The file is larger than the ${limit} bytes that are allowed. Leave out what the build does not need (.dockerignore), or ask an administrator to raise the limit.`,
+  );
+}
+
+function fileOf(text: string): UploadId {
+  const id = parseUploadId(text);
+  if (id === undefined) throw new ApiError('not_found', 'There is no such file.');
+  return id;
+}

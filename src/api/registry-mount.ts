@@ -1,0 +1,83 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../base/clock.ts';
+import { parseBasic, type TokenRequest, TokenRequestError } from '../registry/token-endpoint.ts';
+import type { RegistryMount } from './dependencies.ts';
+
+export interface RegistryHandlerOptions {
+  readonly registry: RegistryMount;
+  readonly clock: Clock;
+  /** Told of faults of ours. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** Whether a request is for the registry, which has its own protocol from the first byte to the last. */
+export function isForRegistry(url: string): boolean {
+  return url === '/v2' || url.startsWith('/v2/') || url.startsWith('/v2?');
+}
+
+/** Answers what is below `/v2/`: tokens here, all else by the registry's gateway. */
+export function registryHandler({
+  registry,
+  onFault,
+}: RegistryHandlerOptions): (request: IncomingMessage, response: ServerResponse) => void {
+  return (request, response) => {
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+    if (pathname !== '/v2/auth') {
+      void Promise.resolve(registry.handle(request, response)).catch(onFault);
+      return;
+    }
+    answerToken(registry, request, response, searchParams).catch((error: unknown) => {
+      onFault(error);
+      if (!response.headersSent)
+        sendError(response, 500, 'UNKNOWN', 'Something in Slipway failed. Try again.');
+    });
+  };
+}
+
+async function answerToken(
+  registry: RegistryMount,
+  request: IncomingMessage,
+  response: ServerResponse,
+  query: URLSearchParams,
+): Promise<void> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    // Clients that try the OAuth form of the protocol first go on with GET after a 404 or 405.
+    response.setHeader('allow', 'GET, HEAD');
+    sendError(response, 405, 'UNSUPPORTED', 'Tokens are asked for with GET.');
+    request.resume();
+    return;
+  }
+  const credentials = parseBasic(request.headers.authorization);
+  const wanted: TokenRequest = {
+    service: query.get('service') ?? undefined,
+    scopes: query.getAll('scope'),
+    credentials:
+      credentials === undefined
+        ? undefined
+        : { ...credentials, address: request.socket.remoteAddress ?? 'unknown' },
+  };
+  try {
+    const answer = await registry.tokens.answer(wanted);
+    send(response, 200, answer);
+  } catch (error) {
+    if (!(error instanceof TokenRequestError)) throw error;
+    const refused = error.code === 'unauthorized';
+    if (refused) response.setHeader('www-authenticate', 'Basic realm="Slipway"');
+    sendError(response, refused ? 401 : 400, refused ? 'UNAUTHORIZED' : 'UNSUPPORTED', error.message);
+  }
+}
+
+function sendError(response: ServerResponse, status: number, code: string, message: string): void {
+  send(response, status, { errors: [{ code, message }] });
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(text);
+}

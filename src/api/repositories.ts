@@ -1,0 +1,184 @@
+import Type, { type Static } from 'typebox';
+import type { Repository, Role } from '../account/accounts.ts';
+import { formatRepositoryName, parseRepositoryName } from '../model/repository-name.ts';
+import { isAtLeast, repositoryOf, requireUser } from './access.ts';
+import type { Api } from './api.ts';
+import { ApiError } from './api-error.ts';
+import { requireRepository } from './builds.ts';
+import type { ApiDependencies } from './dependencies.ts';
+import { repositoryParams } from './repository-path.ts';
+import { textEnum } from './text-enum.ts';
+
+type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'options'>;
+
+const tags = ['repositories'];
+const visibility = textEnum(['public', 'private']);
+
+const repositorySchema = Type.Object(
+  {
+    namespace: Type.String(),
+    name: Type.String(),
+    description: Type.String(),
+    is_public: Type.Boolean(),
+    kind: Type.Literal('image'),
+    state: Type.Literal('NORMAL'),
+    /** ISO 8601. */
+    created: Type.String({ format: 'date-time' }),
+    image: Type.String({ description: 'What to give to docker pull' }),
+  },
+  { title: 'Repository' },
+);
+const repositoryWithRights = Type.Intersect([
+  repositorySchema,
+  Type.Object({ can_write: Type.Boolean(), can_admin: Type.Boolean() }),
+]);
+
+export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Needs): void {
+  const view = (repository: Repository): Static<typeof repositorySchema> => ({
+    namespace: repository.name.namespace,
+    name: repository.name.name,
+    description: repository.description,
+    is_public: repository.visibility === 'public',
+    kind: 'image',
+    state: 'NORMAL',
+    created: new Date(repository.createdAt).toISOString(),
+    image: `${options.registryHost}/${formatRepositoryName(repository.name)}`,
+  });
+  const viewWithRights = (repository: Repository, role: Role) => ({
+    ...view(repository),
+    can_write: isAtLeast(role, 'write'),
+    can_admin: isAtLeast(role, 'admin'),
+  });
+
+  api.get(
+    '/api/v1/repository',
+    {
+      config: { access: 'public' },
+      schema: {
+        operationId: 'listRepos',
+        summary: 'The repositories you may see, by name',
+        tags,
+        querystring: Type.Object({
+          namespace: Type.Optional(Type.String({ maxLength: 255 })),
+          limit: Type.Integer({ minimum: 1, maximum: 100, default: 100 }),
+          next_page: Type.Optional(Type.String({ maxLength: 520, description: 'From the answer before' })),
+        }),
+        response: {
+          200: Type.Object({
+            repositories: Type.Array(repositorySchema),
+            next_page: Type.Optional(Type.String({ description: 'Absent on the last page' })),
+          }),
+        },
+      },
+    },
+    async (request) => {
+      const { namespace, limit, next_page: after } = request.query;
+      if (after !== undefined && parseRepositoryName(after) === undefined)
+        throw new ApiError('invalid_request', '"next_page" is not one that an earlier answer gave.');
+      const found = await accounts.repositories(request.principal, {
+        limit: limit + 1,
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(after === undefined ? {} : { after }),
+      });
+      const page = found.slice(0, limit);
+      const last = page.at(-1);
+      return {
+        repositories: page.map(view),
+        ...(found.length > limit && last !== undefined ? { next_page: formatRepositoryName(last.name) } : {}),
+      };
+    },
+  );
+
+  api.post(
+    '/api/v1/repository',
+    {
+      config: { access: 'user' },
+      schema: {
+        operationId: 'createRepo',
+        summary: 'Create a repository',
+        tags,
+        body: Type.Object(
+          {
+            repository: Type.String({ maxLength: 255 }),
+            namespace: Type.Optional(Type.String({ maxLength: 255, description: 'Default: your own' })),
+            visibility: Type.Optional(visibility),
+            description: Type.Optional(Type.String({ maxLength: 25_000 })),
+            repo_kind: Type.Optional(Type.Union([Type.Literal('image'), Type.Null()])),
+          },
+          { title: 'NewRepo' },
+        ),
+        response: { 201: repositoryWithRights },
+      },
+    },
+    async (request, reply) => {
+      const user = requireUser(request.principal);
+      const { repository, namespace = user.username, description } = request.body;
+      const name = parseRepositoryName(`${namespace}/${repository}`);
+      if (name === undefined)
+        throw new ApiError(
+          'invalid_request',
+          'That is not a repository name. Use lower-case letters and digits, parted by . _ - or /.',
+        );
+      // What exists says nothing to who may not create here, so that names are not given away.
+      const own = await accounts.roleOn(user, { namespace: name.namespace, name: name.name });
+      if (!isAtLeast(own, 'admin'))
+        throw new ApiError(
+          'insufficient_scope',
+          `You may not create repositories in the namespace ${name.namespace}. Your own is ${user.username}.`,
+        );
+      const created = await accounts.createRepository(name, {
+        visibility: request.body.visibility ?? 'private',
+        ...(description === undefined ? {} : { description }),
+      });
+      return await reply
+        .status(201)
+        .header('location', `/api/v1/repository/${name.namespace}/${encodeURIComponent(name.name)}`)
+        .send(viewWithRights(created, 'admin'));
+    },
+  );
+
+  api.get(
+    '/api/v1/repository/:namespace/:repository',
+    {
+      config: { access: 'repository-read' },
+      schema: {
+        operationId: 'getRepo',
+        summary: 'One repository',
+        tags,
+        params: repositoryParams,
+        response: { 200: repositoryWithRights },
+      },
+    },
+    async (request) => {
+      const { name, role } = repositoryOf(request);
+      const repository = await accounts.repository(name);
+      if (repository !== undefined) return viewWithRights(repository, role);
+      await requireRepository(accounts, name);
+      throw new ApiError('conflict', 'The repository was created at this moment. Ask again.');
+    },
+  );
+
+  api.delete(
+    '/api/v1/repository/:namespace/:repository',
+    {
+      config: { access: 'repository-admin' },
+      schema: {
+        operationId: 'deleteRepository',
+        summary: 'Delete a repository',
+        description: 'Refused while builds of it wait or run. Its images stay in the registry.',
+        tags,
+        params: repositoryParams,
+        response: { 204: Type.Null() },
+      },
+    },
+    async (request, reply) => {
+      const { name } = repositoryOf(request);
+      await requireRepository(accounts, name);
+      const unfinished = await queue.builds({ repository: name, limit: 1, unfinishedOnly: true });
+      if (unfinished.length > 0)
+        throw new ApiError('conflict', 'Builds of the repository wait or run. Cancel them first.');
+      await accounts.deleteRepository(name);
+      return await reply.status(204).send(null);
+    },
+  );
+}

@@ -1,0 +1,33 @@
+import type { Api } from './api.ts';
+
+const shown = new Set(['start', 'limit', 'since', 'next_page', 'namespace']);
+
+/** One line a request, when it was answered. No header is ever logged, and of the query only what is known to be harmless. */
+export function logRequests(api: Api): void {
+  api.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url;
+    // Asked every few seconds by machines.
+    if (route === '/metrics' || (route?.startsWith('/health/') === true && reply.statusCode === 200)) return;
+    request.log.info(
+      {
+        method: request.method,
+        url: redactPath(request.raw.url ?? ''),
+        status: reply.statusCode,
+        milliseconds: Math.round(reply.elapsedTime),
+        address: request.ip,
+        ...(request.principal?.kind === 'user' ? { user: request.principal.username } : {}),
+      },
+      'request',
+    );
+  });
+}
+
+export function redactPath(url: string): string {
+  const question = url.indexOf('?');
+  if (question < 0) return url.slice(0, 500);
+  const query = [...new URLSearchParams(url.slice(question + 1))].map(
+    ([name, value]) =>
+      `${encodeURIComponent(name)}=${shown.has(name) ? encodeURIComponent(value) : 'REDACTED'}`,
+  );
+  return `${url.slice(0, question)}?${query.join('&')}`.slice(0, 500);
+}

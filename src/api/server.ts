@@ -1,0 +1,110 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import fastify, { type FastifyBaseLogger } from 'fastify';
+import { enforceAccess } from './access.ts';
+import type { Api } from './api.ts';
+import { addBuildLogRoutes } from './build-logs.ts';
+import { addBuildRoutes } from './builds.ts';
+import type { ApiDependencies } from './dependencies.ts';
+import { addDocsRoutes } from './docs.ts';
+import { handleError } from './error-handler.ts';
+import { addErrorTypeRoutes } from './error-types.ts';
+import { addFiledropRoutes } from './filedrop.ts';
+import { addHealthRoutes } from './health.ts';
+import { readJsonBodies } from './json-body.ts';
+import { addMetricsRoutes } from './metrics.ts';
+import { OpenApi } from './openapi.ts';
+import { addPermissionRoutes } from './permissions.ts';
+import { isForRegistry, registryHandler } from './registry-mount.ts';
+import { addRepositoryRoutes } from './repositories.ts';
+import { encodeRepositoryPath } from './repository-path.ts';
+import { logRequests } from './request-log.ts';
+import { addSecurityHeaders } from './security-headers.ts';
+import { addSuperuserRoutes } from './superuser.ts';
+import { answerUnknownAddresses } from './unknown-address.ts';
+import { addUserRoutes } from './user.ts';
+import { addUserTokenRoutes } from './user-tokens.ts';
+import { compileValidator } from './validation.ts';
+
+/** REST and the registry's `/v2/` behind one HTTP server, which whoever owns the port feeds with connections. */
+export interface ApiServer extends AsyncDisposable {
+  /** Does not listen by itself: give it connections (`emit('connection', socket)`), or call its `listen`. */
+  readonly server: Server;
+  /** Everything is in place when it resolves; before that no connection may be given. */
+  start(): Promise<void>;
+  /** Ends the streams that are open, lets other answers finish, closes the server when it listens itself. */
+  stop(): Promise<void>;
+}
+
+export function createApi(dependencies: ApiDependencies): ApiServer {
+  const { logger, options, registry, clock } = dependencies;
+  const toRegistry =
+    registry === undefined
+      ? undefined
+      : registryHandler({
+          registry,
+          clock,
+          onFault: (error) => logger.error({ err: error }, 'the registry mount failed'),
+        });
+
+  // Uploads and pushes take as long as they take; a client has to send its headers in time, though.
+  const server = createServer({ requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 65_000 });
+  const api: Api = fastify({
+    serverFactory: (toApi: RequestListener) => {
+      server.on('request', (request, response) => {
+        if (toRegistry !== undefined && isForRegistry(request.url ?? '')) toRegistry(request, response);
+        else toApi(request, response);
+      });
+      return server;
+    },
+    loggerInstance: logger as FastifyBaseLogger,
+    disableRequestLogging: true,
+    rewriteUrl: (request) => encodeRepositoryPath(request.url ?? '/'),
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1024 },
+    bodyLimit: 256 * 1024,
+    trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
+    exposeHeadRoutes: true,
+    return503OnClosing: false,
+    onProtoPoisoning: 'error',
+    onConstructorPoisoning: 'error',
+    forceCloseConnections: 'idle',
+  });
+
+  api.setValidatorCompiler(compileValidator);
+  api.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  api.setErrorHandler(handleError);
+  const openApi = new OpenApi(options.version);
+  openApi.watch(api);
+  answerUnknownAddresses(api);
+  addSecurityHeaders(api, options);
+  logRequests(api);
+  enforceAccess(api, dependencies);
+  readJsonBodies(api);
+
+  addRepositoryRoutes(api, dependencies);
+  addPermissionRoutes(api, dependencies);
+  addBuildRoutes(api, dependencies);
+  addBuildLogRoutes(api, dependencies);
+  addFiledropRoutes(api, dependencies);
+  addUserRoutes(api);
+  addUserTokenRoutes(api, dependencies);
+  addSuperuserRoutes(api, dependencies);
+  addHealthRoutes(api, dependencies);
+  addMetricsRoutes(api, dependencies);
+  addErrorTypeRoutes(api);
+  addDocsRoutes(api, openApi);
+
+  dependencies.metrics.watchQueue(() => dependencies.queue.counts());
+
+  return {
+    server,
+    async start() {
+      await api.ready();
+    },
+    async stop() {
+      await api.close();
+    },
+    async [Symbol.asyncDispose]() {
+      await api.close();
+    },
+  };
+}

@@ -1,0 +1,126 @@
+import Type, { type Static } from 'typebox';
+import type { PersonalToken } from '../account/accounts.ts';
+import { tokenScopes } from '../account/personal-token.ts';
+import { requireUser } from './access.ts';
+import type { Api } from './api.ts';
+import { ApiError } from './api-error.ts';
+import type { ApiDependencies } from './dependencies.ts';
+import { textEnum } from './text-enum.ts';
+
+const tags = ['user'];
+const scopes = Type.Array(textEnum(tokenScopes), {
+  minItems: 1,
+  maxItems: tokenScopes.length,
+});
+const nullableTime = Type.Union([Type.String({ format: 'date-time' }), Type.Null()]);
+const tokenSchema = Type.Object(
+  {
+    id: Type.String(),
+    name: Type.String(),
+    scopes: Type.Array(Type.String()),
+    created: Type.String({ format: 'date-time' }),
+    expires: nullableTime,
+    last_used: nullableTime,
+  },
+  { title: 'Token' },
+);
+
+/** A person's own tokens. The text of one is shown once, when it is made. */
+export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies, 'accounts'>): void {
+  api.get(
+    '/api/v1/user/tokens',
+    {
+      config: { access: 'user-admin' },
+      schema: {
+        operationId: 'listUserTokens',
+        summary: 'Your tokens',
+        tags,
+        response: { 200: Type.Object({ tokens: Type.Array(tokenSchema) }) },
+      },
+    },
+    async (request) => {
+      const { username } = requireUser(request.principal);
+      return { tokens: (await accounts.tokens(username)).map(viewToken) };
+    },
+  );
+
+  api.post(
+    '/api/v1/user/tokens',
+    {
+      config: { access: 'user-admin' },
+      schema: {
+        operationId: 'createUserToken',
+        summary: 'Make a token',
+        description:
+          'Sign in with your password (Basic), or with a token: the new one can have no scope which that one lacks.',
+        tags,
+        body: Type.Object(
+          {
+            name: Type.String({ minLength: 1, maxLength: 255 }),
+            scopes,
+            expires: Type.Optional(Type.String({ maxLength: 40, description: 'ISO 8601; default: never' })),
+          },
+          { title: 'NewToken' },
+        ),
+        response: {
+          201: Type.Intersect([
+            tokenSchema,
+            Type.Object({ token: Type.String({ description: 'Keep it; it is not shown again' }) }),
+          ]),
+        },
+      },
+    },
+    async (request, reply) => {
+      const user = requireUser(request.principal);
+      const { name, scopes: wanted, expires } = request.body;
+      const own = user.scopes;
+      const missing = own === 'all' ? [] : wanted.filter((scope) => !own.includes(scope));
+      if (missing.length > 0)
+        throw new ApiError(
+          'insufficient_scope',
+          `Your token lacks ${missing.join(', ')}, so it cannot pass that on. Sign in with your password.`,
+        );
+      const expiresAt = expires === undefined ? undefined : Date.parse(expires);
+      if (expiresAt !== undefined && (Number.isNaN(expiresAt) || !/^\d{4}-/.test(expires ?? '')))
+        throw new ApiError('invalid_request', '"expires" is not a time. Write it like 2030-01-31T12:00:00Z.');
+      const { token, view } = await accounts.createToken(user.username, {
+        name,
+        scopes: wanted,
+        ...(expiresAt === undefined ? {} : { expiresAt }),
+      });
+      return await reply.status(201).send({ ...viewToken(view), token });
+    },
+  );
+
+  api.delete(
+    '/api/v1/user/tokens/:token',
+    {
+      config: { access: 'user-admin' },
+      schema: {
+        operationId: 'revokeUserToken',
+        summary: 'Revoke a token, by its id',
+        tags,
+        params: Type.Object({ token: Type.String() }),
+        response: { 204: Type.Null() },
+      },
+    },
+    async (request, reply) => {
+      const { username } = requireUser(request.principal);
+      if (!(await accounts.revokeToken(username, request.params.token)))
+        throw new ApiError('not_found', 'You have no such token.');
+      return await reply.status(204).send(null);
+    },
+  );
+}
+
+function viewToken(token: PersonalToken): Static<typeof tokenSchema> {
+  const time = (at: number | undefined) => (at === undefined ? null : new Date(at).toISOString());
+  return {
+    id: token.id,
+    name: token.name,
+    scopes: [...token.scopes],
+    created: new Date(token.createdAt).toISOString(),
+    expires: time(token.expiresAt),
+    last_used: time(token.lastUsedAt),
+  };
+}
