@@ -1,8 +1,9 @@
-import { status } from '@grpc/grpc-js';
+import { credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManagerServer } from '../../test/fakes/manager-server.ts';
 import { logText, type MemoryAttempt } from '../../test/fakes/memory-sessions.ts';
 import { ReferenceWorker } from '../../test/fakes/reference-worker/reference-worker.ts';
+import { BuildManagerClient, type LogBatchReply } from './generated/buildman.ts';
 
 let manager: ManagerServer;
 let worker: ReferenceWorker;
@@ -196,4 +197,84 @@ test('stopping ends open streams with UNAVAILABLE', async () => {
   );
   await manager.stop(1_000);
   expect((await pending).code).toBe(status.UNAVAILABLE);
+});
+
+describe('LogBatches', () => {
+  const line = (text: string) => ({
+    text: Buffer.from(text),
+    count: 1,
+    type: 0 as const,
+    time: 1_700_000_000_000,
+    partial: false,
+  });
+
+  async function open() {
+    const attempt = manager.sessions.add();
+    const jobJwt = await manager.tokens.sign('build_job_token', attempt.identity, 60);
+    const client = new BuildManagerClient(manager.address, credentials.createInsecure());
+    const call = client.logBatches();
+    const replies = call.iterator({ destroyOnReturn: false }) as AsyncIterator<LogBatchReply>;
+    const next = async () => (await replies.next()).value as LogBatchReply;
+    return { attempt, jobJwt, call, next, close: () => client.close() };
+  }
+
+  test('answers in order, with the token in the first message only, and counts lines itself', async () => {
+    const { attempt, jobJwt, call, next, close } = await open();
+    for (let n = 1; n <= 20; n++) {
+      call.write({
+        jobJwt: n === 1 ? jobJwt : '',
+        sequenceNumber: n,
+        runs: [{ ...line(`a${n}\nb${n}`), count: 99 }],
+      });
+    }
+    for (let n = 1; n <= 20; n++) {
+      expect(await next()).toEqual({ sequenceNumber: n, success: true, cancel: false });
+    }
+    expect(attempt.log).toHaveLength(20);
+    expect(attempt.log.every(({ count }) => count === 2)).toBe(true);
+    call.end();
+    close();
+  });
+
+  test('a gap is answered with the last number that is stored', async () => {
+    const { attempt, jobJwt, call, next, close } = await open();
+    call.write({ jobJwt, sequenceNumber: 1, runs: [line('a')] });
+    call.write({ jobJwt: '', sequenceNumber: 3, runs: [line('c')] });
+    call.write({ jobJwt: '', sequenceNumber: 2, runs: [line('b')] });
+    const replies = [await next(), await next(), await next()];
+    expect(replies.map(({ sequenceNumber, success }) => [sequenceNumber, success])).toEqual([
+      [1, true],
+      [1, false],
+      [2, true],
+    ]);
+    expect(logText(attempt)).toBe('a\nb\n');
+    call.end();
+    close();
+  });
+
+  test('a slow store holds the sender back: few batches are taken in ahead', async () => {
+    const { attempt, jobJwt, call, next, close } = await open();
+    let held = true;
+    manager.sessions.beforeLog = async () => {
+      while (held) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    const text = 'x'.repeat(1024 * 1024);
+    for (let n = 1; n <= 60; n++) call.write({ jobJwt, sequenceNumber: n, runs: [line(text)] });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(attempt.lastSequence).toBe(0);
+    expect(call.writableLength).toBeGreaterThan(30);
+    held = false;
+    for (let n = 1; n <= 60; n++) expect((await next()).sequenceNumber).toBe(n);
+    call.end();
+    close();
+  });
+
+  test('a cancel is told in the answers', async () => {
+    const { attempt, jobJwt, call, next, close } = await open();
+    manager.sessions.cancel(attempt);
+    call.write({ jobJwt, sequenceNumber: 1, runs: [line('a')] });
+    expect(await next()).toMatchObject({ cancel: true });
+    call.end();
+    close();
+  });
 });

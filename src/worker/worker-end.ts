@@ -25,10 +25,12 @@ export type WorkerEnd =
  * | 4      | the manager could not be reached, or could not start the job  |
  * | 5      | the manager refused the worker: the attempt is not its own    |
  * | 6      | registered, but then the manager was away for too long        |
+ * | 7      | a fault in the worker's own code; nothing was reported        |
  * | 130    | the build was cancelled                                       |
  * | 143    | told to stop by a signal                                      |
  */
 export const environmentStatus = 3;
+export const bugStatus = 7;
 
 export function exitStatus(end: WorkerEnd, registered: boolean): number {
   switch (end.kind) {
