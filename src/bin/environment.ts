@@ -10,6 +10,19 @@ export interface ProcessEnvironment {
   readonly installation: string;
   readonly path: string;
   readonly dataHome: string;
+  /** Proxy settings, which workers are given too. */
+  readonly proxies: Readonly<Record<string, string>>;
+  /** What an operator sets for the local workers: BUILD_ENGINE, BUILDAH_ISOLATION. */
+  readonly worker: Readonly<Record<string, string>>;
+}
+
+function pick(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined || value === '' ? [] : [[name, value]];
+    }),
+  );
 }
 
 export function readEnvironment(): ProcessEnvironment {
@@ -20,6 +33,8 @@ export function readEnvironment(): ProcessEnvironment {
     home,
     installation: resolve(import.meta.dirname, '../..'),
     path: process.env.PATH ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    proxies: pick(['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy']),
+    worker: pick(['BUILD_ENGINE', 'BUILDAH_ISOLATION']),
     dataHome: process.env.XDG_DATA_HOME ?? (root ? '/var/lib' : join(home, '.local/share')),
   };
 }

@@ -28,10 +28,13 @@ function tokenFromInput(): string | undefined {
 }
 
 function readConfig(): WorkerConfig {
-  const config = readWorkerConfig({ ...process.env, TOKEN: process.env.TOKEN ?? tokenFromInput() }, {
-    home: process.env.HOME ?? homedir(),
-    path: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-  });
+  const config = readWorkerConfig(
+    { ...process.env, TOKEN: process.env.TOKEN ?? tokenFromInput() },
+    {
+      home: process.env.HOME ?? homedir(),
+      path: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    },
+  );
   // No child of this process inherits it.
   delete process.env.TOKEN;
   return config;

@@ -19,6 +19,10 @@ export class Metrics {
   readonly buildDuration: Histogram<'executor' | 'job_status'>;
   readonly buildAckDuration: Histogram<'executor'>;
   readonly buildRetries: Counter<'executor'>;
+  readonly buildStartDuration: Histogram<'executor'>;
+  readonly startFailures: Counter<'code'>;
+  readonly leaseTakeovers: Counter;
+  readonly epochsRefused: Counter;
   readonly logBytesReceived: Counter;
   readonly logBytesSent: Counter;
   readonly logReaders: Gauge;
@@ -55,6 +59,29 @@ export class Metrics {
       name: 'quay_build_fallback_total',
       help: 'Attempts that were started again',
       labelNames: ['executor'],
+      registers,
+    });
+    this.buildStartDuration = new Histogram({
+      name: 'quay_build_start_duration_seconds',
+      help: 'Seconds an executor took to start a worker',
+      labelNames: ['executor'],
+      buckets: [0.05, 0.1, 0.2, ...seconds],
+      registers,
+    });
+    this.startFailures = new Counter({
+      name: 'slipway_worker_start_failures_total',
+      help: 'Times no executor could start a worker, by the code of the error',
+      labelNames: ['code'],
+      registers,
+    });
+    this.leaseTakeovers = new Counter({
+      name: 'slipway_lease_takeovers_total',
+      help: 'Attempts that were taken over from managers that are gone',
+      registers,
+    });
+    this.epochsRefused = new Counter({
+      name: 'slipway_epochs_refused_total',
+      help: 'Calls of workers under an epoch that is over',
       registers,
     });
     this.queuePuts = new Counter({

@@ -1,0 +1,17 @@
+import { createServer } from 'node:net';
+
+/** A port nobody listens on now. Another process may take it before we do; listening then fails and says so. */
+export async function freePort(host: string): Promise<number> {
+  const probe = createServer();
+  return await new Promise((resolve, reject) => {
+    probe.once('error', reject);
+    probe.listen(0, host, () => {
+      const address = probe.address();
+      probe.close(() =>
+        typeof address === 'object' && address !== null
+          ? resolve(address.port)
+          : reject(new Error('no port')),
+      );
+    });
+  });
+}

@@ -1,0 +1,68 @@
+import { type ExitStatus, exitStatus } from '../cli/cli-error.ts';
+import { formatSpan } from '../cli/format.ts';
+import { paint, printLine, type Terminal } from '../cli/terminal.ts';
+import { startEmbeddedServer } from './embedded-server.ts';
+import type { ProcessEnvironment } from './environment.ts';
+import { untilSignal } from './signals.ts';
+
+export interface UpFlags {
+  readonly data: string;
+  readonly port: number;
+  readonly host: string;
+  readonly hostname?: string;
+  readonly workers?: number;
+  readonly drain: number;
+  readonly uploadLimit: number;
+  readonly logLimit?: number;
+  readonly retryDelay?: number;
+  readonly allowPrivate?: string;
+  readonly setup: boolean;
+}
+
+/** `slipway up`: serves until a signal, then drains. */
+export async function up(
+  environment: ProcessEnvironment,
+  terminal: Terminal,
+  flags: UpFlags,
+): Promise<ExitStatus> {
+  const started = performance.now();
+  const say = (line = '') => printLine(terminal.stdout, line);
+  const server = await startEmbeddedServer(environment, {
+    data: flags.data,
+    host: flags.host,
+    port: flags.port,
+    drain: flags.drain * 1000,
+    setup: flags.setup,
+    uploadLimit: flags.uploadLimit,
+    report: say,
+    ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
+    ...(flags.workers === undefined ? {} : { workers: flags.workers }),
+    ...(flags.logLimit === undefined ? {} : { logLimit: flags.logLimit }),
+    ...(flags.retryDelay === undefined ? {} : { retryDelay: flags.retryDelay * 1000 }),
+    ...(flags.allowPrivate === undefined
+      ? {}
+      : { allowPrivate: flags.allowPrivate.split(',').map((host) => host.trim()) }),
+  });
+  try {
+    await server.writeProfile(terminal.profileFile);
+    if (server.adminPassword !== undefined) {
+      say();
+      say(paint(terminal, 'bold', 'First start: an administrator was made. The password is shown only now.'));
+      say(`  user      admin`);
+      say(`  password  ${server.adminPassword}`);
+      say(`The command line client on this machine is logged in already (${terminal.profileFile}).`);
+      say();
+    }
+    say(`Slipway is ready at ${server.url} after ${formatSpan(performance.now() - started)}`);
+    say(`  data      ${flags.data}`);
+    say(`  registry  ${server.registryHost}/NAMESPACE/NAME:TAG`);
+    say(`  API       ${server.url}/api/v1/docs`);
+    say(`  build     slipway build DIR`);
+    const signal = await untilSignal();
+    say(`${signal}: stopping. Running builds get ${flags.drain} s; a second signal ends at once.`);
+  } finally {
+    await server.stop();
+  }
+  say('Stopped.');
+  return exitStatus.ok;
+}
