@@ -185,18 +185,22 @@ test('a message over the size limit ends its stream, and the server goes on', as
   expect(attempt.log).toEqual([]);
 });
 
-test('stopping ends open streams with UNAVAILABLE', async () => {
+test('stopping ends open streams with UNAVAILABLE, also one whose answer is still being made', async () => {
   await registered();
-  await worker.beat();
-  const pending = statusOf(
-    worker
-      .log('x'.repeat(10))
-      .then(() => worker.log('y'))
-      .then(() => worker.beat())
-      .then(() => worker.beat()),
-  );
+  let release = () => {};
+  const asked = new Promise<void>((resolve) => {
+    manager.sessions.beforeLog = () => {
+      resolve();
+      return new Promise((done) => {
+        release = done;
+      });
+    };
+  });
+  const pending = statusOf(worker.log('x'));
+  await asked;
   await manager.stop(1_000);
   expect((await pending).code).toBe(status.UNAVAILABLE);
+  release();
 });
 
 describe('LogBatches', () => {

@@ -119,6 +119,7 @@ export class ReferenceWorker {
   async beat(): Promise<boolean> {
     const stream = this.#heartbeat;
     if (stream === undefined) throw new Error('not registered');
+    if (stream.destroyed) throw new Error('the heartbeat stream has ended');
     const answer = new Promise<boolean>((resolve, reject) => {
       stream.once('data', ({ reply }: { reply: boolean }) => resolve(reply));
       stream.once('error', reject);
