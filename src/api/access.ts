@@ -16,14 +16,15 @@ const anonymous: Principal = { kind: 'anonymous' };
  * one that says nothing stops the start. Who may not read a repository learns the same whether it exists or not.
  */
 export function enforceAccess(api: Api, needs: Needs): void {
-  api.decorateRequest('principal', anonymous as never);
-  api.decorateRequest('repositoryAccess', undefined);
+  api.decorateRequest('principal');
+  api.decorateRequest('repositoryAccess');
   api.addHook('onRoute', (route) => {
     if (route.config?.access === undefined)
       throw new TypeError(`route ${String(route.method)} ${route.url} does not say who may call it`);
   });
   api.addHook('onRequest', async (request) => {
     const { access } = request.routeOptions.config;
+    request.principal = anonymous;
     // Nothing is registered at the address: the answer is 404 or 405 whoever asks.
     if (access === undefined || access === 'signed-url') return;
     request.principal = await authenticate(request, needs);

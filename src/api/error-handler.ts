@@ -1,9 +1,12 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { AccountError, type AccountErrorCode } from '../account/account-error.ts';
 import { CodedError, messageOf } from '../base/coded-error.ts';
+import { unreachable } from '../base/unreachable.ts';
 import { BlobError } from '../blob/blob-error.ts';
 import { ContextError } from '../context/context-error.ts';
 import { EgressError } from '../egress/egress-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
+import { linger } from '../registry/registry-proxy.ts';
 import { UploadError, type UploadErrorCode } from '../upload/upload-error.ts';
 import { ApiError, type ApiErrorCode, apiErrorTable, errorBody } from './api-error.ts';
 
@@ -13,8 +16,8 @@ export function handleError(thrown: unknown, request: FastifyRequest, reply: Fas
   if (error.status >= 500) request.log.error({ err: thrown }, 'request failed');
   if (error.status === 401) reply.header('www-authenticate', 'Basic realm="Slipway", Bearer realm="Slipway"');
   if (error.retryAfter !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfter)));
-  const unread = !request.raw.complete && request.raw.headers['content-length'] !== '0';
-  if (error.code === 'too_large' || (error.status >= 400 && unread)) reply.header('connection', 'close');
+  // A client that still sends has to find its answer, but may not go on for ever.
+  linger(request.raw);
   reply
     .removeHeader('content-disposition')
     .status(error.status)
@@ -33,15 +36,22 @@ const uploadCodes: Record<UploadErrorCode, ApiErrorCode> = {
   'too-many': 'rate_limited',
 };
 
+const accountCodes: Record<AccountErrorCode, ApiErrorCode> = {
+  'bad-name': 'invalid_request',
+  'bad-password': 'invalid_request',
+  'bad-token': 'invalid_request',
+  exists: 'conflict',
+  unknown: 'not_found',
+  'too-many': 'conflict',
+};
+
 export function translate(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof UploadError) return new ApiError(uploadCodes[thrown.code], thrown.message);
   if (thrown instanceof ContextError) return new ApiError('invalid_request', thrown.message);
   if (thrown instanceof EgressError) return new ApiError('invalid_request', thrown.message);
-  if (thrown instanceof BlobError && thrown.code === 'too-large')
-    return new ApiError('too_large', thrown.message);
-  if (thrown instanceof BlobError && thrown.code === 'disk-full')
-    return new ApiError('insufficient_storage', thrown.message);
+  if (thrown instanceof BlobError) return translateBlob(thrown);
+  if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
   if (isFastifyError(thrown)) return translateFastify(thrown);
@@ -50,6 +60,28 @@ export function translate(thrown: unknown): ApiError {
     'Something in Slipway failed. Try again; if it stays, ask an administrator to look into the log of the server.',
     { cause: thrown },
   );
+}
+
+function translateBlob(error: BlobError): ApiError {
+  switch (error.code) {
+    case 'too-large':
+      return new ApiError('too_large', error.message);
+    case 'disk-full':
+      return new ApiError(
+        'insufficient_storage',
+        'The disk of the server is full, so nothing was stored. Try again later, or tell an administrator.',
+      );
+    case 'interrupted':
+      return new ApiError('invalid_request', 'The upload was broken off before its end. Send it again.');
+    case 'bad-key':
+    case 'unavailable':
+      return new ApiError('unavailable', 'The server cannot store files at this moment. Try again later.', {
+        cause: error,
+        retryAfter: 10,
+      });
+    default:
+      return unreachable(error.code);
+  }
 }
 
 function isFastifyError(thrown: unknown): thrown is FastifyError {

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import { PassThrough, type Readable } from 'node:stream';
 import Type from 'typebox';
 import { parseUploadId, type UploadId } from '../model/ids.ts';
 import { requireUser } from './access.ts';
@@ -91,18 +93,25 @@ export function addFiledropRoutes(api: Api, { uploads, metrics, options }: Needs
         const id = fileOf(request.params.file);
         const limit = await uploads.mayPut(id, request.query);
         if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
-        const over = new AbortController();
-        // A client that hangs up in the middle leaves nothing behind.
-        request.raw.once('close', () => {
-          if (!request.raw.complete)
-            over.abort(new ApiError('invalid_request', 'The upload was broken off.'));
-        });
-        const stored = await uploads.put(id, request.raw, limit, over.signal);
+        const stored = await uploads.put(id, bodyOf(request.raw), limit);
         metrics.uploadBytes.inc(stored.size);
         return { file_id: stored.id, size: stored.size, checksum: stored.sha256 };
       },
     );
   });
+}
+
+/**
+ * The body as a stream of its own: a store that gives up destroys what it reads from, and the connection is still
+ * needed for the answer. A client that hangs up in the middle breaks it off.
+ */
+function bodyOf(incoming: IncomingMessage): Readable {
+  const body = new PassThrough();
+  incoming.once('close', () => {
+    if (!incoming.complete) body.destroy(new Error('the connection was closed'));
+  });
+  body.once('close', () => incoming.unpipe(body));
+  return incoming.pipe(body);
 }
 
 function tooLarge(limit: number): ApiError {

@@ -1,5 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
-import fastify, { type FastifyBaseLogger } from 'fastify';
+import fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { enforceAccess } from './access.ts';
 import type { Api } from './api.ts';
 import { addBuildLogRoutes } from './build-logs.ts';
@@ -57,7 +57,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
       return server;
     },
     loggerInstance: logger as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     rewriteUrl: (request) => encodeRepositoryPath(request.url ?? '/'),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1024 },
     bodyLimit: 256 * 1024,

@@ -97,10 +97,10 @@ export class Uploads {
   }
 
   /** Stores the bytes. Throws UploadError, BlobError `too-large` or `disk-full`; nothing is left behind then. */
-  async put(id: UploadId, source: Readable, limit: number, signal: AbortSignal): Promise<StoredUpload> {
+  async put(id: UploadId, source: Readable, limit: number): Promise<StoredUpload> {
     const { blobs, database, clock } = this.#options;
-    const key = `uploads/${id}/${randomUUID()}`;
-    const { size, sha256 } = await blobs.put(key, source, { limit, signal });
+    const key = `uploads/${randomUUID()}`;
+    const { size, sha256 } = await blobs.put(key, source, { limit });
     const { numUpdatedRows } = await database.sql
       .updateTable('uploads')
       .set({ blob_key: key, stored_at: clock.now(), size, sha256 })
@@ -148,11 +148,11 @@ export class Uploads {
 
   /**
    * A signed path under which a worker fetches the file, good for `lifetime` milliseconds. Made anew for every
-   * attempt. Throws UploadError `unknown` or `not-stored`.
+   * attempt. Undefined: the file is gone.
    */
-  async packageUrl(id: UploadId, lifetime: number): Promise<string> {
-    const row = await this.#row(id);
-    if (row.stored_at === null) throw new UploadError('not-stored', `The file ${id} was never uploaded.`);
+  async packageUrl(id: UploadId, lifetime: number): Promise<string | undefined> {
+    const row = await this.#find(id);
+    if (row === undefined || row.stored_at === null) return undefined;
     return this.#options.signer.sign({ method: 'GET', path: pathOf(id), maxSize: 0, lifetime });
   }
 
@@ -205,13 +205,17 @@ export class Uploads {
   }
 
   async #row(id: UploadId): Promise<Row<'uploads'>> {
-    const row = await this.#options.database.sql
+    const row = await this.#find(id);
+    if (row === undefined) throw unknown(id);
+    return row;
+  }
+
+  async #find(id: UploadId): Promise<Row<'uploads'> | undefined> {
+    return await this.#options.database.sql
       .selectFrom('uploads')
       .selectAll()
       .where('id', '=', id)
       .executeTakeFirst();
-    if (row === undefined) throw unknown(id);
-    return row;
   }
 }
 

@@ -1,0 +1,184 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { TokenScope } from '../../src/account/accounts.ts';
+import { AccountAuthorizer } from '../../src/account/authorizer.ts';
+import { LoginLimiter } from '../../src/account/login-limiter.ts';
+import { PasswordHasher } from '../../src/account/password-hash.ts';
+import { SignIn } from '../../src/account/sign-in.ts';
+import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import type { ApiOptions } from '../../src/api/dependencies.ts';
+import { createApi } from '../../src/api/server.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
+import { Database } from '../../src/db/database.ts';
+import { SecretBox } from '../../src/db/secret-box.ts';
+import { EgressGuard } from '../../src/egress/egress-guard.ts';
+import { EgressPolicy } from '../../src/egress/egress-policy.ts';
+import { SqlLogStore } from '../../src/log/sql-log-store.ts';
+import { parseRepositoryName } from '../../src/model/repository-name.ts';
+import { SqlBuildQueue } from '../../src/queue/sql-build-queue.ts';
+import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { Uploads } from '../../src/upload/uploads.ts';
+import { UrlSigner } from '../../src/upload/url-signer.ts';
+
+export interface ApiHarnessOptions {
+  readonly clock?: Clock;
+  readonly uploadLimit?: number;
+  readonly logLimit?: number;
+  readonly options?: Partial<ApiOptions>;
+  readonly health?: readonly HealthCheck[];
+  readonly registry?: 'none' | 'echo';
+}
+
+export const password = 'correct horse';
+
+/** The REST interface on a port of its own, over a real database and real stores in a folder that goes away. */
+export async function startApiServer({
+  clock = systemClock,
+  uploadLimit,
+  logLimit,
+  options = {},
+  health,
+  registry = 'none',
+}: ApiHarnessOptions = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
+  const database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
+  const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
+  await blobs.start();
+  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }), clock });
+  await queue.start();
+  const logs = new SqlLogStore(database, { clock, ...(logLimit === undefined ? {} : { limit: logLimit }) });
+  await logs.start();
+  const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
+  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const authorizer = new AccountAuthorizer(accounts, signIn);
+  const uploads = new Uploads({
+    database,
+    blobs,
+    signer: new UrlSigner(randomBytes(32), clock),
+    clock,
+    ...(uploadLimit === undefined ? {} : { limit: uploadLimit }),
+  });
+  const metrics = new Metrics();
+  const logged: string[] = [];
+  const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(line) });
+  const checks = health ?? [diskCheck(folder, 1)];
+  const api = createApi({
+    accounts,
+    signIn,
+    queue,
+    logs,
+    uploads,
+    egress: new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example'] })),
+    metrics,
+    health: { instance: checks, endToEnd: checks },
+    ...(registry === 'none' ? {} : { registry: echoRegistry(authorizer) }),
+    clock,
+    logger,
+    options: {
+      version: '0.0.0-test',
+      registryHost: 'registry.example',
+      publicOrigin: (incoming) => `http://${incoming.headers.host}`,
+      readerBuildLogs: false,
+      https: false,
+      ...options,
+    },
+  });
+  await api.start();
+  await new Promise<void>((resolve) => api.server.listen(0, '127.0.0.1', resolve));
+  const { port } = api.server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+
+  /** A user who is signed in by a token with these scopes. */
+  const addUser = async (
+    username: string,
+    {
+      superuser = false,
+      scopes = ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+    }: { superuser?: boolean; scopes?: readonly TokenScope[] } = {},
+  ): Promise<string> => {
+    await accounts.createUser({ username, password, superuser });
+    return (await accounts.createToken(username, { name: 'test', scopes })).token;
+  };
+
+  return {
+    url,
+    folder,
+    database,
+    blobs,
+    accounts,
+    signIn,
+    authorizer,
+    queue,
+    logs,
+    uploads,
+    metrics,
+    logged,
+    api,
+    addUser,
+    async addRepository(text: string, visibility: 'public' | 'private' = 'private') {
+      const name = parseRepositoryName(text);
+      if (name === undefined) throw new TypeError(`not a repository name: ${text}`);
+      await accounts.createRepository(name, { visibility });
+      return name;
+    },
+    /** One request; `body` is sent as JSON. */
+    async call(
+      method: string,
+      path: string,
+      { token, body, headers = {} }: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
+    ) {
+      const response = await fetch(`${url}${path}`, {
+        method,
+        headers: {
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      const text = await response.text();
+      const isJson = (response.headers.get('content-type') ?? '').startsWith('application/json');
+      return {
+        status: response.status,
+        headers: response.headers,
+        text,
+        json: (isJson && text !== '' ? JSON.parse(text) : {}) as Record<string, unknown>,
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      await logs.stop();
+      await api.stop();
+      api.server.closeAllConnections();
+      await queue.stop();
+      await database.stop();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+export type ApiHarness = Awaited<ReturnType<typeof startApiServer>>;
+
+/** Stands where the gateway does and says what it was asked for. */
+function echoRegistry(authorizer: AccountAuthorizer) {
+  return {
+    tokens: {
+      async answer({ credentials }: { credentials: Parameters<AccountAuthorizer['authenticate']>[0] | undefined }) {
+        const subject = credentials === undefined ? undefined : await authorizer.authenticate(credentials);
+        const token = `for ${subject?.name ?? 'nobody'}`;
+        return { token, access_token: token, expires_in: 60, issued_at: '2026-01-01T00:00:00Z' };
+      },
+    },
+    handle(
+      request: import('node:http').IncomingMessage,
+      response: import('node:http').ServerResponse,
+    ): void {
+      response.end(`registry ${request.method} ${request.url}`);
+    },
+  };
+}
