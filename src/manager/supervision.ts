@@ -52,6 +52,9 @@ export class Supervision {
   #gone: Observed['worker'] | undefined;
   #cancelToldAt: number | undefined;
   #over = false;
+  /** This manager ended the attempt, so the worker has nothing left to say. */
+  #enforced = false;
+  #leaving: Promise<void> | undefined;
   #wanted = false;
   #round: Promise<void> | undefined;
 
@@ -190,14 +193,20 @@ export class Supervision {
 
   /** Ends the attempt and its worker. `retryDelay`: milliseconds until the next one may begin. */
   async end(outcome: Outcome, retryDelay?: number): Promise<void> {
+    this.#enforced = true;
     await this.#options.attemptEnd.finish(this.#attempt, outcome, retryDelay);
     await this.#leave(false);
   }
 
   /** The attempt is over. A worker that brought it to its end itself has a moment to exit by itself. */
-  async #leave(patient: boolean): Promise<void> {
-    if (this.#over) return;
+  #leave(patient: boolean): Promise<void> {
+    if (this.#over) return this.#leaving ?? Promise.resolve();
     this.#over = true;
+    this.#leaving = this.#dismiss(patient && !this.#enforced).finally(this.#ended);
+    return this.#leaving;
+  }
+
+  async #dismiss(patient: boolean): Promise<void> {
     this.#starting?.abort();
     const { executor, settings, clock } = this.#options;
     const worker = this.#attempt.worker ?? (await this.#options.queue.attempt(this.#attempt.id))?.worker;
@@ -209,7 +218,6 @@ export class Supervision {
       }
       await this.#stopWorker(worker);
     }
-    this.#ended();
   }
 
   async #stopWorker(worker: string): Promise<void> {
