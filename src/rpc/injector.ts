@@ -22,7 +22,7 @@ export class ConnectionInjector {
       if (this.#open.size === 0) this.#wake?.();
     });
     // A peer may vanish at any moment; the session ends with the connection.
-    connection.on('error', (error) => this.#log.info({ error }, 'a connection of a worker broke'));
+    connection.on('error', (error) => this.#log.info({ err: error }, 'a connection of a worker broke'));
     this.#inner.injectConnection(connection);
   }
 

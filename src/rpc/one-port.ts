@@ -64,7 +64,7 @@ class SniffingPort implements OnePort {
         handshakeTimeout: this.#timeout,
       });
       server.on('secureConnection', (socket: TLSSocket) => this.#onTls(socket));
-      server.on('tlsClientError', (error) => options.log.info({ error }, 'a TLS handshake failed'));
+      server.on('tlsClientError', (error) => options.log.info({ err: error }, 'a TLS handshake failed'));
       // Before the handshake: it counts as open, so that a stop ends it too.
       server.on('connection', (socket: Socket) => this.#track(socket));
       this.#server = server;
@@ -80,7 +80,7 @@ class SniffingPort implements OnePort {
   async listen(address: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
     this.#server.listen(address);
     await once(this.#server, 'listening');
-    this.#server.on('error', (error) => this.#options.log.error({ error }, 'the listening socket failed'));
+    this.#server.on('error', (error) => this.#options.log.error({ err: error }, 'the listening socket failed'));
     const bound = this.#server.address();
     if (bound === null || typeof bound === 'string') throw new TypeError('a TCP port has an address');
     return bound;
@@ -138,7 +138,7 @@ class SniffingPort implements OnePort {
         this.#options.http.emit('connection', socket);
       }
     } catch (error) {
-      this.#options.log.error({ error, protocol }, 'a connection could not be handed over');
+      this.#options.log.error({ err: error, protocol }, 'a connection could not be handed over');
       socket.destroy();
     }
   }

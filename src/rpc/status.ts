@@ -31,7 +31,7 @@ export function statusOf(
     log.info({ rpc, reason: thrown.refusal }, 'refused a worker');
     return { code: status.UNAUTHENTICATED, details: `Invalid build token: ${thrown.message}` };
   }
-  log.error({ rpc, error: thrown }, 'a call of a worker failed');
+  log.error({ rpc, err: thrown }, 'a call of a worker failed');
   if (otherwise === 'unavailable') {
     return { code: status.UNAVAILABLE, details: 'The build manager could not answer this call; try again.' };
   }

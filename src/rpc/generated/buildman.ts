@@ -307,9 +307,11 @@ export interface LogRun {
   partial: boolean;
 }
 
+/** success=false: a batch is missing. sequence_number is then the last one stored; the worker sends from the next on. */
 export interface LogBatchReply {
   sequenceNumber: number;
   success: boolean;
+  /** as in HeartbeatResponse */
   cancel: boolean;
 }
 
