@@ -1,0 +1,130 @@
+import { describe, expect, test } from 'vitest';
+import { systemClock } from '../base/clock.ts';
+import { passedOver } from './choosing-rules.ts';
+import { DummyExecutor, type DummyWork } from './dummy-executor.ts';
+import { executorSuite, orderFor, untilGone } from './executor.suite.ts';
+import type { WorkerOrder } from './executor.ts';
+import type { ExecutorErrorCode } from './executor-error.ts';
+import { FailoverExecutor } from './failover.ts';
+
+const never = new AbortController().signal;
+const work: DummyWork = async ({ token }, signal) => {
+  if (token === 'exit-7') return { exitCode: 7 };
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  return { exitCode: 143 };
+};
+
+const dummy = (name: string, failStart?: ExecutorErrorCode, maxWorkers?: number) =>
+  new DummyExecutor({
+    name,
+    clock: systemClock,
+    work,
+    ...(maxWorkers === undefined ? {} : { maxWorkers }),
+    behave: () => (failStart === undefined ? {} : { failStart }),
+  });
+
+const order = (changes: Partial<WorkerOrder> = {}): WorkerOrder => ({ ...orderFor('run'), ...changes });
+
+describe('failover executor', () => {
+  executorSuite(async () => {
+    const executor = new FailoverExecutor({
+      entries: [{ executor: dummy('a', undefined, 1) }, { executor: dummy('b', undefined, 2) }],
+    });
+    const broken = new FailoverExecutor({
+      entries: [{ executor: dummy('a', 'at-capacity') }, { executor: dummy('b', 'start-failed') }],
+    });
+    return {
+      executor,
+      broken,
+      assertNothingLeft: async () => {
+        expect(await executor.running()).toEqual([]);
+        expect(await broken.running()).toEqual([]);
+      },
+      [Symbol.asyncDispose]: async () => {
+        await executor.close();
+        await broken.close();
+      },
+    };
+  });
+
+  test('asks the next when one cannot, and says which runs the worker', async () => {
+    const fallbacks: string[] = [];
+    const executor = new FailoverExecutor({
+      entries: [
+        { executor: dummy('patient'), minimumRetryThreshold: 1 },
+        { executor: dummy('broken', 'unavailable') },
+        { executor: dummy('last') },
+      ],
+      onFallback: (name, why) => fallbacks.push(`${name}: ${why}`),
+    });
+    const first = order({ triesLeft: 1 });
+    const second = order({ triesLeft: 0 });
+    expect(await executor.start(first, never)).toEqual({
+      worker: `patient/${first.attemptId}`,
+      executor: 'patient',
+    });
+    expect(await executor.start(second, never)).toEqual({
+      worker: `last/${second.attemptId}`,
+      executor: 'last',
+    });
+    expect(fallbacks).toEqual(['patient: retries', 'broken: unavailable']);
+    const gone = untilGone(executor, second.attemptId);
+    await executor.stop(`last/${second.attemptId}`, never);
+    expect(await executor.status(`last/${second.attemptId}`)).toMatchObject({ kind: 'gone' });
+    expect(await executor.status(`removed/${second.attemptId}`)).toMatchObject({ kind: 'gone' });
+    await executor.close();
+    await expect(Promise.race([gone, Promise.resolve('not told')])).resolves.toBe('not told');
+  });
+
+  test('says refused when no executor takes the order', async () => {
+    const executor = new FailoverExecutor({ entries: [{ executor: dummy('a'), cordoned: true }] });
+    await expect(executor.start(order(), never)).rejects.toMatchObject({ code: 'refused' });
+  });
+
+  test('says at-capacity only when room is all that is missing', async () => {
+    const full = new FailoverExecutor({
+      entries: [{ executor: dummy('a', 'at-capacity') }, { executor: dummy('b', 'at-capacity') }],
+    });
+    await expect(full.start(order(), never)).rejects.toMatchObject({ code: 'at-capacity' });
+  });
+
+  test.each([
+    ['the same name twice', ['a', 'a']],
+    ['no entry', []],
+    ['a slash', ['a/b']],
+  ])('refuses %s', (_, names) => {
+    const entries = names.map((name) => ({ executor: dummy(name) }));
+    expect(() => new FailoverExecutor({ entries })).toThrow(
+      expect.objectContaining({ code: 'misconfigured' }),
+    );
+  });
+});
+
+describe('who is passed over', () => {
+  test('a whitelist alone lets only its namespaces through', () => {
+    const rules = { namespaceWhitelist: ['team'] };
+    expect(passedOver(rules, order({ namespace: 'team' }))).toBeUndefined();
+    expect(passedOver(rules, order({ namespace: 'other' }))).toBe('namespace');
+  });
+
+  test('a rollout takes the namespaces whose hash ends low, and those of the whitelist', () => {
+    // sha256("team") ends in 0x32, sha256("abc") in 0xad.
+    const team = order({ namespace: 'team' });
+    const abc = order({ namespace: 'abc' });
+    expect([team, abc].map((each) => passedOver({ stagedRollout: 0 }, each))).toEqual([
+      'namespace',
+      'namespace',
+    ]);
+    expect(passedOver({ stagedRollout: 0xad / 256 }, abc)).toBe('namespace');
+    expect(passedOver({ stagedRollout: 0xae / 256 }, abc)).toBeUndefined();
+    expect([team, abc].map((each) => passedOver({ stagedRollout: 1 }, each))).toEqual([undefined, undefined]);
+    expect(passedOver({ stagedRollout: 0, namespaceWhitelist: ['abc'] }, abc)).toBeUndefined();
+  });
+
+  test('an order without a platform fits every executor', () => {
+    const rules = { platforms: ['linux/arm64'] };
+    expect(passedOver(rules, order({ platform: '' }))).toBeUndefined();
+    expect(passedOver(rules, order({ platform: 'linux/arm64' }))).toBeUndefined();
+    expect(passedOver(rules, order({ platform: 'linux/amd64' }))).toBe('platform');
+  });
+});
