@@ -80,7 +80,9 @@ class SniffingPort implements OnePort {
   async listen(address: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
     this.#server.listen(address);
     await once(this.#server, 'listening');
-    this.#server.on('error', (error) => this.#options.log.error({ err: error }, 'the listening socket failed'));
+    this.#server.on('error', (error) =>
+      this.#options.log.error({ err: error }, 'the listening socket failed'),
+    );
     const bound = this.#server.address();
     if (bound === null || typeof bound === 'string') throw new TypeError('a TCP port has an address');
     return bound;
