@@ -14,7 +14,7 @@ import { attemptMarker } from './worker-environment.ts';
 const script = `
 const { readFileSync, writeFileSync, appendFileSync } = require('node:fs');
 const { spawn } = require('node:child_process');
-const token = process.env.SLIPWAY_TOKEN_FD === '0' ? readFileSync(0, 'utf8') : process.env.TOKEN;
+const token = process.env.TOKEN ?? readFileSync(0, 'utf8');
 console.log('worker says ' + token);
 writeFileSync('given.json', JSON.stringify({ token, env: process.env, cwd: process.cwd(), uid: process.getuid() }));
 if (token === 'exit-7') process.exit(7);
@@ -113,7 +113,6 @@ describe('local executor', () => {
       'REGISTRY_HOSTNAME',
       'SERVER',
       'SLIPWAY_ATTEMPT',
-      'SLIPWAY_TOKEN_FD',
       'SLIPWAY_WORKSPACE',
       'TMPDIR',
     ]);

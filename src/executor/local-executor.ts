@@ -32,7 +32,7 @@ export interface LocalExecutorOptions {
   readonly recordsFolder: string;
   /** The account workers run as; only root can give one. Absent: our own. */
   readonly account?: WorkerAccount;
-  /** How the worker gets its token. `stdin`: only it can read it. `environment`: for workers that know only TOKEN. */
+  /** How the worker gets its token. `stdin`: only it can read it. `environment`: TOKEN, for workers that know only that. */
   readonly token: 'stdin' | 'environment';
   /** Workers at once on this machine; default: as many as the manager asks for. */
   readonly maxWorkers?: number;
@@ -171,7 +171,6 @@ export class LocalExecutor implements Executor {
     const [program, ...args] = this.#options.command;
     const env = workerEnvironment(environment, order, { executor: this.name, ...folder });
     if (token === 'environment') env.TOKEN = order.token;
-    else env.SLIPWAY_TOKEN_FD = '0';
     const log = openSync(folder.log, 'a', 0o600);
     try {
       if (account !== undefined) fchownSync(log, account.uid, account.gid);

@@ -78,7 +78,7 @@ export class BuildManager implements AsyncDisposable {
     this.#emptied = new WakeUp(options.clock);
     this.#tasks = new BackgroundTasks((thrown) => {
       if (!this.#stopping.signal.aborted) {
-        options.logger.error({ error: thrown }, 'the build manager failed at something; it goes on');
+        options.logger.error({ err: thrown }, 'the build manager failed at something; it goes on');
       }
     });
   }
@@ -145,10 +145,7 @@ export class BuildManager implements AsyncDisposable {
         await turn();
       } catch (thrown) {
         if (signal.aborted) return;
-        this.#options.logger.error(
-          { error: thrown },
-          'a turn of the build manager failed; it goes on in 5 s',
-        );
+        this.#options.logger.error({ err: thrown }, 'a turn of the build manager failed; it goes on in 5 s');
         wait = troubleDelay;
       }
       await wakeUp.wait(wait, signal);

@@ -37,7 +37,7 @@ export class Publisher {
     this.#options = options;
     this.#tasks = new BackgroundTasks((thrown) => {
       if (!this.#stopping.signal.aborted) {
-        options.logger.error({ error: thrown }, 'a build could not be published; it is tried again later');
+        options.logger.error({ err: thrown }, 'a build could not be published; it is tried again later');
       }
     });
   }
@@ -92,7 +92,7 @@ export class Publisher {
             thrown,
           );
         }
-        logger.warn({ build: build.id, tried, error: thrown }, 'the tags of a build could not be written');
+        logger.warn({ build: build.id, tried, err: thrown }, 'the tags of a build could not be written');
         await clock.sleep(
           backOff(tried - 1, { first: settings.publishBackOff, cap: settings.publishBackOffCap }),
           signal,

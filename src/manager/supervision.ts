@@ -183,7 +183,7 @@ export class Supervision {
         if (verdict.kind === 'released') this.#release();
       })
       .catch((thrown: unknown) => {
-        this.#options.logger.error({ attempt: this.#attempt.id, error: thrown }, 'starting a worker failed');
+        this.#options.logger.error({ attempt: this.#attempt.id, err: thrown }, 'starting a worker failed');
       })
       .finally(() => {
         if (this.#starting === starting) this.#starting = undefined;
@@ -227,7 +227,7 @@ export class Supervision {
         await executor.stop(worker, new AbortController().signal);
         return;
       } catch (thrown) {
-        logger.error({ worker, tried, error: thrown }, 'a worker could not be stopped');
+        logger.error({ worker, tried, err: thrown }, 'a worker could not be stopped');
         if (tried === stopTries) return;
         await clock.sleep(stopDelay * tried, this.#stopping.signal).catch(() => {});
       }

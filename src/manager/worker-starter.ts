@@ -99,7 +99,7 @@ export class WorkerStarter {
     const code = thrown instanceof ExecutorError ? thrown.code : 'internal';
     const full = code === 'at-capacity';
     metrics.startFailed(code);
-    const fields = { build: attempt.buildId, attempt: attempt.id, code, error: thrown };
+    const fields = { build: attempt.buildId, attempt: attempt.id, code, err: thrown };
     if (full) logger.debug(fields, 'every executor is full; the build waits');
     else logger.error(fields, 'no executor could start a worker; the build waits and is tried again');
     const availableAt = clock.now() + (full ? settings.capacityDelay : settings.startDelay);
