@@ -41,7 +41,7 @@ export function readEnvironment(): ProcessEnvironment {
 
 export function readTerminal(): Terminal {
   const home = process.env.HOME ?? homedir();
-  const interactive = process.stdout.isTTY === true;
+  const interactive = process.stdout.isTTY === true && process.stderr.isTTY === true;
   return {
     stdin: process.stdin,
     stdout: process.stdout,

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { CodedError, messageOf } from '../base/coded-error.ts';
 import { CliError, exitStatus, exitStatusOf } from '../cli/cli-error.ts';
-import { addClientCommands } from '../cli/program.ts';
+import { addClientCommands, reportInOneLine, wholeNumber } from '../cli/program.ts';
 import { paint, printLine } from '../cli/terminal.ts';
 import { ContextError } from '../context/context-error.ts';
 import { SetupError } from '../setup/setup-error.ts';
@@ -13,15 +13,6 @@ import type { UpFlags } from './up.ts';
 const environment = readEnvironment();
 const terminal = readTerminal();
 
-function wholeNumber(least: number, most: number) {
-  return (text: string): number => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
-    return value;
-  };
-}
-
 const program = new Command('slipway')
   .description('Builds container images on your own machines.')
   .version(
@@ -30,7 +21,6 @@ const program = new Command('slipway')
     '-v, --version',
   )
   .showSuggestionAfterError()
-  .showHelpAfterError('(see: slipway --help)')
   .exitOverride();
 
 program
@@ -81,6 +71,7 @@ program
   );
 
 addClientCommands(program, terminal, finish);
+reportInOneLine(program);
 
 /** Ends the process once what was written has left it: a pipe may be slower than we are. */
 function finish(status: number): void {
@@ -92,9 +83,10 @@ function finish(status: number): void {
 }
 
 /** A reader that went away (`slipway logs | head`) is no error. */
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? exitStatus.ok : exitStatus.internal);
-});
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? exitStatus.ok : exitStatus.internal);
+  });
 
 try {
   await program.parseAsync();

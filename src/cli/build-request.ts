@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { messageOf } from '../base/coded-error.ts';
 import { CliError } from './cli-error.ts';
 
@@ -13,8 +14,11 @@ export function parsePairs(flag: string, pairs: readonly string[] | undefined): 
   return out;
 }
 
-/** `id=ID,src=FILE` as in `docker build --secret`; the values are base64. */
-export async function readSecrets(specs: readonly string[] | undefined): Promise<Record<string, string>> {
+/** `id=ID,src=FILE` as in `docker build --secret`, relative to `cwd`; the values are base64. */
+export async function readSecrets(
+  cwd: string,
+  specs: readonly string[] | undefined,
+): Promise<Record<string, string>> {
   const out: Record<string, string> = {};
   for (const spec of specs ?? []) {
     const fields = new Map(
@@ -27,7 +31,7 @@ export async function readSecrets(specs: readonly string[] | undefined): Promise
     const file = fields.get('src') ?? fields.get('source');
     if (!id || !file) throw new CliError('usage', `--secret ${spec}: give it as id=ID,src=FILE`);
     try {
-      out[id] = (await readFile(file)).toString('base64');
+      out[id] = (await readFile(resolve(cwd, file))).toString('base64');
     } catch (cause) {
       throw new CliError('local', `Cannot read the secret file ${file}: ${messageOf(cause)}`, { cause });
     }

@@ -7,8 +7,9 @@ import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
 import { type BuildView, type Client, repositoryPath } from './client.ts';
 import { type Connection, connect, type ServerFlags } from './command.ts';
 import { formatBytes, formatSpan } from './format.ts';
+import { harmless } from './harmless-text.ts';
 import { ProgressLine } from './progress-line.ts';
-import { ensureRepository } from './repo-create.ts';
+import { ensureRepository, requireRepositoryName } from './repo-create.ts';
 import { printLine, type Terminal } from './terminal.ts';
 import { watchBuild } from './watch-build.ts';
 
@@ -31,44 +32,26 @@ export interface BuildFlags extends ServerFlags {
 
 /** `slipway build`: source to the server, build queued, log followed, digest printed. */
 export async function build(terminal: Terminal, path: string, flags: BuildFlags): Promise<ExitStatus> {
-  for (const tag of flags.tag ?? [])
-    if (parseTag(tag) === undefined)
-      throw new CliError(
-        'usage',
-        `"${tag}" is not a tag: letters, digits, "_", "." and "-", at most 128, not starting with "." or "-"`,
-      );
-  if (flags.git !== undefined && flags.archiveUrl !== undefined)
-    throw new CliError('usage', 'Give --git or --archive-url, not both');
-  if (flags.ref !== undefined && flags.git === undefined)
-    throw new CliError('usage', '--ref goes with --git');
+  // What can be wrong without a server is found before anything is sent to one.
+  checkFlags(flags);
+  const wanted = await requestOf(terminal, flags);
   const connection = await connect(terminal, flags);
   const { client } = connection;
-  const remote = flags.git !== undefined || flags.archiveUrl !== undefined;
+  const url = flags.git ?? flags.archiveUrl;
   const folder = resolve(terminal.cwd, path);
-  const repository =
-    flags.repo ?? defaultRepository(connection, remote ? (flags.git ?? flags.archiveUrl ?? '') : folder);
+  const repository = flags.repo ?? (await defaultRepository(connection, url ?? folder));
   const say = (line: string) => {
     if (!flags.json) printLine(terminal.stderr, line);
   };
   if (await ensureRepository(client, repository)) say(`Created the repository ${repository}`);
-  const source = remote
-    ? { ...remoteSource(flags), context: remoteContext(path), dockerfile_path: remoteDockerfile(flags.file) }
-    : await uploadContext(terminal, client, folder, flags.file, say);
-  const [namespace = '', ...name] = repository.split('/');
-  const queued = await client.post<BuildView>(
-    `${repositoryPath({ namespace, name: name.join('/') })}/build/`,
-    {
-      ...source,
-      docker_tags: flags.tag ?? ['latest'],
-      build_args: parsePairs('--build-arg', flags.buildArg),
-      labels: parsePairs('--label', flags.label),
-      secrets: await readSecrets(flags.secret),
-      no_cache: !flags.cache,
-      push: flags.push,
-      ...(flags.target === undefined ? {} : { target: flags.target }),
-      ...(flags.platform === undefined ? {} : { platforms: flags.platform }),
-    },
-  );
+  const source =
+    url === undefined
+      ? await uploadContext(terminal, client, folder, flags.file, say)
+      : remoteSource(path, flags);
+  const queued = await client.post<BuildView>(`${repositoryPath(requireRepositoryName(repository))}/build/`, {
+    ...source,
+    ...wanted,
+  });
   if (flags.detach) {
     printLine(terminal.stdout, flags.json ? JSON.stringify(queued) : queued.id);
     return exitStatus.ok;
@@ -77,34 +60,61 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
   return await watchBuild(terminal, client, queued, { json: flags.json === true });
 }
 
-function remoteDockerfile(file: string | undefined): string {
-  return file === undefined ? '/Dockerfile' : file.startsWith('/') ? file : `/${file}`;
+function checkFlags(flags: BuildFlags): void {
+  for (const tag of flags.tag ?? [])
+    if (parseTag(tag) === undefined)
+      throw new CliError(
+        'usage',
+        `"${tag}" is not a tag: letters, digits, "_", "." and "-", at most 128, not starting with "." or "-"`,
+      );
+  if (flags.repo !== undefined) requireRepositoryName(flags.repo);
+  if (flags.git !== undefined && flags.archiveUrl !== undefined)
+    throw new CliError('usage', 'Give --git or --archive-url, not both');
+  if (flags.ref !== undefined && flags.git === undefined)
+    throw new CliError('usage', '--ref goes with --git');
 }
 
-function remoteContext(path: string): string {
-  return path === '.' ? '/' : path.startsWith('/') ? path : `/${path}`;
+/** What is asked for, wherever the source comes from. */
+async function requestOf(terminal: Terminal, flags: BuildFlags): Promise<Record<string, unknown>> {
+  return {
+    docker_tags: flags.tag ?? ['latest'],
+    build_args: parsePairs('--build-arg', flags.buildArg),
+    labels: parsePairs('--label', flags.label),
+    secrets: await readSecrets(terminal.cwd, flags.secret),
+    no_cache: !flags.cache,
+    push: flags.push,
+    ...(flags.target === undefined ? {} : { target: flags.target }),
+    ...(flags.platform === undefined ? {} : { platforms: flags.platform }),
+  };
 }
 
-function remoteSource(flags: BuildFlags): Record<string, unknown> {
-  if (flags.archiveUrl !== undefined) return { archive_url: flags.archiveUrl };
-  const ref = flags.ref;
-  const commit = ref !== undefined && /^[0-9a-f]{40}$/.test(ref);
-  return { git: { url: flags.git, ...(ref === undefined ? {} : commit ? { sha: ref } : { ref }) } };
+/** A source the server fetches itself. PATH is the context in it, and --file a path from its root. */
+function remoteSource(path: string, flags: BuildFlags): Record<string, unknown> {
+  const { git, ref, archiveUrl, file } = flags;
+  const commit = ref !== undefined && /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(ref);
+  return {
+    ...(git === undefined
+      ? { archive_url: archiveUrl }
+      : { git: { url: git, ...(ref === undefined ? {} : commit ? { sha: ref } : { ref }) } }),
+    context: path === '.' ? '/' : fromRoot(path),
+    ...(file === undefined ? {} : { dockerfile_path: fromRoot(file) }),
+  };
 }
 
-function defaultRepository({ username }: Connection, source: string): string {
-  if (username === undefined)
-    throw new CliError(
-      'usage',
-      'Name the repository with --repo namespace/name (a token from the environment has no user name here)',
-    );
-  const name = basename(source)
-    .replace(/\.(git|zip|tar|tar\.gz|tgz)$/, '')
+function fromRoot(path: string): string {
+  return path.startsWith('/') ? path : `/${path}`;
+}
+
+async function defaultRepository({ client, username }: Connection, source: string): Promise<string> {
+  const name = basename(source.replace(/[?#].*$/, ''))
     .toLowerCase()
+    .replace(/\.(git|zip|tar|tar\.gz|tgz)$/, '')
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '');
   if (name === '') throw new CliError('usage', 'Name the repository with --repo namespace/name');
-  return `${username}/${name}`;
+  // A token from the environment has no user name here; the server knows whose it is.
+  const owner = username ?? (await client.get<{ username: string }>('/api/v1/user/')).username;
+  return `${owner}/${name}`;
 }
 
 async function uploadContext(
@@ -123,11 +133,11 @@ async function uploadContext(
     ...(file === undefined ? {} : { dockerfile: resolve(terminal.cwd, file) }),
     onWarning: (warning) => {
       progress.end();
-      say(`Warning: ${warning}`);
+      say(`Warning: ${harmless(warning, false)}`);
     },
     onProgress: (now) => {
       seen = now;
-      progress.update(now.bytes, undefined, `${now.files} files`);
+      progress.update(now.bytes, undefined, countFiles(now.files));
     },
   });
   try {
@@ -135,12 +145,17 @@ async function uploadContext(
       mimeType: 'application/gzip',
     });
     await client.upload(drop.url, packed.stream, 'application/gzip');
+    progress.end();
     say(
-      `Uploaded ${seen.files} files, ${formatBytes(seen.bytes)}, in ${formatSpan(performance.now() - started)}`,
+      `Uploaded ${countFiles(seen.files)}, ${formatBytes(seen.bytes)}, in ${formatSpan(performance.now() - started)}`,
     );
     return { file_id: drop.file_id, context: '/', dockerfile_path: `/${packed.dockerfilePath}` };
   } finally {
     progress.end();
     packed.stream.destroy();
   }
+}
+
+function countFiles(count: number): string {
+  return count === 1 ? '1 file' : `${count} files`;
 }

@@ -1,8 +1,8 @@
-import { parseRepositoryName } from '../model/repository-name.ts';
-import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
+import { type ExitStatus, exitStatus } from './cli-error.ts';
 import { type BuildView, repositoryPath } from './client.ts';
 import { connect, type ServerFlags } from './command.ts';
-import { formatTable } from './format.ts';
+import { formatTable, formatWhen } from './format.ts';
+import { requireRepositoryName } from './repo-create.ts';
 import { printLine, type Terminal } from './terminal.ts';
 
 export interface BuildsFlags extends ServerFlags {
@@ -24,7 +24,7 @@ export async function builds(terminal: Terminal, flags: BuildsFlags): Promise<Ex
     build.phase,
     `${build.repository.namespace}/${build.repository.name}`,
     build.tags.join(','),
-    build.started,
+    formatWhen(build.started),
   ]);
   if (rows.length > 0)
     for (const line of formatTable([['ID', 'PHASE', 'REPOSITORY', 'TAGS', 'STARTED'], ...rows]))
@@ -34,8 +34,5 @@ export async function builds(terminal: Terminal, flags: BuildsFlags): Promise<Ex
 
 function listPath(repo: string | undefined): string {
   if (repo === undefined) return '/api/v1/builds/';
-  const name = parseRepositoryName(repo);
-  if (name === undefined)
-    throw new CliError('usage', `"${repo}" is not a repository. Give it as namespace/name`);
-  return `${repositoryPath(name)}/build/`;
+  return `${repositoryPath(requireRepositoryName(repo))}/build/`;
 }

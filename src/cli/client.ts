@@ -1,33 +1,47 @@
 import type { Readable } from 'node:stream';
-import { messageOf } from '../base/coded-error.ts';
+import { answerError, connectionError } from './answer-error.ts';
 import { CliError } from './cli-error.ts';
+import { readEvents, type ServerEvent } from './event-stream.ts';
 import type { Login } from './profile.ts';
 
 /** The view of a build that the REST API gives; only what the CLI shows. */
 export interface BuildView {
   readonly id: string;
   readonly phase: string;
-  readonly status?: string;
+  /** RFC 2822. */
   readonly started: string;
   readonly display_name: string;
   readonly tags: readonly string[];
   readonly repository: { readonly namespace: string; readonly name: string };
+  readonly push?: boolean;
   readonly error?: string | null;
   readonly error_code?: string | null;
   readonly digest?: string | null;
   readonly image_size?: number | null;
   readonly queue_position?: number | null;
   readonly manual_user?: string | null;
-  readonly [key: string]: unknown;
+  readonly cancelled_by?: string | null;
+  readonly timings?: { readonly started: string | null; readonly seconds: number | null };
+  readonly attempts?: readonly AttemptView[];
 }
 
-export interface ServerEvent {
-  readonly event: string;
-  readonly id: string | undefined;
-  readonly data: string;
+export interface AttemptView {
+  readonly platform: string;
+  readonly epoch: number;
+  readonly state: string;
+  readonly outcome: string | null;
+  readonly error_code: string | null;
+  readonly error: string | null;
+  /** ISO 8601, by the state that was entered. */
+  readonly entered: Readonly<Record<string, string>>;
 }
 
-/** Talks REST to one server with one token. Failures are CliErrors that say what to do. */
+/** Milliseconds for a request that is not a stream. */
+const patience = 60_000;
+
+type Init = Omit<RequestInit, 'headers'> & { headers?: Record<string, string>; duplex?: 'half' };
+
+/** Talks REST to one server with one login. Failures are CliErrors that say what to do. */
 export class Client {
   readonly server: string;
   readonly #authorization: string;
@@ -54,26 +68,25 @@ export class Client {
   }
 
   async delete(path: string): Promise<void> {
-    await this.#send('DELETE', path, {});
+    const response = await this.#send('DELETE', path, { signal: AbortSignal.timeout(patience) });
+    await response.body?.cancel();
   }
 
   /** Streams bytes to a URL the server gave out (absolute, or a path of this server). */
   async upload(url: string, body: Readable, contentType: string, signal?: AbortSignal): Promise<void> {
     const target = new URL(url, this.server);
-    const own = target.origin === new URL(this.server).origin;
-    await this.#send('PUT', target.toString(), {
+    const response = await this.#send('PUT', target.toString(), {
       body: body as unknown as ReadableStream,
       duplex: 'half',
-      headers: { 'content-type': contentType, ...(own ? { authorization: this.#authorization } : {}) },
+      headers: { 'content-type': contentType },
       ...(signal === undefined ? {} : { signal }),
     });
+    await response.body?.cancel();
   }
 
-  async download(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  async *download(path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const response = await this.#send('GET', path, signal === undefined ? {} : { signal });
-    if (response.body === null)
-      throw new CliError('server-failed', `${this.server} sent no body for ${path}`);
-    return response.body;
+    yield* this.#bytes(response, signal);
   }
 
   /** Server-sent events, until the server ends the stream. Throws `unreachable` when the connection is lost. */
@@ -82,28 +95,23 @@ export class Client {
       headers: { accept: 'text/event-stream', ...(lastId === undefined ? {} : { 'last-event-id': lastId }) },
       signal,
     });
+    yield* readEvents(this.#bytes(response, signal));
+  }
+
+  async *#bytes(response: Response, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     if (response.body === null) return;
-    const decoder = new TextDecoder();
-    let held = '';
-    let event = { event: 'message', id: undefined as string | undefined, data: [] as string[] };
+    const chunks = response.body[Symbol.asyncIterator]();
     try {
-      for await (const chunk of response.body) {
-        held += decoder.decode(chunk, { stream: true });
-        const lines = held.split('\n');
-        held = lines.pop() ?? '';
-        for (const line of lines) {
-          if (line === '') {
-            if (event.data.length > 0)
-              yield { event: event.event, id: event.id, data: event.data.join('\n') };
-            event = { event: 'message', id: undefined, data: [] };
-          } else if (line.startsWith('data:')) event.data.push(line.slice(line.startsWith('data: ') ? 6 : 5));
-          else if (line.startsWith('event:')) event.event = line.slice(6).trim();
-          else if (line.startsWith('id:')) event.id = line.slice(3).trim();
-        }
+      for (;;) {
+        const next = await chunks.next().catch((thrown: unknown) => {
+          throw signal?.aborted ? signal.reason : connectionError(this.server, thrown);
+        });
+        if (next.done === true) return;
+        yield next.value;
       }
-    } catch (cause) {
-      if (signal.aborted) throw signal.reason;
-      throw this.#unreachable(cause);
+    } finally {
+      // Whoever stops reading lets go of the connection.
+      await chunks.return?.().catch(() => {});
     }
   }
 
@@ -114,72 +122,43 @@ export class Client {
     signal?: AbortSignal,
     headers: Record<string, string> = {},
   ): Promise<T> {
+    const timeout = AbortSignal.timeout(patience);
     const response = await this.#send(method, path, {
       ...(body === undefined
         ? { headers }
         : { body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } }),
-      ...(signal === undefined ? {} : { signal }),
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
     });
     try {
       return (await response.json()) as T;
     } catch (cause) {
       throw new CliError(
         'server-failed',
-        `${this.server} answered ${method} ${path} with something that is not JSON`,
-        {
-          cause,
-        },
+        `${this.server} answered ${method} ${path} with something that is not JSON. Is it a Slipway server?`,
+        { cause },
       );
     }
   }
 
-  async #send(method: string, path: string, init: RequestInit & { duplex?: 'half' }): Promise<Response> {
+  async #send(method: string, path: string, init: Init): Promise<Response> {
+    const url = new URL(path, this.server);
+    // A signed URL may lead elsewhere (object storage), where the login must not go.
+    const own = url.origin === new URL(this.server).origin;
     let response: Response;
     try {
-      response = await fetch(new URL(path, this.server), {
+      response = await fetch(url, {
         ...init,
         method,
-        headers: {
-          authorization: this.#authorization,
-          ...(init.headers as Record<string, string> | undefined),
-        },
+        headers: { ...(own ? { authorization: this.#authorization } : {}), ...init.headers },
       });
-    } catch (cause) {
-      if (init.signal?.aborted) throw init.signal.reason;
-      throw this.#unreachable(cause);
+    } catch (thrown) {
+      const reason: unknown = init.signal?.aborted ? init.signal.reason : undefined;
+      const timedOut = reason instanceof Error && reason.name === 'TimeoutError';
+      if (reason !== undefined && !timedOut) throw reason;
+      throw connectionError(this.server, timedOut ? `no answer in ${patience / 1000} s` : thrown);
     }
     if (response.ok) return response;
-    throw await this.#refusal(response);
-  }
-
-  #unreachable(cause: unknown): CliError {
-    const inner = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-    return new CliError(
-      'unreachable',
-      `Cannot reach ${this.server}: ${messageOf(inner)}. Is it running? Start one with: slipway up`,
-      { cause },
-    );
-  }
-
-  async #refusal(response: Response): Promise<CliError> {
-    const text = await response.text().catch(() => '');
-    let message = text.slice(0, 500);
-    try {
-      const body = JSON.parse(text) as { error_message?: string; detail?: string; message?: string };
-      message = body.error_message ?? body.detail ?? body.message ?? message;
-    } catch {
-      // Not Slipway's error shape (a proxy in between, say): its text is shown as it is.
-    }
-    if (response.status === 401)
-      return new CliError(
-        'not-logged-in',
-        `${this.server} does not accept the login: ${message || 'unauthorized'}. Run: slipway login --server ${this.server}`,
-        { status: 401 },
-      );
-    const code = response.status >= 500 ? 'server-failed' : 'refused';
-    return new CliError(code, message || `${this.server} answered ${response.status}`, {
-      status: response.status,
-    });
+    throw await answerError(this.server, response);
   }
 }
 

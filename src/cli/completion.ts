@@ -1,24 +1,19 @@
 import type { Command } from 'commander';
 import { unreachable } from '../base/unreachable.ts';
-import { CliError } from './cli-error.ts';
-
-export const shells = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof shells)[number];
+import type { Shell } from './shells.ts';
 
 interface Word {
   /** Command path, e.g. "repo create"; "" is the program itself. */
   readonly path: string;
+  /** Subcommands, or the values an argument may have. */
   readonly commands: readonly { readonly name: string; readonly description: string }[];
   readonly options: readonly { readonly flag: string; readonly description: string }[];
 }
 
 /** A completion script for a shell, made from the commands and options there are; so it is never out of date. */
-export function completionScript(program: Command, shell: string): string {
-  const known = shells.find((name) => name === shell);
-  if (known === undefined)
-    throw new CliError('usage', `No completion for "${shell}". There is one for ${shells.join(', ')}`);
+export function completionScript(program: Command, shell: Shell): string {
   const words = collect(program, '');
-  switch (known) {
+  switch (shell) {
     case 'bash':
       return bash(words);
     case 'zsh':
@@ -27,17 +22,22 @@ export function completionScript(program: Command, shell: string): string {
     case 'fish':
       return fish(words);
     default:
-      return unreachable(known);
+      return unreachable(shell);
   }
 }
 
 function collect(command: Command, path: string): Word[] {
   const own: Word = {
     path,
-    commands: command.commands.map((sub) => ({
-      name: sub.name(),
-      description: sub.summary() || sub.description(),
-    })),
+    commands: [
+      ...command.commands.map((sub) => ({
+        name: sub.name(),
+        description: sub.summary() || sub.description(),
+      })),
+      ...command.registeredArguments.flatMap(({ argChoices = [] }) =>
+        argChoices.map((name) => ({ name, description: '' })),
+      ),
+    ],
     options: command.options.flatMap((option) =>
       option.long ? [{ flag: option.long, description: option.description }] : [],
     ),
@@ -68,7 +68,8 @@ _slipway() {
   case "$path" in
 ${cases}
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  local IFS=$'\\n'
+  COMPREPLY=($(IFS=' ' compgen -W "$words" -- "$current"))
   if [ \${#COMPREPLY[@]} -eq 0 ]; then COMPREPLY=($(compgen -f -- "$current")); fi
 }
 complete -o filenames -F _slipway slipway ./slipway

@@ -8,20 +8,13 @@ export type FollowEvent =
   | { readonly kind: 'log'; readonly entries: readonly LogEntryView[] }
   | { readonly kind: 'build'; readonly build: BuildView };
 
-export const finalPhases: ReadonlySet<string> = new Set([
-  'complete',
-  'error',
-  'internalerror',
-  'expired',
-  'cancelled',
-]);
-
-/** Minutes without any server before following is given up; the build goes on without us. */
-const patience = 10;
+/** Milliseconds without any server before following is given up; the build goes on without us. */
+const patience = 10 * 60_000;
 
 /**
  * A build's log and phases from its first entry to its end. A lost connection is taken up again at the entry after the
- * last one seen, so that nothing is missing and nothing comes twice; the server may be restarted meanwhile.
+ * last one seen, so that nothing is missing and nothing comes twice; the server may be restarted meanwhile. Throws
+ * CliError: at once when the server refuses, after ten minutes when it stays away.
  */
 export async function* follow(
   client: Client,
@@ -29,34 +22,45 @@ export async function* follow(
   signal: AbortSignal,
   clock: Clock = systemClock,
 ): AsyncGenerator<FollowEvent, BuildView> {
+  const path = `${buildPath(build)}/logs/stream`;
   let next = 0;
   let failures = 0;
   let lostAt: number | undefined;
   for (;;) {
+    let failure: unknown;
     try {
-      for await (const event of client.events(
-        `${buildPath(build)}/logs/stream`,
+      for await (const { event, data } of client.events(
+        path,
         next === 0 ? undefined : String(next),
         signal,
       )) {
         failures = 0;
         lostAt = undefined;
-        if (event.event === 'log') {
-          const page = JSON.parse(event.data) as { start: number; logs: LogEntryView[] };
+        if (event === 'log') {
+          const page = parse<{ start: number; logs: LogEntryView[] }>(data);
           const fresh = page.logs.slice(Math.max(0, next - page.start));
           next = Math.max(next, page.start + page.logs.length);
           if (fresh.length > 0) yield { kind: 'log', entries: fresh };
-        } else if (event.event === 'phase')
-          yield { kind: 'build', build: JSON.parse(event.data) as BuildView };
-        else if (event.event === 'end') return JSON.parse(event.data) as BuildView;
+        } else if (event === 'phase') yield { kind: 'build', build: parse<BuildView>(data) };
+        else if (event === 'end') return parse<BuildView>(data);
       }
     } catch (error) {
       if (!(error instanceof CliError) || (error.code !== 'unreachable' && error.code !== 'server-failed'))
         throw error;
-      lostAt ??= clock.now();
-      if (clock.now() - lostAt > patience * 60_000) throw error;
+      failure = error;
     }
+    lostAt ??= clock.now();
+    if (clock.now() - lostAt > patience)
+      throw failure ?? new CliError('server-failed', `${client.server} keeps ending the log before its end`);
     await clock.sleep(backOff(failures, { first: 200, cap: 5_000 }), signal);
     failures += 1;
+  }
+}
+
+function parse<T>(data: string): T {
+  try {
+    return JSON.parse(data) as T;
+  } catch (cause) {
+    throw new CliError('server-failed', 'The server sent an event that is not JSON', { cause });
   }
 }

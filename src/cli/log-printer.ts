@@ -1,6 +1,7 @@
+import { type Clock, systemClock } from '../base/clock.ts';
 import { formatSpan } from './format.ts';
 import { harmless } from './harmless-text.ts';
-import { paint, type Terminal } from './terminal.ts';
+import { paint, type Terminal, writeAll } from './terminal.ts';
 
 /** An entry of a build's log as the REST API gives it. */
 export interface LogEntryView {
@@ -8,6 +9,8 @@ export interface LogEntryView {
   readonly type?: string;
   readonly data?: { readonly datetime?: string; readonly partial?: boolean; readonly [key: string]: unknown };
 }
+
+type PrintTarget = Pick<Terminal, 'stdout' | 'interactive' | 'colour'>;
 
 const phaseTitles: Readonly<Record<string, string>> = {
   waiting: 'Waiting in the queue',
@@ -25,29 +28,22 @@ const phaseTitles: Readonly<Record<string, string>> = {
 
 /** Prints entries as they come: phases as headings, steps in bold, errors in red; the text itself made harmless. */
 export class LogPrinter {
-  readonly #terminal: Terminal;
-  readonly #started = performance.now();
+  readonly #terminal: PrintTarget;
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #started: number;
   #midLine = false;
 
-  constructor(terminal: Terminal) {
+  constructor(terminal: PrintTarget, clock: Pick<Clock, 'now'> = systemClock) {
     this.#terminal = terminal;
+    this.#clock = clock;
+    this.#started = clock.now();
   }
 
   /** Waits when the terminal or the pipe is slower than the build. */
   async print(entries: readonly LogEntryView[]): Promise<void> {
     let text = '';
     for (const entry of entries) text += this.#render(entry);
-    if (text === '') return;
-    if (!this.#terminal.stdout.write(text))
-      await new Promise<void>((resolve) => {
-        const done = () => {
-          this.#terminal.stdout.off('drain', done);
-          this.#terminal.stdout.off('close', done);
-          resolve();
-        };
-        this.#terminal.stdout.on('drain', done);
-        this.#terminal.stdout.on('close', done);
-      });
+    await writeAll(this.#terminal.stdout, text);
   }
 
   #render(entry: LogEntryView): string {
@@ -56,7 +52,7 @@ export class LogPrinter {
       this.#midLine = false;
       const title = phaseTitles[entry.message] ?? harmless(entry.message, false);
       const at = this.#terminal.interactive
-        ? paint(this.#terminal, 'dim', ` (${formatSpan(performance.now() - this.#started)})`)
+        ? paint(this.#terminal, 'dim', ` (${formatSpan(this.#clock.now() - this.#started)})`)
         : '';
       return `${start}${paint(this.#terminal, 'cyan', `==> ${title}`)}${at}\n`;
     }

@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
-import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
+import { unreachable } from '../base/unreachable.ts';
 import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
 import { Client } from './client.ts';
 import { normalizeServer, readProfile, writeLogin } from './profile.ts';
+import { prompt } from './prompt.ts';
 import { printLine, type Terminal } from './terminal.ts';
 
 export interface LoginFlags {
@@ -14,19 +14,17 @@ export interface LoginFlags {
 
 /** Exchanges a name and password for a personal token and keeps that, never the password. */
 export async function login(terminal: Terminal, flags: LoginFlags): Promise<ExitStatus> {
+  if (flags.passwordStdin && flags.username === undefined)
+    throw new CliError('usage', '--password-stdin goes with --username NAME');
   const profile = await readProfile(terminal.profileFile);
   const server = normalizeServer(
     flags.server ?? terminal.server ?? profile.current ?? 'http://127.0.0.1:8080',
   );
   const username = flags.username ?? (await ask(terminal, 'Username: ', false));
-  const password = flags.passwordStdin ? await readAll(terminal) : await ask(terminal, 'Password: ', true);
-  const { token } = await Client.basic(server, username, password).post<{ token: string }>(
-    '/api/v1/user/tokens',
-    {
-      name: `cli on ${hostname()}`,
-      scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin'],
-    },
-  );
+  if (username === undefined) return exitStatus.interrupted;
+  const password = flags.passwordStdin ? await readLine(terminal) : await ask(terminal, 'Password: ', true);
+  if (password === undefined) return exitStatus.interrupted;
+  const { token } = await makeToken(server, username, password);
   await writeLogin(terminal.profileFile, server, { username, token });
   printLine(
     terminal.stdout,
@@ -35,29 +33,44 @@ export async function login(terminal: Terminal, flags: LoginFlags): Promise<Exit
   return exitStatus.ok;
 }
 
-async function ask(terminal: Terminal, question: string, hidden: boolean): Promise<string> {
-  if (terminal.stdin.isTTY !== true)
-    throw new CliError('usage', 'There is no terminal to ask on. Give --username and --password-stdin');
-  let quiet = false;
-  const output = new Writable({
-    write: (chunk, _encoding, done) => {
-      if (!quiet) terminal.stderr.write(chunk);
-      done();
-    },
-  });
-  const prompt = createInterface({ input: terminal.stdin, output, terminal: true });
+async function makeToken(server: string, username: string, password: string): Promise<{ token: string }> {
   try {
-    const answer = prompt.question(question);
-    quiet = hidden;
-    return await answer;
-  } finally {
-    prompt.close();
-    if (hidden) printLine(terminal.stderr);
+    return await Client.basic(server, username, password).post<{ token: string }>('/api/v1/user/tokens', {
+      name: `cli on ${hostname()}`.slice(0, 255),
+      scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin'],
+    });
+  } catch (cause) {
+    // "Run: slipway login" is of no use to somebody who just did.
+    if (cause instanceof CliError && cause.status === 401)
+      throw new CliError('refused', `${server} does not accept this user name and password. Try again.`, {
+        cause,
+        status: 401,
+      });
+    throw cause;
   }
 }
 
-async function readAll(terminal: Terminal): Promise<string> {
-  let text = '';
-  for await (const chunk of terminal.stdin) text += String(chunk);
-  return text.replace(/\r?\n$/, '');
+/** The answer; undefined when Ctrl-C was pressed. */
+async function ask(terminal: Terminal, question: string, hidden: boolean): Promise<string | undefined> {
+  if (terminal.stdin.isTTY !== true)
+    throw new CliError('usage', 'There is no terminal to ask on. Give --username NAME and --password-stdin');
+  const answer = await prompt(terminal, question, { hidden });
+  switch (answer.kind) {
+    case 'answer':
+      return hidden ? answer.text : answer.text.trim();
+    case 'interrupted':
+      return undefined;
+    case 'closed':
+      throw new CliError('usage', 'The input ended before the answer. Nothing was changed');
+    default:
+      return unreachable(answer);
+  }
+}
+
+async function readLine(terminal: Terminal): Promise<string> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of terminal.stdin) parts.push(Buffer.from(chunk));
+  return Buffer.concat(parts)
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
 }

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf } from '../base/coded-error.ts';
 import { CliError } from './cli-error.ts';
@@ -19,17 +19,33 @@ export async function readProfile(file: string): Promise<Profile> {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { servers: {} };
     throw new CliError('local', `Cannot read the profile ${file}: ${messageOf(cause)}`, { cause });
   }
+  const profile = parseProfile(text);
+  if (profile === undefined)
+    throw new CliError('local', `The profile ${file} is damaged. Delete it and run: slipway login`);
+  return profile;
+}
+
+function parseProfile(text: string): Profile | undefined {
+  let parsed: unknown;
   try {
-    const parsed = JSON.parse(text) as Partial<Profile>;
-    return {
-      ...(parsed.current === undefined ? {} : { current: parsed.current }),
-      servers: parsed.servers ?? {},
-    };
-  } catch (cause) {
-    throw new CliError('local', `The profile ${file} is not valid JSON. Delete it and run: slipway login`, {
-      cause,
-    });
+    parsed = JSON.parse(text);
+  } catch {
+    return undefined;
   }
+  if (!isRecord(parsed)) return undefined;
+  const { current, servers = {} } = parsed;
+  if ((current !== undefined && typeof current !== 'string') || !isRecord(servers)) return undefined;
+  const logins = Object.entries(servers).flatMap(([server, login]) =>
+    isRecord(login) && typeof login.username === 'string' && typeof login.token === 'string'
+      ? [[server, { username: login.username, token: login.token }] as const]
+      : [],
+  );
+  if (logins.length < Object.keys(servers).length) return undefined;
+  return { ...(current === undefined ? {} : { current }), servers: Object.fromEntries(logins) };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Adds a login and makes it the current one. */
@@ -40,22 +56,25 @@ export async function writeLogin(
 ): Promise<void> {
   const before = await readProfile(file);
   const profile: Profile = { current: server, servers: { ...before.servers, [server]: login } };
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.${process.pid}.tmp`;
-  await writeFile(temporary, `${JSON.stringify(profile, null, 2)}\n`, { mode: 0o600 });
-  await rename(temporary, file);
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    // A left-over of a process with the same id may be readable for others.
+    await rm(temporary, { force: true });
+    await writeFile(temporary, `${JSON.stringify(profile, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
+    await rename(temporary, file);
+  } catch (cause) {
+    throw new CliError('local', `Cannot write the profile ${file}: ${messageOf(cause)}`, { cause });
+  }
 }
 
+/** The origin of a server's address; a scheme may be left out. */
 export function normalizeServer(text: string): string {
-  const withScheme = /^https?:\/\//.test(text) ? text : `http://${text}`;
-  try {
-    const url = new URL(withScheme);
-    return `${url.protocol}//${url.host}`;
-  } catch (cause) {
-    throw new CliError('usage', `"${text}" is not a server address. Give one like http://127.0.0.1:8080`, {
-      cause,
-    });
-  }
+  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
+  const url = URL.parse(withScheme);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new CliError('usage', `"${text}" is not a server address. Give one like http://127.0.0.1:8080`);
+  return url.origin;
 }
 
 export interface Login {

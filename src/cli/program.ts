@@ -1,21 +1,25 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
 import type { BuildFlags } from './build.ts';
 import type { BuildsFlags } from './builds.ts';
-import type { ExitStatus } from './cli-error.ts';
+import { type ExitStatus, exitStatus } from './cli-error.ts';
 import type { ServerFlags } from './command.ts';
 import type { LoginFlags } from './login.ts';
 import type { LogsFlags } from './logs.ts';
 import type { RepoCreateFlags } from './repo-create.ts';
+import { type Shell, shells } from './shells.ts';
 import type { Terminal } from './terminal.ts';
 
 /** A running command reports its exit status here; the composition root ends the process with it. */
 export type Report = (status: ExitStatus) => void;
 
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new InvalidArgumentError('It must be a whole number above 0.');
-  return value;
+/** An option that is a whole number. */
+export function wholeNumber(least: number, most: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    return value;
+  };
 }
 
 function gather(value: string, before: readonly string[] | undefined): readonly string[] {
@@ -30,7 +34,8 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
 
   program
     .command('login')
-    .description('Log in to a server and keep a token for it')
+    .summary('Log in to a server and keep a token for it')
+    .description('Log in to a server. The token it gives is kept in the profile, the password is not.')
     .addOption(server())
     .option('-u, --username <name>', 'user name')
     .option('--password-stdin', 'read the password from standard input')
@@ -49,7 +54,10 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
       'repository to push to (default: your name and the name of the folder)',
     )
     .option('-t, --tag <tag>', 'tag to publish; may be repeated (default: latest)', gather)
-    .option('-f, --file <path>', 'the Dockerfile (default: Dockerfile in the context)')
+    .option(
+      '-f, --file <path>',
+      'the Dockerfile (default: Dockerfile in the context; with --git or --archive-url: its path from the root)',
+    )
     .option('--build-arg <name=value>', 'build argument; may be repeated', gather)
     .option('--secret <id=ID,src=FILE>', 'secret for RUN --mount=type=secret; may be repeated', gather)
     .option('--label <name=value>', 'image label; may be repeated', gather)
@@ -69,9 +77,9 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
 
   program
     .command('builds')
-    .description('List builds, newest first')
+    .description('List the builds you may see, newest first')
     .option('-r, --repo <namespace/name>', 'of this repository only')
-    .option('-n, --limit <number>', 'how many', positiveInteger, 20)
+    .option('-n, --limit <number>', 'how many, at most 100', wholeNumber(1, 100), 20)
     .addOption(json())
     .addOption(server())
     .action(async (flags: BuildsFlags) =>
@@ -90,7 +98,10 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
 
   program
     .command('logs')
-    .description('Print the log of a build')
+    .summary('Print the log of a build')
+    .description(
+      'Prints the log of a build as far as it goes; -f follows it to its end. Only colours pass to the terminal, and nothing but text into a pipe.',
+    )
     .argument('<build>', 'id, or its first characters')
     .option('-f, --follow', 'go on until the build ends')
     .option('--raw', 'the bytes as the build wrote them, control sequences included')
@@ -110,7 +121,7 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
       report(await (await import('./cancel.ts')).cancel(terminal, id, flags)),
     );
 
-  const repo = program.command('repo').description('Repositories');
+  const repo = program.command('repo').description('Manage repositories');
   repo
     .command('create')
     .description('Create a repository')
@@ -126,9 +137,23 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
   program
     .command('completion')
     .description('Print a completion script for bash, zsh or fish')
-    .argument('<shell>')
-    .action(async (shell: string) => {
+    .addArgument(new Argument('<shell>').choices(shells))
+    .action(async (shell: Shell) => {
       terminal.stdout.write((await import('./completion.ts')).completionScript(program, shell));
-      report(0);
+      report(exitStatus.ok);
     });
+}
+
+/** Makes what is wrong with the arguments one line that says where to look. */
+export function reportInOneLine(command: Command, path = command.name()): void {
+  command.configureOutput({
+    outputError: (text, write) => {
+      const line = text
+        .replace(/^error: /, '')
+        .trim()
+        .replace(/\s*\n\s*/g, ' ');
+      write(`slipway: ${line}${/[.?)]$/.test(line) ? '' : '.'} See: ${path} --help\n`);
+    },
+  });
+  for (const sub of command.commands) reportInOneLine(sub, `${path} ${sub.name()}`);
 }

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../base/clock.ts';
 import { formatBytes } from './format.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -6,19 +7,26 @@ import type { Terminal } from './terminal.ts';
  * caller prints a plain sentence when it is over.
  */
 export class ProgressLine {
-  readonly #terminal: Terminal;
+  readonly #terminal: Pick<Terminal, 'interactive' | 'stderr' | 'columns'>;
   readonly #label: string;
   #last = 0;
   #shown = false;
 
-  constructor(terminal: Terminal, label: string) {
+  readonly #clock: Pick<Clock, 'now'>;
+
+  constructor(
+    terminal: Pick<Terminal, 'interactive' | 'stderr' | 'columns'>,
+    label: string,
+    clock: Pick<Clock, 'now'> = systemClock,
+  ) {
     this.#terminal = terminal;
     this.#label = label;
+    this.#clock = clock;
   }
 
   update(done: number, total: number | undefined, note = ''): void {
     if (!this.#terminal.interactive) return;
-    const now = performance.now();
+    const now = this.#clock.now();
     if (now - this.#last < 100) return;
     this.#last = now;
     this.#shown = true;

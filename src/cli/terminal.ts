@@ -5,7 +5,7 @@ export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Writable;
   readonly stderr: Writable;
-  /** stdout is a terminal: colours, a progress line, questions. */
+  /** stdout and stderr are a terminal: a progress line, questions. */
   readonly interactive: boolean;
   readonly colour: boolean;
   /** Columns of the terminal; 80 when unknown. */
@@ -35,6 +35,20 @@ export function paint(terminal: Pick<Terminal, 'colour'>, style: Style, text: st
   if (!terminal.colour) return text;
   const [on, off] = codes[style];
   return `\u001b[${on}m${text}\u001b[${off}m`;
+}
+
+/** Writes, and waits when the terminal or the pipe is slower than we are, so that memory stays bounded. */
+export async function writeAll(stream: Writable, text: string | Uint8Array): Promise<void> {
+  if (text.length === 0 || stream.write(text) || stream.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      stream.off('drain', done);
+      stream.off('close', done);
+      resolve();
+    };
+    stream.on('drain', done);
+    stream.on('close', done);
+  });
 }
 
 export function printLine(stream: Writable, text = ''): void {

@@ -1,11 +1,12 @@
-import { createInterface } from 'node:readline/promises';
-import { messageOf } from '../base/coded-error.ts';
+import { unreachable } from '../base/unreachable.ts';
 import { type ExitStatus, exitStatus } from './cli-error.ts';
-import { type BuildView, buildPath, type Client } from './client.ts';
-import { follow } from './follow.ts';
+import { type BuildView, type Client, repositoryPath } from './client.ts';
+import { type FollowEvent, follow } from './follow.ts';
 import { formatBytes, formatSpan } from './format.ts';
+import { harmless } from './harmless-text.ts';
+import { Interrupts } from './interrupts.ts';
 import { LogPrinter } from './log-printer.ts';
-import { paint, printLine, type Terminal } from './terminal.ts';
+import { paint, printLine, type Terminal, writeAll } from './terminal.ts';
 
 /** The exit status a build's end stands for. */
 export function statusOfPhase(phase: string): ExitStatus {
@@ -28,102 +29,94 @@ export async function watchBuild(
   terminal: Terminal,
   client: Client,
   build: BuildView,
-  options: { readonly json: boolean },
+  { json }: { readonly json: boolean },
 ): Promise<ExitStatus> {
-  const printer = new LogPrinter(terminal);
-  const stop = new AbortController();
   const started = performance.now();
-  let asking = false;
-  let cancelled = false;
-  const endInterrupts = terminal.onInterrupt(() => {
-    if (!terminal.interactive || asking) {
-      stop.abort(new Error('interrupted'));
-      return;
-    }
-    asking = true;
-    void askToCancel(terminal).then(async (answer) => {
-      asking = false;
-      if (answer === 'interrupted') stop.abort(new Error('interrupted'));
-      if (answer !== 'yes' || stop.signal.aborted) return;
-      try {
-        await client.delete(buildPath(build));
-        cancelled = true;
-      } catch (error) {
-        printLine(terminal.stderr, messageOf(error));
-      }
-    });
-  });
+  const show = json ? jsonLines(terminal) : forPeople(terminal);
+  const interrupts = new Interrupts(terminal, client, build);
   try {
-    const events = follow(client, build, stop.signal);
+    const events = follow(client, build, interrupts.stop);
     for (;;) {
       const { value, done } = await events.next();
-      if (done)
-        return conclude(terminal, value, { ...options, cancelled, took: performance.now() - started });
-      if (value.kind === 'log') {
-        if (options.json)
-          for (const entry of value.entries) printLine(terminal.stdout, JSON.stringify({ log: entry }));
-        else await printer.print(value.entries);
-      } else if (options.json) printLine(terminal.stdout, JSON.stringify({ build: value.build }));
+      if (done) {
+        await interrupts.end();
+        if (json) printLine(terminal.stdout, JSON.stringify({ build: value }));
+        else await conclude(terminal, client, value, performance.now() - started);
+        const byUs = interrupts.cancelled && value.phase === 'cancelled';
+        return byUs ? exitStatus.interrupted : statusOfPhase(value.phase);
+      }
+      await interrupts.settled();
+      await show(value);
     }
   } catch (error) {
-    if (!stop.signal.aborted) throw error;
-    printLine(
-      terminal.stderr,
-      `\nThe build goes on. Follow it with: slipway logs -f ${build.id}   Cancel it with: slipway cancel ${build.id}`,
-    );
+    if (!interrupts.stop.aborted) throw error;
+    const state = interrupts.cancelled ? 'The build is being cancelled.' : 'The build goes on.';
+    const cancel = interrupts.cancelled ? '' : `   Cancel it with: slipway cancel ${build.id}`;
+    printLine(terminal.stderr, `\n${state} Follow it with: slipway logs -f ${build.id}${cancel}`);
     return exitStatus.interrupted;
   } finally {
-    endInterrupts();
+    await interrupts.end();
   }
 }
 
-async function askToCancel(terminal: Terminal): Promise<'yes' | 'no' | 'interrupted'> {
-  const ask = createInterface({ input: terminal.stdin, output: terminal.stderr });
-  // While a question is open the terminal is read key by key, so Ctrl-C arrives here and not as a signal.
-  const interrupted = new Promise<'interrupted'>((resolve) =>
-    ask.once('SIGINT', () => resolve('interrupted')),
-  );
-  const answered = ask
-    .question('\nCancel the build? [y/N] (Ctrl-C again stops following only) ')
-    .then((answer) => (/^y(es)?$/i.test(answer.trim()) ? ('yes' as const) : ('no' as const)));
-  const closed = new Promise<'no'>((resolve) => ask.once('close', () => resolve('no')));
-  try {
-    return await Promise.race([answered, interrupted, closed]);
-  } finally {
-    ask.close();
-  }
+type Show = (event: FollowEvent) => Promise<void>;
+
+function jsonLines(terminal: Terminal): Show {
+  return async (event) => {
+    switch (event.kind) {
+      case 'log':
+        return await writeAll(
+          terminal.stdout,
+          event.entries.map((entry) => `${JSON.stringify({ log: entry })}\n`).join(''),
+        );
+      case 'build':
+        return await writeAll(terminal.stdout, `${JSON.stringify({ build: event.build })}\n`);
+      default:
+        return unreachable(event);
+    }
+  };
 }
 
-function conclude(
-  terminal: Terminal,
-  build: BuildView,
-  { json, cancelled, took }: { json: boolean; cancelled: boolean; took: number },
-): ExitStatus {
-  const status =
-    cancelled && build.phase === 'cancelled' ? exitStatus.interrupted : statusOfPhase(build.phase);
-  if (json) {
-    printLine(terminal.stdout, JSON.stringify({ build }));
-    return status;
-  }
-  if (build.phase === 'complete') {
-    const size = build.image_size ? `, ${formatBytes(build.image_size)}` : '';
-    printLine(
-      terminal.stdout,
-      paint(
-        terminal,
-        'green',
-        `Built ${build.repository.namespace}/${build.repository.name} in ${formatSpan(took)}${size}`,
-      ),
-    );
-    for (const tag of build.tags) printLine(terminal.stdout, `  tag     ${tag}`);
-    if (build.digest) printLine(terminal.stdout, `  digest  ${build.digest}`);
-  } else {
-    const why = build.error ? `: ${build.error}` : '';
+function forPeople(terminal: Terminal): Show {
+  const printer = new LogPrinter(terminal);
+  let ahead = 0;
+  return async (event) => {
+    if (event.kind === 'log') return await printer.print(event.entries);
+    const now = event.build.queue_position ?? 0;
+    if (now > 0 && now !== ahead)
+      printLine(
+        terminal.stderr,
+        paint(terminal, 'dim', `${now === 1 ? '1 build waits' : `${now} builds wait`} before it`),
+      );
+    ahead = now;
+  };
+}
+
+async function conclude(terminal: Terminal, client: Client, build: BuildView, took: number): Promise<void> {
+  if (build.phase !== 'complete') {
+    const why = build.error ? `: ${harmless(build.error, false)}` : '';
     const code = build.error_code ? ` [${build.error_code}]` : '';
-    printLine(
-      terminal.stderr,
-      paint(terminal, 'red', `Build ${build.id} ended in ${build.phase}${code}${why}`),
-    );
+    const what = `Build ${build.id} ended in ${build.phase}${code}${why}`;
+    printLine(terminal.stderr, paint(terminal, build.phase === 'cancelled' ? 'yellow' : 'red', what));
+    return;
   }
-  return status;
+  const { namespace, name } = build.repository;
+  const size = build.image_size ? `, ${formatBytes(build.image_size)}` : '';
+  const built = `Built ${namespace}/${name} in ${formatSpan(took)}${size}`;
+  printLine(terminal.stdout, paint(terminal, 'green', built));
+  if (!build.digest) return;
+  const image = await imageOf(client, build);
+  for (const tag of build.tags) printLine(terminal.stdout, `  image   ${image}:${tag}`);
+  printLine(terminal.stdout, `  digest  ${build.digest}`);
+}
+
+/** What to give to `docker pull`. The build is over and well even when the server cannot be asked any more. */
+async function imageOf(client: Client, { repository }: BuildView): Promise<string> {
+  const name = `${repository.namespace}/${repository.name}`;
+  try {
+    const { image } = await client.get<{ image?: unknown }>(repositoryPath(repository));
+    return typeof image === 'string' ? harmless(image, false) : name;
+  } catch {
+    return name;
+  }
 }
