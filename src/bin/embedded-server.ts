@@ -396,6 +396,7 @@ export async function startEmbeddedServer(
       await manager.drain(options.drain);
       await manager.stop();
       await publisher.stop();
+      await sessions.stop();
     });
     return {
       url,

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,6 +35,8 @@ export class SlipwayServer {
     options: { readonly data?: string } = {},
   ): Promise<SlipwayServer> {
     const folder = await mkdtemp(join(tmpdir(), 'slipway-test-'));
+    // The account of the workers must be able to pass through.
+    await chmod(folder, 0o711);
     const server = new SlipwayServer(folder, options.data ?? join(folder, 'data'), flags);
     await server.start();
     return server;
