@@ -49,6 +49,8 @@ export interface Accounts {
   }): Promise<void>;
   /** Whether any user exists; the first one is made at first start. */
   anyUser(): Promise<boolean>;
+  /** Whether there is a user of this name who may sign in. */
+  isEnabled(username: string): Promise<boolean>;
   /** Undefined: wrong name or password (the two are not told apart, nor by time). */
   verifyPassword(username: string, password: string): Promise<Principal | undefined>;
   verifyToken(token: string): Promise<Principal | undefined>;

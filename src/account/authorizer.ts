@@ -50,6 +50,12 @@ export class AccountAuthorizer {
     }
   }
 
+  async readerNamed(username: string): Promise<AccountSubject | undefined> {
+    if (!(await this.#accounts.isEnabled(username))) return undefined;
+    // The powers of a superuser are for administration, not for what a Dockerfile pulls.
+    return new AccountSubject(username, { kind: 'user', username, superuser: false, scopes: ['repo:read'] });
+  }
+
   async authorize(
     subject: { readonly name: string } | undefined,
     repository: string,

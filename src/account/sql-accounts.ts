@@ -119,6 +119,15 @@ export class SqlAccounts implements Accounts {
     return { kind: 'user', username: row.username, superuser: row.superuser === 1, scopes: 'all' };
   }
 
+  async isEnabled(username: string): Promise<boolean> {
+    const row = await this.#sql
+      .selectFrom('users')
+      .select('disabled')
+      .where('username', '=', username)
+      .executeTakeFirst();
+    return row?.disabled === 0;
+  }
+
   async verifyToken(token: string): Promise<Principal | undefined> {
     if (!looksLikeToken(token)) return undefined;
     const row = await this.#sql

@@ -6,9 +6,9 @@ import { BlobError } from '../blob/blob-error.ts';
 import { ContextError } from '../context/context-error.ts';
 import { EgressError } from '../egress/egress-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
-import { linger } from '../registry/registry-proxy.ts';
 import { UploadError, type UploadErrorCode } from '../upload/upload-error.ts';
 import { ApiError, type ApiErrorCode, apiErrorTable, errorBody } from './api-error.ts';
+import { discardBody } from './unread-body.ts';
 
 /** The one place where what was thrown becomes an answer. */
 export function handleError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -17,7 +17,7 @@ export function handleError(thrown: unknown, request: FastifyRequest, reply: Fas
   if (error.status === 401) reply.header('www-authenticate', 'Basic realm="Slipway", Bearer realm="Slipway"');
   if (error.retryAfter !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfter)));
   // A client that still sends has to find its answer, but may not go on for ever.
-  linger(request.raw);
+  discardBody(request.raw);
   reply
     .removeHeader('content-disposition')
     .status(error.status)

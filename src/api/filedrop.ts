@@ -78,6 +78,10 @@ export function addFiledropRoutes(api: Api, { uploads, metrics, options }: Needs
       '/userfiles/:file',
       {
         config: { access: 'signed-url' },
+        // The type was given when the URL was asked for; whatever the client says here, bytes are bytes.
+        onRequest: async (request) => {
+          request.raw.headers['content-type'] = 'application/octet-stream';
+        },
         schema: {
           operationId: 'putUserFile',
           summary: 'Upload a file to a URL of POST /api/v1/filedrop/',

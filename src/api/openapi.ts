@@ -102,7 +102,7 @@ function describe({ url, method, access, schema }: Described, schemas: Map<strin
     operationId: text('operationId'),
     summary: text('summary'),
     description: [text('description'), accessWords[access]].filter((line) => line !== '').join('\n\n'),
-    tags: toJson(schema['tags'] ?? []),
+    tags: toJson(schema.tags ?? []),
     'x-access': access,
     parameters,
     ...(requestBody === undefined ? {} : { requestBody: { required: true, content: requestBody } }),
@@ -120,11 +120,9 @@ function securityOf(access: Access): Json {
 }
 
 function responsesOf(schema: Described['schema'], schemas: Map<string, Json>): JsonObject {
-  const responses = schema['response'];
+  const responses = schema.response;
   if (typeof responses !== 'object' || responses === null) {
-    const types = Array.isArray(schema['produces'])
-      ? schema['produces'].map(String)
-      : ['application/octet-stream'];
+    const types = Array.isArray(schema.produces) ? schema.produces.map(String) : ['application/octet-stream'];
     return {
       '200': { description: 'Success', content: Object.fromEntries(types.map((type) => [type, {}])) },
     };
@@ -143,9 +141,9 @@ function responsesOf(schema: Described['schema'], schemas: Map<string, Json>): J
 }
 
 function parametersOf(schema: Json | undefined, place: 'path' | 'query' | 'header'): Json[] {
-  if (!isObject(schema) || !isObject(schema['properties'])) return [];
-  const required = Array.isArray(schema['required']) ? schema['required'] : [];
-  return Object.entries(schema['properties']).map(([name, property]) => {
+  if (!isObject(schema) || !isObject(schema.properties)) return [];
+  const required = Array.isArray(schema.required) ? schema.required : [];
+  return Object.entries(schema.properties).map(([name, property]) => {
     const { description, ...type } = isObject(property) ? property : {};
     return {
       name,

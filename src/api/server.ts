@@ -18,8 +18,9 @@ import { isForRegistry, registryHandler } from './registry-mount.ts';
 import { addRepositoryRoutes } from './repositories.ts';
 import { encodeRepositoryPath } from './repository-path.ts';
 import { logRequests } from './request-log.ts';
-import { addSecurityHeaders } from './security-headers.ts';
+import { addSecurityHeaders, securityHeaders } from './security-headers.ts';
 import { addSuperuserRoutes } from './superuser.ts';
+import { addSuperuserUserRoutes } from './superuser-users.ts';
 import { answerUnknownAddresses } from './unknown-address.ts';
 import { addUserRoutes } from './user.ts';
 import { addUserTokenRoutes } from './user-tokens.ts';
@@ -48,6 +49,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
 
   // Uploads and pushes take as long as they take; a client has to send its headers in time, though.
   const server = createServer({ requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 65_000 });
+  const headers = securityHeaders(options);
   const api: Api = fastify({
     serverFactory: (toApi: RequestListener) => {
       server.on('request', (request, response) => {
@@ -60,6 +62,11 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
     logController: new LogController({ disableRequestLogging: true }),
     rewriteUrl: (request) => encodeRepositoryPath(request.url ?? '/'),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1024 },
+    // An address that cannot be decoded never reaches a hook.
+    frameworkErrors: (error, request, reply) => {
+      reply.headers(headers);
+      handleError(error, request, reply);
+    },
     bodyLimit: 256 * 1024,
     trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
     exposeHeadRoutes: true,
@@ -75,7 +82,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   const openApi = new OpenApi(options.version);
   openApi.watch(api);
   answerUnknownAddresses(api);
-  addSecurityHeaders(api, options);
+  addSecurityHeaders(api, headers);
   logRequests(api);
   enforceAccess(api, dependencies);
   readJsonBodies(api);
@@ -88,6 +95,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addUserRoutes(api);
   addUserTokenRoutes(api, dependencies);
   addSuperuserRoutes(api, dependencies);
+  addSuperuserUserRoutes(api, dependencies);
   addHealthRoutes(api, dependencies);
   addMetricsRoutes(api, dependencies);
   addErrorTypeRoutes(api);

@@ -131,7 +131,11 @@ export async function startApiServer({
     async call(
       method: string,
       path: string,
-      { token, body, headers = {} }: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
+      {
+        token,
+        body,
+        headers = {},
+      }: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
     ) {
       const response = await fetch(`${url}${path}`, {
         method,
@@ -168,16 +172,17 @@ export type ApiHarness = Awaited<ReturnType<typeof startApiServer>>;
 function echoRegistry(authorizer: AccountAuthorizer) {
   return {
     tokens: {
-      async answer({ credentials }: { credentials: Parameters<AccountAuthorizer['authenticate']>[0] | undefined }) {
+      async answer({
+        credentials,
+      }: {
+        credentials: Parameters<AccountAuthorizer['authenticate']>[0] | undefined;
+      }) {
         const subject = credentials === undefined ? undefined : await authorizer.authenticate(credentials);
         const token = `for ${subject?.name ?? 'nobody'}`;
         return { token, access_token: token, expires_in: 60, issued_at: '2026-01-01T00:00:00Z' };
       },
     },
-    handle(
-      request: import('node:http').IncomingMessage,
-      response: import('node:http').ServerResponse,
-    ): void {
+    handle(request: import('node:http').IncomingMessage, response: import('node:http').ServerResponse): void {
       response.end(`registry ${request.method} ${request.url}`);
     },
   };

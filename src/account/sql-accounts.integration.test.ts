@@ -1,0 +1,4 @@
+import { scratchPostgres } from '../../test/harness/scratch-database.ts';
+import { accountsSuite } from './accounts.suite.ts';
+
+accountsSuite('accounts in PostgreSQL', scratchPostgres);

@@ -1,0 +1,200 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
+
+let server: ApiHarness;
+let token: string;
+
+beforeAll(async () => {
+  server = await startApiServer({
+    registry: 'echo',
+    health: [
+      { name: 'database', check: async () => {} },
+      {
+        name: 'registry',
+        check: async () => {
+          throw new Error('connection refused');
+        },
+      },
+    ],
+  });
+  token = await server.addUser('owner');
+  await server.addRepository('owner/web');
+});
+afterAll(async () => await server[Symbol.asyncDispose]());
+
+async function raw(body: string | Uint8Array, contentType = 'application/json') {
+  const response = await fetch(`${server.url}/api/v1/filedrop/`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': contentType },
+    body,
+  });
+  return { status: response.status, json: (await response.json()) as Record<string, unknown> };
+}
+
+test.each([
+  ['broken JSON', '{"mimeType":', 400],
+  ['nothing', '', 400],
+  ['a list', '[]', 400],
+  ['a text', '"mimeType"', 400],
+  ['null', 'null', 400],
+  ['bytes that are no text', new Uint8Array([0xff, 0xfe, 0x7b]), 400],
+  ['a key that reaches the prototype', '{"mimeType":"a/b","__proto__":{"admin":true}}', 400],
+  ['the constructor', '{"mimeType":"a/b","constructor":{"prototype":{"admin":true}}}', 400],
+  ['a number for a text', '{"mimeType":1}', 400],
+  ['no media type', '{"mimeType":"nonsense"}', 400],
+  ['a header in a media type', '{"mimeType":"a/b\\r\\nx: y"}', 400],
+  ['nesting without end', '['.repeat(100_000), 400],
+  ['deep nesting in something good', `{"mimeType":"a/b","x":${'['.repeat(40)}${']'.repeat(40)}}`, 400],
+  ['too much', `{"mimeType":"a/b","x":"${'x'.repeat(300_000)}"}`, 413],
+])('a body that is %s is refused with a reason', async (_what, body, status) => {
+  const answer = await raw(body);
+  expect(answer.status).toBe(status);
+  expect(answer.json).toMatchObject({ status, error_message: answer.json.detail });
+  expect(String(answer.json.detail)).not.toBe('');
+});
+
+test('brackets inside texts are no nesting', async () => {
+  expect((await raw(JSON.stringify({ mimeType: 'a/b', note: '['.repeat(100) }))).status).toBe(200);
+});
+
+test('a body that is no JSON by its type is refused with the type that is wanted', async () => {
+  const answer = await raw('mimeType=a/b', 'application/x-www-form-urlencoded');
+  expect(answer.status).toBe(415);
+  expect(answer.json.detail).toContain('application/json');
+});
+
+test.each([
+  ['/api/v1/repository/owner/web/build/?limit=many', 400],
+  ['/api/v1/repository/owner/web/build/?limit=0', 400],
+  ['/api/v1/repository/owner/web/build/?limit=1e9', 400],
+  ['/api/v1/repository/owner/web/build/?since=-1', 400],
+  ['/api/v1/repository/owner/web/build/?since=never', 400],
+  ['/api/v1/repository/owner/web/build/not-an-id', 404],
+  ['/api/v1/repository/owner/web/build/00000000-0000-4000-8000-000000000000', 404],
+  ['/api/v1/repository/owner/web/build/%00', 404],
+  ['/api/v1/repository/owner/web/build/%', 400],
+  ['/api/v1/repository/OWNER/web', 404],
+  ['/api/v1/repository/owner/..%2f..%2fetc', 404],
+  ['/api/v1/repository/owner/%00', 404],
+  [`/api/v1/repository/owner/${'a'.repeat(900)}`, 404],
+  ['/api/v1/repository?next_page=nonsense', 400],
+  ['/api/v1/repository?namespace=%00', 200],
+  ['/api/v1/user/tokens/x', 405],
+  ['/api/v1/error/constructor', 404],
+  ['/api/v1/docs/..%2fserver.ts', 404],
+  ['/api/v1/nothing', 404],
+  ['/', 404],
+])('GET %s answers %i in JSON', async (path, status) => {
+  const answer = await server.call('GET', path, { token });
+  expect(answer.status).toBe(status);
+  expect(answer.headers.get('content-type')).toContain('application/json');
+  if (status >= 400) expect(answer.json.status).toBe(status);
+});
+
+test('a method that is not possible is refused with the ones that are', async () => {
+  const answer = await server.call('PUT', '/api/v1/repository/owner/web/build/', { token });
+  expect(answer.status).toBe(405);
+  expect(answer.headers.get('allow')).toBe('GET, HEAD, POST');
+});
+
+test('HEAD answers as GET does, without a body', async () => {
+  for (const path of ['/api/v1/repository/owner/web', '/health/endtoend', '/api/v1/docs']) {
+    const get = await server.call('GET', path, { token });
+    const head = await server.call('HEAD', path, { token });
+    expect([path, head.status, head.text]).toEqual([path, get.status, '']);
+  }
+});
+
+test('every answer has headers that keep browsers from harm, and none that lets other origins in', async () => {
+  for (const path of ['/api/v1/repository', '/api/v1/docs', '/nothing', '/api/v1/superuser/queue']) {
+    const { headers } = await server.call('GET', path, { headers: { origin: 'https://evil.example' } });
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('x-frame-options')).toBe('DENY');
+    expect([...headers.keys()].filter((name) => name.startsWith('access-control-'))).toEqual([]);
+  }
+  const preflight = await server.call('OPTIONS', '/api/v1/repository', {
+    headers: { origin: 'https://evil.example', 'access-control-request-method': 'POST' },
+  });
+  expect(preflight.status).toBe(405);
+});
+
+test('the page of the documentation uses nothing from elsewhere and no script of its own making', async () => {
+  const page = await server.call('GET', '/api/v1/docs');
+  expect(page.text).not.toMatch(/<script(?![^>]* src=)|\son[a-z]+=|\sstyle=/);
+  const places = [...page.text.matchAll(/(?:src|href)="([^"#]+)"/g)].map((match) => match[1] ?? '');
+  for (const place of places.filter((each) => !each.startsWith('data:'))) {
+    expect(place).toMatch(/^\/api\/v1\//);
+    expect((await server.call('GET', place)).status).toBe(200);
+  }
+});
+
+test('every reference in the OpenAPI document leads somewhere', async () => {
+  const { text, json } = await server.call('GET', '/api/v1/openapi.json');
+  const { schemas } = json.components as { schemas: Record<string, unknown> };
+  const names = [...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map((match) => match[1] ?? '');
+  expect(names.length).toBeGreaterThan(10);
+  expect(names.filter((name) => !Object.hasOwn(schemas, name))).toEqual([]);
+});
+
+test('a part that does not work makes the server unhealthy and is named', async () => {
+  const answer = await server.call('GET', '/health/instance');
+  expect(answer.status).toBe(503);
+  expect(answer.json).toEqual({
+    services: { database: true, registry: false },
+    problems: { registry: 'connection refused' },
+    data: { services: { database: true, registry: false } },
+    status_code: 503,
+  });
+});
+
+test('metrics count builds and requests, and name no repository', async () => {
+  await server.call('GET', '/api/v1/repository/owner/web', { token });
+  const { text } = await server.call('GET', '/metrics');
+  expect(text).toContain('quay_queue_items_available_unlocked{queue_name="dockerfilebuild"} 0');
+  expect(text).toMatch(
+    /slipway_http_requests_total\{method="GET",route="\/api\/v1\/repository\/:namespace\/:repository",status="200"\} \d/,
+  );
+  expect(text).toContain('process_resident_memory_bytes');
+  expect(text).not.toContain('owner');
+});
+
+test('the log of requests has no credentials and no signatures', async () => {
+  const drop = await server.call('POST', '/api/v1/filedrop/', { token, body: { mimeType: 'text/plain' } });
+  await fetch(String(drop.json.url), { method: 'PUT', body: 'FROM scratch' });
+  await server.call('GET', '/api/v1/user', {
+    headers: { authorization: `Basic ${Buffer.from(`owner:${password}`).toString('base64')}` },
+  });
+  const logged = server.logged.join('');
+  expect(logged).toContain('signature=REDACTED');
+  const signature = new URL(String(drop.json.url)).searchParams.get('signature') ?? '';
+  for (const secret of [token, signature, password, Buffer.from(`owner:${password}`).toString('base64')])
+    expect(logged).not.toContain(secret);
+});
+
+test('what is below /v2/ is the registry, token requests apart', async () => {
+  expect((await server.call('GET', '/v2/')).text).toBe('registry GET /v2/');
+  expect((await server.call('PATCH', '/v2/owner/web/blobs/uploads/1?x=y')).text).toBe(
+    'registry PATCH /v2/owner/web/blobs/uploads/1?x=y',
+  );
+  const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` });
+  const ask = async (headers: Record<string, string>) =>
+    (await server.call('GET', '/v2/auth?service=x&scope=repository:owner/web:pull', { headers })).json.token;
+  expect(await ask({})).toBe('for nobody');
+  expect(await ask(basic(`owner:${password}`))).toBe('for owner');
+  expect(await ask(basic(`$oauthtoken:${token}`))).toBe('for owner');
+  expect(await ask(basic(`owner:${token}`))).toBe('for owner');
+  expect(await ask(basic(`stranger:${token}`))).toBe('for nobody');
+  expect((await server.call('POST', '/v2/auth')).status).toBe(405);
+});
+
+test('a client that never sends its body is let go with an answer', async () => {
+  const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+  socket.write(
+    'POST /api/v1/filedrop/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n',
+  );
+  let answer = '';
+  for await (const piece of socket) answer += String(piece);
+  expect(answer).toContain('HTTP/1.1 401');
+});

@@ -1,0 +1,204 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
+
+const roles = ['anonymous', 'other', 'reader', 'writer', 'admin', 'superuser', 'narrow'] as const;
+type RoleName = (typeof roles)[number];
+
+/** `narrow` is the admin with a token that may only read. */
+type Row = Readonly<Record<RoleName, number>> & { readonly body?: unknown };
+
+/** What a route answers each role, on the private repository `owner/web`; -1 is a stream that begins. */
+function row(
+  [anonymous, other, reader, writer, admin, superuser, narrow]: readonly [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ],
+  body?: unknown,
+): Row {
+  return { anonymous, other, reader, writer, admin, superuser, narrow, body };
+}
+
+const everybody = (status: number, body?: unknown) =>
+  row([status, status, status, status, status, status, status], body);
+const signedIn = (status: number, body?: unknown) =>
+  row([401, status, status, status, status, status, status], body);
+const readers = (status: number) => row([401, 403, status, status, status, status, status]);
+const writers = (status: number, body?: unknown) => row([401, 403, 403, status, status, status, 403], body);
+const admins = (status: number, body?: unknown) => row([401, 403, 403, 403, status, status, 403], body);
+const superusers = (status: number) => row([401, 403, 403, 403, 403, status, 403]);
+/** Needs the scope user:admin, whoever it is. */
+const ownTokens = (status: number, body?: unknown) =>
+  row([401, status, status, status, status, status, 403], body);
+
+const repository = '/api/v1/repository/{namespace}/{repository}';
+const build = `${repository}/build/{build}`;
+
+/** Every route of the API; one that is not here fails the test. */
+const table: Readonly<Record<string, Row>> = {
+  'get /api/v1/repository': everybody(200),
+  // In the owner's namespace only who is admin of what is there learns that it is there.
+  'post /api/v1/repository': row([401, 403, 403, 403, 409, 409, 403], {
+    namespace: 'owner',
+    repository: 'web',
+  }),
+  [`get ${repository}`]: readers(200),
+  // Its builds are not finished.
+  [`delete ${repository}`]: admins(409),
+  [`get ${repository}/permissions/user`]: admins(200),
+  [`put ${repository}/permissions/user/{username}`]: admins(200, { role: 'read' }),
+  [`delete ${repository}/permissions/user/{username}`]: admins(404),
+  [`get ${repository}/build`]: readers(200),
+  [`post ${repository}/build`]: writers(201, { archive_url: 'https://sources.example/source.tar.gz' }),
+  [`get ${build}`]: readers(200),
+  [`get ${build}/status`]: readers(200),
+  // It is final.
+  [`delete ${build}`]: admins(400),
+  [`get ${build}/logs`]: writers(200),
+  [`get ${build}/logs/stream`]: writers(200),
+  [`get ${build}/logs/download`]: writers(200),
+  'get /api/v1/builds': signedIn(200),
+  'post /api/v1/filedrop': signedIn(200, { mimeType: 'application/gzip' }),
+  // Without a signature nobody gets anywhere.
+  'get /userfiles/{file}': everybody(400),
+  'put /userfiles/{file}': everybody(400),
+  'get /api/v1/user': signedIn(200),
+  'get /api/v1/user/tokens': ownTokens(200),
+  'post /api/v1/user/tokens': ownTokens(201, { name: 'one', scopes: ['repo:read'] }),
+  'delete /api/v1/user/tokens/{token}': ownTokens(404),
+  'get /api/v1/superuser/queue': superusers(200),
+  'post /api/v1/superuser/users': superusers(201, { username: 'newcomer' }),
+  'get /api/v1/superuser/{namespace}/{repository}/build/{build}/logs': superusers(200),
+  'get /health/instance': everybody(200),
+  'get /health/endtoend': everybody(200),
+  'get /metrics': everybody(200),
+  'get /api/v1/error/{error_type}': everybody(200),
+  'get /api/v1/openapi.json': everybody(200),
+  'get /api/v1/docs': everybody(200),
+  'get /api/v1/docs/{file}': everybody(200),
+};
+
+interface Operation {
+  readonly parameters: readonly { readonly name: string; readonly in: string }[];
+}
+
+let server: ApiHarness;
+let buildId: string;
+const tokens = new Map<RoleName, string | undefined>();
+
+beforeAll(async () => {
+  server = await startApiServer();
+  await server.addUser('owner');
+  const name = await server.addRepository('owner/web');
+  tokens.set('anonymous', undefined);
+  for (const role of ['other', 'reader', 'writer', 'admin', 'superuser'] as const)
+    tokens.set(role, await server.addUser(role, { superuser: role === 'superuser' }));
+  await server.accounts.setPermission(name, 'reader', 'read');
+  await server.accounts.setPermission(name, 'writer', 'write');
+  await server.accounts.setPermission(name, 'admin', 'admin');
+  const narrow = await server.accounts.createToken('admin', { name: 'narrow', scopes: ['repo:read'] });
+  tokens.set('narrow', narrow.token);
+  const token = tokens.get('admin') ?? '';
+  const made = await server.call('POST', '/api/v1/repository/owner/web/build/', {
+    token,
+    body: { archive_url: 'https://sources.example/source.tar.gz' },
+  });
+  buildId = String(made.json.id);
+  // A final build with a closed log, so that streams end.
+  await server.call('DELETE', `/api/v1/repository/owner/web/build/${buildId}`, { token });
+  const log = made.json.id as Parameters<typeof server.logs.close>[0];
+  await server.logs.close(log);
+  // And one that is not.
+  await server.call('POST', '/api/v1/repository/owner/web/build/', {
+    token,
+    body: { archive_url: 'https://sources.example/source.tar.gz' },
+  });
+});
+afterAll(async () => await server[Symbol.asyncDispose]());
+
+async function operations(): Promise<Map<string, Operation>> {
+  const { json } = await server.call('GET', '/api/v1/openapi.json');
+  const paths = json.paths as Record<string, Record<string, Operation>>;
+  return new Map(
+    Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => [`${method} ${path}`, operation] as const),
+    ),
+  );
+}
+
+test('every route of the API has its row, and every row a route', async () => {
+  expect([...(await operations()).keys()].sort()).toEqual(Object.keys(table).sort());
+});
+
+describe.each(Object.entries(table))('%s', (route, expected) => {
+  test.each(roles)('%s', async (role) => {
+    const [method = '', path = ''] = route.split(' ');
+    const values: Record<string, string> = {
+      namespace: 'owner',
+      repository: 'web',
+      build: buildId,
+      username: 'other-person',
+      token: 'no-such-token',
+      file: path.startsWith('/api/v1/docs') ? 'docs.js' : '00000000-0000-4000-8000-000000000000',
+      error_type: 'not_found',
+    };
+    if (route.startsWith('put') && path.includes('permissions')) values.username = 'other';
+    const token = tokens.get(role);
+    const address = path.replace(/\{([a-z_]+)\}/g, (_match, name: string) => values[name] ?? '');
+    const answer = await server.call(method.toUpperCase(), address, {
+      ...(token === undefined ? {} : { token }),
+      ...(expected.body === undefined ? {} : { body: expected.body }),
+    });
+    expect({ status: answer.status, detail: answer.json.detail }).toMatchObject({
+      status: expected[role],
+    });
+    // What was given is taken away again, so that every role meets the same state.
+    if (values.username === 'other')
+      await server.accounts.setPermission({ namespace: 'owner', name: 'web' }, 'other', undefined);
+    if (answer.status >= 400) {
+      expect(Object.keys(answer.json).sort()).toEqual(
+        ['detail', 'error_message', 'error_type', 'status', 'title', 'type'].sort(),
+      );
+      expect(answer.json.status).toBe(answer.status);
+    }
+  });
+});
+
+test('credentials that are wrong are refused everywhere, also where none are needed', async () => {
+  for (const authorization of [
+    'Bearer slp_wrong',
+    `Bearer slp_${'A'.repeat(43)}`,
+    `Basic ${Buffer.from(`owner:not ${password}`).toString('base64')}`,
+    'Digest username="owner"',
+    'Basic %%%',
+  ]) {
+    const answer = await server.call('GET', '/api/v1/repository', { headers: { authorization } });
+    expect([authorization, answer.status]).toEqual([authorization, 401]);
+    expect(answer.json.error_type).toBe('invalid_token');
+  }
+});
+
+test('a private repository is not told from one that does not exist', async () => {
+  for (const role of ['anonymous', 'other'] as const) {
+    const token = tokens.get(role);
+    const options = token === undefined ? {} : { token };
+    const there = await server.call('GET', '/api/v1/repository/owner/web', options);
+    const not = await server.call('GET', '/api/v1/repository/owner/not-there', options);
+    expect(not.status).toBe(there.status);
+    expect(not.text.replaceAll('not-there', 'web')).toBe(there.text);
+  }
+});
+
+test('what is public may be read by everybody, and written by nobody more', async () => {
+  await server.addRepository('owner/open', 'public');
+  const body = { archive_url: 'https://sources.example/source.tar.gz' };
+  const path = '/api/v1/repository/owner/open/build/';
+  expect((await server.call('GET', path)).status).toBe(200);
+  expect((await server.call('POST', path, { body })).status).toBe(401);
+  const token = tokens.get('other') ?? '';
+  expect((await server.call('POST', path, { body, token })).status).toBe(403);
+});
