@@ -5,13 +5,13 @@ import { CliError } from './cli-error.ts';
 
 /** `NAME=value` pairs; a name alone is refused, because the server does not see this machine's environment. */
 export function parsePairs(flag: string, pairs: readonly string[] | undefined): Record<string, string> {
-  const out: Record<string, string> = {};
+  const found: [string, string][] = [];
   for (const pair of pairs ?? []) {
     const equals = pair.indexOf('=');
     if (equals < 1) throw new CliError('usage', `${flag} ${pair}: give it as name=value`);
-    out[pair.slice(0, equals)] = pair.slice(equals + 1);
+    found.push([pair.slice(0, equals), pair.slice(equals + 1)]);
   }
-  return out;
+  return Object.fromEntries(found);
 }
 
 /** `id=ID,src=FILE` as in `docker build --secret`, relative to `cwd`; the values are base64. */

@@ -18,7 +18,7 @@ export async function login(terminal: Terminal, flags: LoginFlags): Promise<Exit
     throw new CliError('usage', '--password-stdin goes with --username NAME');
   const profile = await readProfile(terminal.profileFile);
   const server = normalizeServer(
-    flags.server ?? terminal.server ?? profile.current ?? 'http://127.0.0.1:8080',
+    flags.server ?? (terminal.server || profile.current || 'http://127.0.0.1:8080'),
   );
   const username = flags.username ?? (await ask(terminal, 'Username: ', false));
   if (username === undefined) return exitStatus.interrupted;

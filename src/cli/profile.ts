@@ -84,10 +84,10 @@ export interface Login {
   readonly username?: string;
 }
 
-/** Which server and token a command uses: flags, then environment, then profile. */
+/** Which server and token a command uses: flags, then environment (an empty variable is none), then profile. */
 export async function resolveLogin(terminal: Terminal, serverFlag: string | undefined): Promise<Login> {
   const profile = await readProfile(terminal.profileFile);
-  const chosen = serverFlag ?? terminal.server ?? profile.current;
+  const chosen = serverFlag ?? (terminal.server || profile.current);
   if (chosen === undefined)
     throw new CliError(
       'not-logged-in',
@@ -95,11 +95,11 @@ export async function resolveLogin(terminal: Terminal, serverFlag: string | unde
     );
   const server = normalizeServer(chosen);
   const known = profile.servers[server];
-  const token = terminal.token ?? known?.token;
+  const token = terminal.token || known?.token;
   if (token === undefined)
     throw new CliError(
       'not-logged-in',
       `You are not logged in to ${server}. Run: slipway login --server ${server}`,
     );
-  return { server, token, ...(known && terminal.token === undefined ? { username: known.username } : {}) };
+  return { server, token, ...(known && !terminal.token ? { username: known.username } : {}) };
 }
