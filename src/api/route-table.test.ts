@@ -30,7 +30,7 @@ const signedIn = (status: number, body?: unknown) =>
 const readers = (status: number) => row([401, 403, status, status, status, status, status]);
 const writers = (status: number, body?: unknown) => row([401, 403, 403, status, status, status, 403], body);
 const admins = (status: number, body?: unknown) => row([401, 403, 403, 403, status, status, 403], body);
-const superusers = (status: number) => row([401, 403, 403, 403, 403, status, 403]);
+const superusers = (status: number, body?: unknown) => row([401, 403, 403, 403, 403, status, 403], body);
 /** Needs the scope user:admin, whoever it is. */
 const ownTokens = (status: number, body?: unknown) =>
   row([401, status, status, status, status, status, 403], body);

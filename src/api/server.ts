@@ -32,7 +32,12 @@ export interface ApiServer extends AsyncDisposable {
   readonly server: Server;
   /** Everything is in place when it resolves; before that no connection may be given. */
   start(): Promise<void>;
-  /** Ends the streams that are open, lets other answers finish, closes the server when it listens itself. */
+  /**
+   * Ends the streams of logs, which otherwise stay open as long as their builds run. Readers come again and go on
+   * where they were. To be called before the port waits for the answers that are under way.
+   */
+  endStreams(): void;
+  /** Ends the streams, lets other answers finish, closes the server when it listens itself. */
   stop(): Promise<void>;
 }
 
@@ -90,7 +95,8 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addRepositoryRoutes(api, dependencies);
   addPermissionRoutes(api, dependencies);
   addBuildRoutes(api, dependencies);
-  addBuildLogRoutes(api, dependencies);
+  const streams = new AbortController();
+  addBuildLogRoutes(api, { ...dependencies, closing: streams.signal });
   addFiledropRoutes(api, dependencies);
   addUserRoutes(api);
   addUserTokenRoutes(api, dependencies);
@@ -108,11 +114,15 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
     async start() {
       await api.ready();
     },
+    endStreams() {
+      streams.abort();
+    },
     async stop() {
+      streams.abort();
       await api.close();
     },
     async [Symbol.asyncDispose]() {
-      await api.close();
+      await this.stop();
     },
   };
 }

@@ -280,7 +280,7 @@ export async function startEmbeddedServer(
         privateKey: async () => undefined,
       },
       credentials: {
-        issue: async ({ identity: worker, repository, push, expiresAt }) => {
+        issue: async ({ identity: worker, repository, push, expiresAt, asker }) => {
           const grant = {
             buildId: worker.buildId,
             jobId: worker.jobId,
@@ -288,6 +288,7 @@ export async function startEmbeddedServer(
             epoch: worker.epoch,
             worker: push.kind === 'by-digest' ? ('slipway' as const) : ('reference' as const),
             tags: push.kind === 'tags' ? push.tags : [],
+            ...(asker === undefined ? {} : { asker }),
           };
           const path = `${repository.namespace}/${repository.name}`;
           return {

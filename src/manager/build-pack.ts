@@ -47,6 +47,7 @@ export async function buildPack(
     repository: build.repository,
     push: byDigest ? { kind: 'by-digest' } : { kind: 'tags', tags: build.push ? build.tags : [] },
     expiresAt,
+    ...(build.manualUser === undefined ? {} : { asker: build.manualUser }),
   });
   return {
     identity,

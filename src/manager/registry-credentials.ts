@@ -13,6 +13,8 @@ export interface RegistryCredentials {
     readonly identity: WorkerIdentity;
     readonly repository: RepositoryName;
     readonly push: PushRight;
+    /** Who asked for the build, when a person did: it may pull what that person may. */
+    readonly asker?: string;
     /** Milliseconds since 1970. */
     readonly expiresAt: number;
   }): Promise<{ readonly pullToken: string; readonly pushToken: string }>;

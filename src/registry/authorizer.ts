@@ -23,6 +23,12 @@ export interface Authorizer {
   authenticate(credentials: RegistryCredentials): Promise<RegistrySubject | undefined>;
 
   /**
+   * The subject on whose behalf a build reads: a user of this name who may still sign in, with no more than the right
+   * to read. Undefined: there is none.
+   */
+  readerNamed(name: string): Promise<RegistrySubject | undefined>;
+
+  /**
    * Those of the `requested` actions that `subject` (undefined: nobody is logged in) may do with the repository
    * `<namespace>/<name>`. A repository that does not exist grants nothing, so that its name is not given away.
    */

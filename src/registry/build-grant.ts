@@ -23,6 +23,8 @@ export interface BuildGrant {
    */
   readonly worker: 'slipway' | 'reference';
   readonly tags: readonly Tag[];
+  /** Who asked for the build: elsewhere than in its own repository it may pull what that person may pull. */
+  readonly asker?: string;
 }
 
 /** The grant as it stands in a JWT. */
@@ -33,6 +35,7 @@ export interface BuildGrantClaims {
   readonly epoch: number;
   readonly worker: string;
   readonly tags: readonly string[];
+  readonly asker?: string;
 }
 
 export function grantClaims(grant: BuildGrant): BuildGrantClaims {
@@ -43,21 +46,31 @@ export function grantClaims(grant: BuildGrant): BuildGrantClaims {
     epoch: grant.epoch,
     worker: grant.worker,
     tags: grant.tags,
+    ...(grant.asker === undefined ? {} : { asker: grant.asker }),
   };
 }
 
 /** Reads claims back; undefined when any of them is not what `grantClaims` writes. */
 export function parseGrant(claims: unknown): BuildGrant | undefined {
   if (typeof claims !== 'object' || claims === null) return undefined;
-  const { build_id, job_id, attempt_id, epoch, worker, tags } = claims as Record<string, unknown>;
+  const { build_id, job_id, attempt_id, epoch, worker, tags, asker } = claims as Record<string, unknown>;
   const buildId = typeof build_id === 'string' ? parseBuildId(build_id) : undefined;
   const jobId = typeof job_id === 'string' ? parseJobId(job_id) : undefined;
   const attemptId = typeof attempt_id === 'string' ? parseAttemptId(attempt_id) : undefined;
   if (buildId === undefined || jobId === undefined || attemptId === undefined) return undefined;
   if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch)) return undefined;
   if (worker !== 'slipway' && worker !== 'reference') return undefined;
+  if (asker !== undefined && typeof asker !== 'string') return undefined;
   if (!Array.isArray(tags)) return undefined;
   const parsed = tags.map((tag) => (typeof tag === 'string' ? parseTag(tag) : undefined));
   if (!parsed.every((tag) => tag !== undefined)) return undefined;
-  return { buildId, jobId, attemptId, epoch, worker, tags: parsed };
+  return {
+    buildId,
+    jobId,
+    attemptId,
+    epoch,
+    worker,
+    tags: parsed,
+    ...(asker === undefined ? {} : { asker }),
+  };
 }

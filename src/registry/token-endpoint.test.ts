@@ -24,6 +24,7 @@ let current: Map<AttemptId, number>;
 
 const rights: Readonly<Record<string, readonly RegistryAction[]>> = {
   'ann team/app': ['pull', 'push'],
+  'ann team/private': ['pull', 'push'],
   ' team/public': ['pull', 'push'],
 };
 
@@ -49,6 +50,7 @@ beforeEach(() => {
     authorizer: {
       authenticate: async ({ username, password }) =>
         username === 'ann' && password === 'secret' ? { name: 'ann' } : undefined,
+      readerNamed: async (name) => (name === 'ann' ? { name } : undefined),
       authorize: async (subject, repository) => rights[`${subject?.name ?? ''} ${repository}`] ?? [],
     },
     attempts: { isCurrent: async (attemptId, epoch) => current.get(attemptId) === epoch },
@@ -166,6 +168,13 @@ describe('builds', () => {
     expect(await grantedTo(await credential(newGrant()), ...scopes)).toEqual([
       { repository: 'team/public', actions: ['pull'] },
     ]);
+  });
+
+  test('may pull elsewhere what whoever asked for them may pull, and never push there', async () => {
+    const scopes = ['repository:team/private:pull,push', 'repository:others/private:pull'];
+    const asked = async (asker: string) => grantedTo(await credential({ ...newGrant(), asker }), ...scopes);
+    expect(await asked('ann')).toEqual([{ repository: 'team/private', actions: ['pull'] }]);
+    expect(await asked('gone')).toEqual([]);
   });
 
   test('carry their attempt in the token', async () => {

@@ -111,7 +111,8 @@ export class TokenEndpoint {
     }
     const access: RegistryAccess[] = [];
     for (const entry of wanted) {
-      const granted = entry.repository === repository ? actions : await this.#readableByAll(entry.repository);
+      const granted =
+        entry.repository === repository ? actions : await this.#readable(entry.repository, grant.asker);
       const both = entry.actions.filter((action) => granted.includes(action));
       if (both.length > 0) access.push({ repository: entry.repository, actions: both });
     }
@@ -124,9 +125,10 @@ export class TokenEndpoint {
     });
   }
 
-  /** Elsewhere than in its own repository a build is nobody, and never writes: it may pull what everybody may. */
-  async #readableByAll(repository: string): Promise<readonly RegistryAction[]> {
-    const allowed = await this.#authorizer.authorize(undefined, repository, ['pull']);
+  /** Elsewhere than in its own repository a build never writes: it pulls what whoever asked for it may pull. */
+  async #readable(repository: string, asker: string | undefined): Promise<readonly RegistryAction[]> {
+    const subject = asker === undefined ? undefined : await this.#authorizer.readerNamed(asker);
+    const allowed = await this.#authorizer.authorize(subject, repository, ['pull']);
     return allowed.includes('pull') ? ['pull'] : [];
   }
 

@@ -33,6 +33,10 @@ export class MemoryAuthorizer implements Authorizer {
     return this.passwords.get(username) === password ? { name: username } : undefined;
   }
 
+  async readerNamed(name: string) {
+    return this.passwords.has(name) ? { name } : undefined;
+  }
+
   async authorize(subject: { name: string } | undefined, repository: string) {
     const own = this.rights.get(`${subject?.name ?? ''} ${repository}`) ?? [];
     return [...own, ...(this.rights.get(` ${repository}`) ?? [])];

@@ -101,11 +101,12 @@ export async function readLog(server: SlipwayServer, repository: string, id: str
   }
 }
 
-/** What a registry client sees of an image: `skopeo inspect --config`. */
+/** The config of an image as a registry client gets it; raw, because the converted form drops HEALTHCHECK and ONBUILD. */
 export async function imageConfig(server: SlipwayServer, image: string): Promise<Record<string, unknown>> {
   const { stdout } = await run('skopeo', [
     'inspect',
     '--config',
+    '--raw',
     '--tls-verify=false',
     '--creds',
     `$oauthtoken:${server.token}`,

@@ -130,6 +130,23 @@ export class SlipwayServer {
     return code ?? undefined;
   }
 
+  /** Makes a user with a namespace of the same name; from now on this client is that user. */
+  async becomeUser(username: string): Promise<void> {
+    const { password } = await this.json<{ password: string }>('POST', '/api/v1/superuser/users', {
+      username,
+    });
+    const response = await fetch(new URL('/api/v1/user/tokens', this.url), {
+      method: 'POST',
+      headers: {
+        authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ name: 'test', scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin'] }),
+    });
+    if (!response.ok) throw new Error(`no token for ${username}: ${await response.text()}`);
+    this.#token = ((await response.json()) as { token: string }).token;
+  }
+
   async fetch(path: string, init: RequestInit & { duplex?: 'half' } = {}): Promise<Response> {
     return await fetch(new URL(path, this.url), {
       ...init,
