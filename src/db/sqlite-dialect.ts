@@ -1,4 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type CompiledQuery,
   type DatabaseConnection,
@@ -85,7 +86,7 @@ class SqliteDriver implements Driver {
 
   /** IMMEDIATE: a second process can make it wait here, but never fail half-way. */
   async beginTransaction(connection: SqliteConnection): Promise<void> {
-    connection.run('begin immediate');
+    await connection.begin();
   }
 
   async commitTransaction(connection: SqliteConnection): Promise<void> {
@@ -103,6 +104,10 @@ class SqliteDriver implements Driver {
   }
 }
 
+/** Milliseconds between two looks at a file that another process has, and how long that is done. */
+const busyPause = 5;
+const busyPatience = 10_000;
+
 /** How many prepared statements are kept; the product has fewer, but lists (`in (?, ?, …)`) make variants. */
 const statementCacheSize = 300;
 
@@ -113,14 +118,16 @@ class SqliteConnection implements DatabaseConnection {
 
   constructor({ file, maxPages }: SqliteOptions) {
     try {
-      this.#database = new DatabaseSync(file, { enableForeignKeyConstraints: true, timeout: 10_000 });
+      this.#database = new DatabaseSync(file, { enableForeignKeyConstraints: true, timeout: 0 });
       this.#database.exec(`
+        pragma busy_timeout = 5000;
         pragma journal_mode = wal;
         pragma synchronous = full;
         pragma temp_store = memory;
         pragma cache_size = -16000;
         pragma journal_size_limit = 67108864;
         ${maxPages === undefined ? '' : `pragma max_page_count = ${Math.trunc(maxPages)};`}
+        pragma busy_timeout = 0;
       `);
     } catch (thrown) {
       throw fromSqlite(thrown);
@@ -129,6 +136,10 @@ class SqliteConnection implements DatabaseConnection {
 
   get inTransaction(): boolean {
     return this.#database.isTransaction;
+  }
+
+  begin(): Promise<void> {
+    return this.#patiently(() => this.run('begin immediate'));
   }
 
   run(sql: string): void {
@@ -140,14 +151,29 @@ class SqliteConnection implements DatabaseConnection {
   }
 
   async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
-    try {
-      const { statement, returnsRows } = this.#prepare(sql);
-      const values = parameters as readonly SQLInputValue[];
-      if (returnsRows) return { rows: statement.all(...values) as Row[] };
-      const { changes, lastInsertRowid } = statement.run(...values);
-      return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
-    } catch (thrown) {
-      throw fromSqlite(thrown);
+    return this.#patiently(() => {
+      try {
+        const { statement, returnsRows } = this.#prepare(sql);
+        const values = parameters as readonly SQLInputValue[];
+        if (returnsRows) return { rows: statement.all(...values) as Row[] };
+        const { changes, lastInsertRowid } = statement.run(...values);
+        return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
+      } catch (thrown) {
+        throw fromSqlite(thrown);
+      }
+    });
+  }
+
+  /** Waits for another process that has the file, without holding up this one: SQLite's own wait would. */
+  async #patiently<T>(work: () => T): Promise<T> {
+    for (let waited = 0; ; waited += busyPause) {
+      try {
+        return work();
+      } catch (thrown) {
+        const busy = thrown instanceof SqlError && thrown.code === 'serialization';
+        if (!busy || this.inTransaction || waited >= busyPatience) throw thrown;
+        await sleep(busyPause);
+      }
     }
   }
 

@@ -1,0 +1,674 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-database.ts';
+import { ManualClock } from '../base/clock.ts';
+import { Database } from '../db/database.ts';
+import { SecretBox } from '../db/secret-box.ts';
+import type { Outcome } from '../model/attempt.ts';
+import type { Build, BuildRequest } from '../model/build.ts';
+import { digestOf } from '../model/digest.ts';
+import type { AttemptId, BuildId } from '../model/ids.ts';
+import { escapeTag } from '../model/tag.ts';
+import type { RunningAttempt } from './build-queue.ts';
+import { QueueError } from './queue-error.ts';
+import { SqlBuildQueue } from './sql-build-queue.ts';
+
+export const image = { digest: digestOf('image'), size: 5 };
+export const complete: Outcome = { kind: 'complete', image };
+export const userError: Outcome = { kind: 'error', fault: { code: 'builderror', message: 'A step failed.' } };
+export const refunded: Outcome = {
+  kind: 'internal-error',
+  refunded: true,
+  fault: { code: 'managerlost', message: 'Lost.' },
+};
+export const expired: Outcome = {
+  kind: 'expired',
+  at: 'building',
+  fault: { code: 'workerlost', message: 'The worker is gone.' },
+};
+
+export function request(repository = 'team/app', more: Partial<BuildRequest> = {}): BuildRequest {
+  const [namespace = '', name = ''] = repository.split('/');
+  return {
+    repository: { namespace, name },
+    source: { kind: 'archive', url: 'https://example.com/source.tar' },
+    context: '/',
+    dockerfilePath: '/Dockerfile',
+    tags: [escapeTag('latest')],
+    displayName: 'app',
+    platforms: [],
+    buildArgs: { COLOUR: 'green' },
+    labels: {},
+    noCache: false,
+    push: true,
+    priority: 0,
+    ...more,
+  };
+}
+
+/** What every build queue must do. `open` gives an empty database; the suite closes it. */
+export function buildQueueSuite(name: string, open: OpenScratch): void {
+  describe(`build queue on ${name}`, () => {
+    let scratch: ScratchDatabase;
+    let database: Database;
+    let queue: SqlBuildQueue;
+    let clock: ManualClock;
+    const secretBox = new SecretBox({ key: randomBytes(32) });
+
+    beforeEach(async () => {
+      scratch = await open();
+      database = scratch.database;
+      clock = new ManualClock();
+      queue = new SqlBuildQueue(database, { secretBox, clock, mostAttempts: 6 });
+      await queue.start();
+    });
+
+    afterEach(async () => {
+      await queue.stop();
+      await scratch[Symbol.asyncDispose]();
+    });
+
+    const claim = (limit = 1, capacity = 1000, manager = 'm1') =>
+      queue.claim({ manager, limit, capacity, lease: 300_000 });
+
+    async function claimOne(): Promise<RunningAttempt> {
+      const [attempt, ...others] = await claim();
+      if (attempt === undefined || others.length > 0) throw new Error('expected one attempt');
+      return attempt;
+    }
+
+    async function reload({ id }: { id: BuildId }): Promise<Build> {
+      const build = await queue.build(id);
+      if (build === undefined) throw new Error(`no build ${id}`);
+      return build;
+    }
+
+    async function running(repository?: string, more?: Partial<BuildRequest>) {
+      const build = await queue.enqueue(request(repository, more));
+      const attempt = await claimOne();
+      expect(attempt.buildId).toBe(build.id);
+      return { build, attempt };
+    }
+
+    const end = (attempt: RunningAttempt, outcome: Outcome = complete, delay = 0) =>
+      queue.finish(attempt.id, attempt.epoch, outcome, delay);
+
+    async function completed(attempt: RunningAttempt): Promise<void> {
+      expect((await end(attempt)).kind).toBe('publish');
+      const build = await queue.publish(attempt.buildId, [attempt], image);
+      expect(build).toMatchObject({ phase: 'complete' });
+    }
+
+    describe('one build, start to end', () => {
+      it('keeps the request as it was given', async () => {
+        const asked = request('team/app', {
+          platforms: ['linux/amd64', 'linux/arm64'],
+          target: 'release',
+          labels: { a: 'ä' },
+          triggerMetadata: { commit: 'abc' },
+          manualUser: 'ann',
+        });
+        const build = await queue.enqueue(asked);
+        expect(build).toMatchObject({ ...asked, phase: 'waiting', desired: 'run', createdAt: clock.now() });
+        expect(build.jobs.map(({ platform }) => platform)).toEqual(['linux/amd64', 'linux/arm64']);
+        expect(await queue.build(build.id)).toEqual(build);
+      });
+
+      it('moves through all stages to complete', async () => {
+        const { build, attempt } = await running();
+        expect(attempt).toMatchObject({ epoch: 1, state: 'scheduled', triesLeft: 2, manager: 'm1' });
+        expect(attempt.leaseUntil).toBe(clock.now() + 300_000);
+        expect((await reload(build)).phase).toBe('build-scheduled');
+        expect(await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid-1' })).toBe(true);
+        expect(await queue.register(attempt.id, 1, { capabilities: { logBatches: true } })).toBe(true);
+        expect(await queue.register(attempt.id, 1, { capabilities: {} })).toBe(false);
+        for (const stage of ['unpacking', 'pulling', 'building', 'pushing'] as const) {
+          await clock.advance(1000);
+          expect(await queue.enterStage(attempt.id, 1, stage)).toBe('moved');
+          expect(await queue.enterStage(attempt.id, 1, stage)).toBe('same');
+          expect((await reload(build)).phase).toBe(stage);
+        }
+        expect(await queue.enterStage(attempt.id, 1, 'pulling', { commit: 'c0ffee' })).toBe('late');
+        expect(await queue.attempt(attempt.id)).toMatchObject({ executor: 'local', worker: 'pid-1' });
+
+        expect(await end(attempt)).toEqual({ kind: 'publish', images: [{ platform: '', image }] });
+        expect((await reload(build)).phase).toBe('pushing');
+        const published = await queue.publish(build.id, [attempt], image);
+        expect(published).toMatchObject({
+          phase: 'complete',
+          digest: image.digest,
+          imageSize: 5,
+          commit: 'c0ffee',
+          finishedAt: clock.now(),
+        });
+        const view = published === 'stale' ? undefined : published.jobs[0]?.attempts[0];
+        expect(view).toMatchObject({ state: 'done', outcome: complete, epoch: 1 });
+        expect(Object.keys(view?.entered ?? {})).toHaveLength(8);
+        expect(await queue.counts()).toEqual({ queued: 0, running: 0, ownerless: 0 });
+      });
+
+      it('ends in error at once, whatever tries are left', async () => {
+        const { attempt } = await running();
+        const finished = await end(attempt, userError);
+        expect(finished).toMatchObject({
+          kind: 'final',
+          build: { phase: 'error', fault: { code: 'builderror' } },
+        });
+        expect(await claim()).toEqual([]);
+      });
+
+      it('uses up its tries, each with the next epoch, and expires', async () => {
+        const build = await queue.enqueue(request());
+        for (const [epoch, triesLeft] of [
+          [1, 2],
+          [2, 1],
+          [3, 0],
+        ] as const) {
+          const attempt = await claimOne();
+          expect(attempt).toMatchObject({ epoch, triesLeft });
+          const finished = await end(attempt, expired, 30_000);
+          if (epoch === 3) {
+            expect(finished).toMatchObject({ kind: 'final', build: { phase: 'expired' } });
+            break;
+          }
+          const availableAt = clock.now() + 30_000;
+          expect(finished).toEqual({ kind: 'retry', epoch: epoch + 1, triesLeft, availableAt });
+          expect((await reload(build)).phase).toBe('waiting');
+          await clock.advance(29_999);
+          expect(await claim()).toEqual([]);
+          await clock.advance(1);
+        }
+        expect((await reload(build)).jobs[0]?.attempts).toHaveLength(3);
+      });
+
+      it('gives a refunded try back, but not for ever', async () => {
+        const { build, attempt } = await running();
+        let current = attempt;
+        for (let epoch = 1; epoch < 6; epoch += 1) {
+          expect(await end(current, refunded)).toMatchObject({ kind: 'retry', triesLeft: 3 });
+          current = await claimOne();
+        }
+        expect(await end(current, refunded)).toMatchObject({ kind: 'final' });
+        expect((await reload(build)).phase).toBe('internalerror');
+      });
+
+      it('releases without a cost: same epoch, same tries', async () => {
+        const { build, attempt } = await running();
+        const later = clock.now() + 5000;
+        expect(await queue.release(attempt.id, attempt.epoch, later)).toBe(true);
+        expect(await queue.release(attempt.id, attempt.epoch, later)).toBe(false);
+        expect((await reload(build)).phase).toBe('waiting');
+        expect(await queue.attempt(attempt.id)).toBeUndefined();
+        expect(await claim()).toEqual([]);
+        await clock.advance(5000);
+        expect(await claimOne()).toMatchObject({ id: attempt.id, epoch: 1, triesLeft: 2 });
+      });
+
+      it('does not release what a worker has registered for', async () => {
+        const { attempt } = await running();
+        await queue.register(attempt.id, 1, { capabilities: {} });
+        expect(await queue.release(attempt.id, 1, 0)).toBe(false);
+      });
+
+      it('refuses stages of a worker that has not registered', async () => {
+        const { attempt } = await running();
+        expect(await queue.enterStage(attempt.id, 1, 'unpacking')).toBe('stale');
+      });
+    });
+
+    describe('epochs', () => {
+      it('changes nothing for a wrong epoch', async () => {
+        const { build, attempt } = await running();
+        const before = await reload(build);
+        const { id } = attempt;
+        for (const epoch of [0, 2]) {
+          expect(await queue.recordWorker(id, epoch, { executor: 'x', worker: 'y' })).toBe(false);
+          expect(await queue.register(id, epoch, { capabilities: {} })).toBe(false);
+          expect(await queue.enterStage(id, epoch, 'building')).toBe('stale');
+          expect(await queue.extendLease(id, epoch, 'm1', clock.now() + 999_999)).toBe(false);
+          expect(await queue.release(id, epoch, 0)).toBe(false);
+          expect(await queue.finish(id, epoch, complete, 0)).toEqual({ kind: 'stale' });
+          expect(await queue.isCurrent(id, epoch)).toBe(false);
+        }
+        expect(await reload(build)).toEqual(before);
+        expect(await queue.isCurrent(id, 1)).toBe(true);
+      });
+
+      it('fences the attempt before a retry', async () => {
+        const { build, attempt } = await running();
+        await end(attempt, expired);
+        const next = await claimOne();
+        expect(await queue.isCurrent(attempt.id, attempt.epoch)).toBe(false);
+        expect(await end(attempt)).toEqual({ kind: 'stale' });
+        expect(await queue.enterStage(attempt.id, 1, 'pushing')).toBe('stale');
+        expect(await queue.isCurrent(next.id, next.epoch)).toBe(true);
+        await end(next);
+        expect(await queue.publish(build.id, [attempt], image)).toBe('stale');
+        expect((await reload(build)).phase).toBe('pushing');
+        expect(await queue.publish(build.id, [next], image)).toMatchObject({ phase: 'complete' });
+      });
+
+      it('finishes once', async () => {
+        const { build, attempt } = await running();
+        const results = await Promise.all([end(attempt), end(attempt, userError), end(attempt, expired)]);
+        expect(results.filter(({ kind }) => kind === 'stale')).toHaveLength(2);
+        const after = await reload(build);
+        expect(await end(attempt, userError)).toEqual({ kind: 'stale' });
+        expect(await reload(build)).toEqual(after);
+      });
+
+      it('knows nothing of an id that was never given', async () => {
+        const id = randomUUID() as AttemptId;
+        expect(await queue.attempt(id)).toBeUndefined();
+        expect(await queue.finish(id, 1, complete, 0)).toEqual({ kind: 'stale' });
+        expect(await queue.isCurrent(id, 1)).toBe(false);
+        expect(await queue.cancel(id as string as BuildId, 'ann')).toEqual({ kind: 'unknown' });
+        expect(await queue.publish(id as string as BuildId, [], image)).toBe('stale');
+        expect(await queue.position(id as string as BuildId)).toBeUndefined();
+      });
+    });
+
+    describe('publishing', () => {
+      it('answers a repeated publish as the first', async () => {
+        const { build, attempt } = await running();
+        await end(attempt);
+        const first = await queue.publish(build.id, [attempt], image);
+        expect(await queue.publish(build.id, [attempt], image)).toEqual(first);
+      });
+
+      it('is taken over when the manager died between complete and publish', async () => {
+        const { build, attempt } = await running();
+        await end(attempt);
+        expect(await queue.unpublished('m2', 60_000)).toEqual([]);
+        await clock.advance(60_000);
+        expect(await queue.unpublished('m2', 60_000)).toEqual([build.id]);
+        expect(await queue.unpublished('m3', 60_000)).toEqual([]);
+        expect(await queue.publish(build.id, [attempt], image)).toMatchObject({ phase: 'complete' });
+        await clock.advance(60_000);
+        expect(await queue.unpublished('m3', 60_000)).toEqual([]);
+      });
+
+      it('is taken over at once from a manager known to be dead', async () => {
+        const { build, attempt } = await running();
+        await end(attempt);
+        expect(await queue.adopt('m2', 300_000, ['m1'])).toEqual([]);
+        expect(await queue.unpublished('m2', 60_000)).toEqual([build.id]);
+      });
+
+      it('fails for good, once', async () => {
+        const { build, attempt } = await running();
+        const fault = { code: 'publishissue', message: 'The registry is gone.' } as const;
+        expect(await queue.failPublish(build.id, fault)).toBe('stale');
+        await end(attempt);
+        expect(await queue.failPublish(build.id, fault)).toMatchObject({ phase: 'internalerror', fault });
+        expect(await queue.publish(build.id, [attempt], image)).toBe('stale');
+        expect((await reload(build)).phase).toBe('internalerror');
+      });
+    });
+
+    describe('several platforms', () => {
+      const platforms = ['linux/amd64', 'linux/arm64'];
+
+      async function both() {
+        const build = await queue.enqueue(request('team/app', { platforms }));
+        const attempts = await claim(5);
+        const [first, second] = [...attempts].sort((a, b) => a.platform.localeCompare(b.platform));
+        if (first === undefined || second === undefined) throw new Error('expected two attempts');
+        return { build, first, second };
+      }
+
+      it('publishes when the last one is complete', async () => {
+        const { build, first, second } = await both();
+        expect(await end(second)).toEqual({ kind: 'others-running' });
+        expect((await reload(build)).phase).toBe('build-scheduled');
+        const finished = await end(first);
+        expect(finished).toMatchObject({
+          kind: 'publish',
+          images: platforms.map((platform) => ({ platform })),
+        });
+        expect(await queue.publish(build.id, [first], image)).toBe('stale');
+        expect(await queue.publish(build.id, [second, first], image)).toMatchObject({ phase: 'complete' });
+      });
+
+      it('stops the others when one fails, and stays what it became', async () => {
+        const { build, first, second } = await both();
+        expect(await end(first, userError)).toMatchObject({ kind: 'final', build: { phase: 'error' } });
+        expect(await queue.attempt(second.id)).toMatchObject({ desired: 'cancel' });
+        expect(await queue.isCurrent(second.id, second.epoch)).toBe(false);
+        const ended = await reload(build);
+        expect(await end(second, { kind: 'cancelled', by: 'slipway' })).toEqual({ kind: 'others-running' });
+        expect(await reload(build)).toMatchObject({ phase: 'error', finishedAt: ended.finishedAt });
+        expect(await queue.counts()).toEqual({ queued: 0, running: 0, ownerless: 0 });
+      });
+
+      it('runs in one place of its repository', async () => {
+        const { first, second } = await both();
+        await queue.enqueue(request());
+        expect(await claim(5)).toEqual([]);
+        await end(first);
+        await end(second);
+        expect(await claim(5)).toEqual([]);
+        await queue.publish(first.buildId, [first, second], image);
+        expect(await claim(5)).toHaveLength(1);
+      });
+    });
+
+    describe('cancel', () => {
+      it('is at once for a build that waits', async () => {
+        const build = await queue.enqueue(request());
+        const verdict = await queue.cancel(build.id, 'ann');
+        expect(verdict).toMatchObject({
+          kind: 'cancelled',
+          build: { phase: 'cancelled', cancelledBy: 'ann' },
+        });
+        expect(await queue.cancel(build.id, 'bob')).toMatchObject({
+          kind: 'already-final',
+          build: { cancelledBy: 'ann' },
+        });
+        expect(await claim()).toEqual([]);
+      });
+
+      it('is at once for a build without a place, and for one between two tries', async () => {
+        const { attempt } = await running();
+        const waiting = await queue.enqueue(request());
+        expect(await queue.cancel(waiting.id, 'ann')).toMatchObject({ kind: 'cancelled' });
+        await end(attempt, expired, 30_000);
+        expect(await queue.cancel(attempt.buildId, 'ann')).toMatchObject({ kind: 'cancelled' });
+        expect((await queue.counts()).queued).toBe(0);
+      });
+
+      it.each(['scheduled', 'registered', 'unpacking', 'pulling', 'building', 'pushing'] as const)(
+        'stores the wish for a build that is %s, and the worker ends as cancelled',
+        async (state) => {
+          const { build, attempt } = await running();
+          if (state !== 'scheduled') await queue.register(attempt.id, 1, { capabilities: {} });
+          if (state !== 'scheduled' && state !== 'registered') await queue.enterStage(attempt.id, 1, state);
+          expect(await queue.cancel(build.id, 'ann')).toMatchObject({
+            kind: 'cancelling',
+            build: { desired: 'cancel' },
+          });
+          expect(await queue.supervised('m1')).toMatchObject([
+            { id: attempt.id, desired: 'cancel', cancelledBy: 'ann' },
+          ]);
+          // The worker was faster than the cancel: still, who cancelled was told that it will be.
+          expect(await end(attempt)).toMatchObject({
+            kind: 'final',
+            build: { phase: 'cancelled', cancelledBy: 'ann' },
+          });
+        },
+      );
+
+      it('turns a retry and a release into the end', async () => {
+        const first = await running();
+        await queue.cancel(first.build.id, 'ann');
+        expect(await end(first.attempt, expired)).toMatchObject({
+          kind: 'final',
+          build: { phase: 'cancelled' },
+        });
+        const second = await running();
+        await queue.cancel(second.build.id, 'ann');
+        expect(await queue.release(second.attempt.id, 1, 0)).toBe(true);
+        expect((await reload(second.build)).phase).toBe('cancelled');
+      });
+
+      it('is too late for a publisher that succeeds, and in time for one that fails', async () => {
+        const first = await running();
+        await end(first.attempt);
+        expect(await queue.cancel(first.build.id, 'ann')).toMatchObject({ kind: 'cancelling' });
+        expect(await queue.publish(first.build.id, [first.attempt], image)).toMatchObject({
+          phase: 'complete',
+        });
+        const second = await running();
+        await end(second.attempt);
+        await queue.cancel(second.build.id, 'ann');
+        const fault = { code: 'publishissue', message: 'Gone.' } as const;
+        expect(await queue.failPublish(second.build.id, fault)).toMatchObject({ phase: 'cancelled' });
+      });
+    });
+
+    describe('managers', () => {
+      it('extends only its own lease', async () => {
+        const { attempt } = await running();
+        const until = clock.now() + 600_000;
+        expect(await queue.extendLease(attempt.id, 1, 'm2', until)).toBe(false);
+        expect(await queue.extendLease(attempt.id, 1, 'm1', until)).toBe(true);
+        expect((await queue.attempt(attempt.id))?.leaseUntil).toBe(until);
+      });
+
+      it('takes over what has no owner, once', async () => {
+        const { attempt } = await running();
+        await running('team/other');
+        await queue.extendLease(attempt.id, 1, 'm1', clock.now() + 900_000);
+        await clock.advance(300_000);
+        expect((await queue.counts()).ownerless).toBe(1);
+        const [two, three] = await Promise.all([queue.adopt('m2', 300_000), queue.adopt('m3', 300_000)]);
+        expect(two.length + three.length).toBe(1);
+        expect(await queue.supervised('m1')).toMatchObject([{ id: attempt.id }]);
+        expect(await queue.adopt('m4', 300_000, ['m1'])).toMatchObject([
+          { id: attempt.id, manager: 'm4', epoch: 1, state: 'scheduled' },
+        ]);
+        expect(await queue.extendLease(attempt.id, 1, 'm1', clock.now())).toBe(false);
+        expect((await queue.counts()).ownerless).toBe(0);
+      });
+    });
+
+    describe('order', () => {
+      it('gives a namespace that queues one build the next slot after 500 of another', async () => {
+        for (let n = 0; n < 500; n += 1) await queue.enqueue(request(`many/app-${n}`));
+        const claimed = await claim(10, 10);
+        expect(claimed).toHaveLength(10);
+        const lonely = await queue.enqueue(request('few/app'));
+        expect(await claim(1, 10)).toEqual([]);
+        expect(await queue.position(lonely.id)).toEqual({ ahead: 0, running: 10 });
+        const [slot] = claimed;
+        if (slot !== undefined) await completed(slot);
+        expect(await claim(1, 10)).toMatchObject([{ buildId: lonely.id }]);
+      });
+
+      it('takes turns by weight', async () => {
+        await database.sql
+          .insertInto('namespaces')
+          .values({ name: 'heavy', weight: 3, max_running: null, created_at: 0 })
+          .execute();
+        for (let n = 0; n < 40; n += 1) {
+          await queue.enqueue(request(`heavy/app-${n}`));
+          await queue.enqueue(request(`light/app-${n}`));
+        }
+        const namespaces = (await claim(40)).map(({ repository }) => repository.namespace);
+        expect(namespaces.filter((each) => each === 'heavy')).toHaveLength(30);
+        // Evenly so, not all of one first.
+        expect(namespaces.slice(0, 8).filter((each) => each === 'heavy')).toHaveLength(6);
+      });
+
+      it('charges a repository that runs one build after the other as well', async () => {
+        for (let n = 0; n < 10; n += 1) await queue.enqueue(request('serial/app'));
+        for (let n = 0; n < 10; n += 1) await queue.enqueue(request(`wide/app-${n}`));
+        const turns: string[] = [];
+        for (let n = 0; n < 10; n += 1) {
+          const attempt = await claimOne();
+          turns.push(attempt.repository.namespace);
+          await completed(attempt);
+        }
+        expect(turns.filter((each) => each === 'serial')).toHaveLength(5);
+      });
+
+      it('forgets the turns of what was cancelled', async () => {
+        const mine: Build[] = [];
+        for (let n = 0; n < 50; n += 1) mine.push(await queue.enqueue(request(`mine/app-${n}`)));
+        for (const build of mine) await queue.cancel(build.id, 'ann');
+        for (let n = 0; n < 20; n += 1) await queue.enqueue(request(`yours/app-${n}`));
+        const again = await queue.enqueue(request('mine/app'));
+        expect((await claim(3)).map(({ buildId }) => buildId)).toContain(again.id);
+      });
+
+      it('puts priority first, also in a place that a lower one has not used', async () => {
+        const low = await queue.enqueue(request());
+        const high = await queue.enqueue(request('team/app', { priority: 5 }));
+        const other = await queue.enqueue(request('other/app', { priority: 1 }));
+        expect((await claim(5)).map(({ buildId }) => buildId)).toEqual([high.id, other.id]);
+        expect(await queue.position(low.id)).toEqual({ ahead: 1, running: 2 });
+      });
+
+      it('is first in, first out within a repository, retries included', async () => {
+        const first = await queue.enqueue(request());
+        const second = await queue.enqueue(request());
+        const attempt = await claimOne();
+        expect(attempt.buildId).toBe(first.id);
+        await end(attempt, expired, 30_000);
+        expect(await claim()).toEqual([]);
+        await clock.advance(30_000);
+        const retry = await claimOne();
+        expect(retry.buildId).toBe(first.id);
+        await completed(retry);
+        expect((await claimOne()).buildId).toBe(second.id);
+      });
+
+      it('runs as many builds of a repository as it has places', async () => {
+        await database.sql
+          .insertInto('repositories')
+          .values({ namespace: 'team', name: 'app', visibility: 'private', concurrency: 2, created_at: 0 })
+          .execute();
+        for (let n = 0; n < 4; n += 1) await queue.enqueue(request());
+        expect(await claim(10)).toHaveLength(2);
+        await database.sql.updateTable('repositories').set({ concurrency: 3 }).execute();
+        await queue.admit('team');
+        expect(await claim(10)).toHaveLength(1);
+      });
+
+      it('runs at most as many builds of a namespace as it may', async () => {
+        await database.sql
+          .insertInto('namespaces')
+          .values({ name: 'team', weight: 1, max_running: 2, created_at: 0 })
+          .execute();
+        for (let n = 0; n < 6; n += 1) await queue.enqueue(request(`team/app-${n % 3}`));
+        const claimed = await claim(10);
+        expect(claimed.map(({ repository }) => repository.name)).toEqual(['app-0', 'app-1']);
+        for (const attempt of claimed) await completed(attempt);
+        expect((await claim(10)).map(({ repository }) => repository.name).sort()).toEqual(['app-0', 'app-2']);
+      });
+    });
+
+    describe('enqueue', () => {
+      it('makes one build for one idempotency key, in one repository', async () => {
+        const made = await Promise.all(
+          Array.from({ length: 10 }, () => queue.enqueue(request(), { idempotencyKey: 'delivery-1' })),
+        );
+        expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+        const elsewhere = await queue.enqueue(request('team/other'), { idempotencyKey: 'delivery-1' });
+        expect(elsewhere.id).not.toBe(made[0]?.id);
+        expect((await queue.counts()).queued).toBe(2);
+      });
+
+      it('refuses what goes over the limit of the namespace', async () => {
+        const options = { maxQueuedPerNamespace: 2 };
+        await queue.enqueue(request('team/a'), options);
+        await queue.enqueue(request('team/b'), options);
+        const refusal = queue.enqueue(request('team/c'), options);
+        await expect(refusal).rejects.toThrow(QueueError);
+        await expect(refusal).rejects.toMatchObject({ code: 'queue-full' });
+        await claim(1);
+        await queue.enqueue(request('team/c'), options);
+        await queue.enqueue(request('other/a'), options);
+      });
+
+      it('seals secrets, hands them out, and drops them at the end', async () => {
+        const value = Buffer.from('hunter2-hunter2');
+        const build = await queue.enqueue(request(), { secrets: [{ id: 'npm', value }] });
+        const rows = await database.sql.selectFrom('build_secrets').selectAll().execute();
+        expect(rows.map(({ sealed }) => Buffer.from(sealed).includes(value))).toEqual([false]);
+        const [secret] = await queue.secrets(build.id);
+        expect(secret?.id).toBe('npm');
+        expect(Buffer.from(secret?.value ?? [])).toEqual(value);
+        await queue.cancel(build.id, 'ann');
+        expect(await queue.secrets(build.id)).toEqual([]);
+      });
+    });
+
+    it('lists builds by repository, namespace, age and state, newest first', async () => {
+      const first = await queue.enqueue(request('team/a'));
+      await clock.advance(1000);
+      const second = await queue.enqueue(request('team/b'));
+      const third = await queue.enqueue(request('other/a'));
+      await queue.cancel(first.id, 'ann');
+      const ids = async (query: Parameters<typeof queue.builds>[0]) =>
+        (await queue.builds(query)).map(({ id }) => id);
+      expect(await ids({ limit: 10 })).toEqual([third.id, second.id, first.id]);
+      expect(await ids({ limit: 1 })).toEqual([third.id]);
+      expect(await ids({ limit: 10, namespaces: ['team'] })).toEqual([second.id, first.id]);
+      expect(await ids({ limit: 10, namespaces: [] })).toEqual([]);
+      expect(await ids({ limit: 10, repository: { namespace: 'team', name: 'a' } })).toEqual([first.id]);
+      expect(await ids({ limit: 10, since: clock.now() })).toEqual([third.id, second.id]);
+      expect(await ids({ limit: 10, unfinishedOnly: true })).toEqual([third.id, second.id]);
+    });
+
+    it('tells of changes', async () => {
+      const heard: string[] = [];
+      const waiting = new Map<string, () => void>();
+      const stop = queue.onChange(({ kind, buildId }) => {
+        heard.push(`${kind} ${buildId}`);
+        waiting.get(`${kind} ${buildId}`)?.();
+      });
+      const hears = (what: string) =>
+        new Promise<void>((resolve) => {
+          if (heard.includes(what)) resolve();
+          else waiting.set(what, resolve);
+        });
+      const build = await queue.enqueue(request());
+      await hears(`queued ${build.id}`);
+      const attempt = await claimOne();
+      await queue.cancel(build.id, 'ann');
+      await hears(`cancel ${build.id}`);
+      await end(attempt);
+      await hears(`finished ${build.id}`);
+      stop();
+      const count = heard.length;
+      await queue.enqueue(request('team/other'));
+      expect(heard).toHaveLength(count);
+    });
+
+    describe('races', () => {
+      it('claims nothing twice and never over the capacity, by 50 at once', async () => {
+        for (let n = 0; n < 60; n += 1) await queue.enqueue(request(`ns-${n % 7}/app-${n}`));
+        const claims = Array.from({ length: 50 }, (_, n) => claim(3, 20, `m${n % 3}`));
+        const cancels = (await queue.builds({ limit: 5 })).map(({ id }) => queue.cancel(id, 'ann'));
+        const claimed = (await Promise.all(claims)).flat();
+        await Promise.all(cancels);
+        expect(new Set(claimed.map(({ id }) => id)).size).toBe(claimed.length);
+        expect(claimed).toHaveLength(20);
+        expect((await queue.counts()).running).toBe(20);
+      });
+
+      it('enqueues, claims and finishes from two managers at once without losing a build', async () => {
+        // Two processes cannot share a database in memory.
+        const options = scratch.options;
+        const shared = options.provider === 'sqlite' && options.file === ':memory:';
+        await using second = shared ? undefined : await Database.open(options);
+        const other = new SqlBuildQueue(second ?? database, { secretBox, clock });
+        const total = 40;
+        let done = 0;
+        const feed = Array.from({ length: total }, (_, n) =>
+          (n % 2 === 0 ? queue : other).enqueue(request(`ns-${n % 5}/app-${n % 9}`)),
+        );
+        const work = async (mine: SqlBuildQueue, manager: string) => {
+          while (done < total) {
+            const attempts = await mine.claim({ manager, limit: 3, capacity: 8, lease: 1000 });
+            await Promise.all(
+              attempts.map(async (attempt) => {
+                expect(await mine.finish(attempt.id, attempt.epoch, complete, 0)).toMatchObject({
+                  kind: 'publish',
+                });
+                expect(await mine.publish(attempt.buildId, [attempt], image)).not.toBe('stale');
+                done += 1;
+              }),
+            );
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+        };
+        await Promise.all([...feed, work(queue, 'm1'), work(other, 'm2')]);
+        const builds = await queue.builds({ limit: 100 });
+        expect(builds.map(({ phase }) => phase)).toEqual(Array.from({ length: total }, () => 'complete'));
+        expect(builds.every(({ jobs }) => jobs[0]?.attempts.length === 1)).toBe(true);
+      });
+    });
+  });
+}
