@@ -8,7 +8,10 @@ import type { ApiDependencies } from './dependencies.ts';
 import { logEvents } from './log-events.ts';
 import { buildParams } from './repository-path.ts';
 
-type Needs = Pick<ApiDependencies, 'queue' | 'logs' | 'clock' | 'metrics'>;
+type Needs = Pick<ApiDependencies, 'queue' | 'logs' | 'clock' | 'metrics'> & {
+  /** Fires when the streams have to end. */
+  readonly closing: AbortSignal;
+};
 
 const tags = ['logs'];
 /** Entries in one answer at most; clients ask again from where it ended. */
@@ -35,7 +38,7 @@ export const logPageQuery = Type.Object({
   limit: Type.Integer({ minimum: 1, maximum: longestPage, default: longestPage }),
 });
 
-export function addBuildLogRoutes(api: Api, { queue, logs, clock, metrics }: Needs): void {
+export function addBuildLogRoutes(api: Api, { queue, logs, clock, metrics, closing }: Needs): void {
   const base = '/api/v1/repository/:namespace/:repository/build/:build/logs';
 
   api.get(
@@ -80,13 +83,14 @@ export function addBuildLogRoutes(api: Api, { queue, logs, clock, metrics }: Nee
       const build = await buildOf(queue, name, request.params.build);
       const start = request.headers['last-event-id'] ?? request.query.start ?? 0;
       const over = new AbortController();
-      request.raw.socket.once('close', () => over.abort());
+      // A generator that waits is not ended by its stream, so the connection's end has to wake it.
+      reply.raw.once('close', () => over.abort());
+      const signal = AbortSignal.any([over.signal, closing]);
       const events = Readable.from(
-        logEvents({ build, role, start, queue, logs, clock, metrics, signal: over.signal }),
+        logEvents({ build, role, start, queue, logs, clock, metrics, signal }),
         // One page is read ahead at most, so a slow reader holds back the reading and no memory.
         { objectMode: true, highWaterMark: 1 },
       );
-      events.once('close', () => over.abort());
       return await reply
         .type('text/event-stream; charset=utf-8')
         .header('x-accel-buffering', 'no')

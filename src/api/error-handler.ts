@@ -54,6 +54,8 @@ export function translate(thrown: unknown): ApiError {
   if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
+  // Whichever part ran into it: the database has a code of this name as well.
+  if (thrown instanceof CodedError && thrown.code === 'disk-full') return diskFull(thrown);
   if (isFastifyError(thrown)) return translateFastify(thrown);
   return new ApiError(
     'internal_error',
@@ -67,10 +69,7 @@ function translateBlob(error: BlobError): ApiError {
     case 'too-large':
       return new ApiError('too_large', error.message);
     case 'disk-full':
-      return new ApiError(
-        'insufficient_storage',
-        'The disk of the server is full, so nothing was stored. Try again later, or tell an administrator.',
-      );
+      return diskFull(error);
     case 'interrupted':
       return new ApiError('invalid_request', 'The upload was broken off before its end. Send it again.');
     case 'bad-key':
@@ -82,6 +81,14 @@ function translateBlob(error: BlobError): ApiError {
     default:
       return unreachable(error.code);
   }
+}
+
+function diskFull(cause: unknown): ApiError {
+  return new ApiError(
+    'insufficient_storage',
+    'The disk of the server is full, so nothing was stored. Try again later, or tell an administrator.',
+    { cause },
+  );
 }
 
 function isFastifyError(thrown: unknown): thrown is FastifyError {

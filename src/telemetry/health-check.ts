@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 
@@ -74,6 +76,38 @@ export class HealthChecker {
     over.abort();
     return problem;
   }
+}
+
+/** Fails when a blob cannot be stored, read and removed again. */
+export function blobStoreCheck(blobs: {
+  put(key: string, source: Readable, options: { limit: number; signal: AbortSignal }): Promise<unknown>;
+  get(key: string): Promise<{ readonly size: number; readonly stream: Readable } | undefined>;
+  remove(key: string): Promise<void>;
+}): HealthCheck {
+  return {
+    name: 'blob_store',
+    async check(signal) {
+      const key = `health/${randomUUID()}`;
+      await blobs.put(key, Readable.from([Buffer.from('ok')]), { limit: 2, signal });
+      const found = await blobs.get(key);
+      found?.stream.destroy();
+      await blobs.remove(key);
+      if (found?.size !== 2) throw new Error('what was stored a moment ago is not there');
+    },
+  };
+}
+
+/** Fails when the queue cannot be read, or builds run that no manager minds. */
+export function queueCheck(queue: {
+  counts(): Promise<{ readonly running: number; readonly ownerless: number }>;
+}): HealthCheck {
+  return {
+    name: 'queue',
+    async check() {
+      const { ownerless } = await queue.counts();
+      if (ownerless > 0) throw new Error(`${ownerless} builds run that no manager minds; is one up?`);
+    },
+  };
 }
 
 /** Fails when the file system of a folder has fewer than `minimumFree` bytes left for us. */
