@@ -48,7 +48,7 @@ import { buildPackages } from '../setup/package-list.ts';
 import { ensurePackages } from '../setup/packages.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import { ensureWorkerAccount } from '../setup/worker-account.ts';
-import { diskCheck } from '../telemetry/health-check.ts';
+import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { UploadSweeper } from '../upload/upload-sweeper.ts';
 import { Uploads } from '../upload/uploads.ts';
@@ -358,6 +358,8 @@ export async function startEmbeddedServer(
           { name: 'database', check: async () => void (await queue.counts()) },
           { name: 'registry', check: async (signal) => void (await registry.tags('slipway/health', signal)) },
           diskCheck(folder.root),
+          blobStoreCheck(blobs),
+          queueCheck(queue),
         ],
         endToEnd: [
           { name: 'database', check: async () => void (await queue.counts()) },
@@ -388,7 +390,10 @@ export async function startEmbeddedServer(
         ? portError(options.host, port, cause)
         : cause;
     });
-    stops.push(() => door.stop());
+    stops.push(async () => {
+      api.endStreams();
+      await door.stop();
+    });
     const { token, password } = await firstAdministrator(accounts, folder.keys);
     await manager.start();
     sweeper.start();
