@@ -1,22 +1,9 @@
 import { type Kysely, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import { messageOf } from '../base/coded-error.ts';
+import type { ColumnTypes, DialectName } from './column-types.ts';
 import { first } from './migrations/0001-first.ts';
 import { SqlError } from './sql-error.ts';
-
-export type DialectName = 'sqlite' | 'postgres';
-
-/** The words in which the two dialects differ. `text` sorts by code point in both. */
-export interface ColumnTypes {
-  readonly int: string;
-  readonly real: string;
-  readonly bytes: string;
-  readonly text: string;
-  /** A primary key that counts up. */
-  readonly serial: string;
-  /** What stands behind the closing parenthesis of a table. */
-  readonly end: string;
-}
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
   sqlite: {

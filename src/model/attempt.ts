@@ -1,7 +1,6 @@
 import { unreachable } from '../base/unreachable.ts';
 import type { Digest } from './digest.ts';
 import type { Fault, FaultOwner } from './fault.ts';
-import type { AttemptId, BuildId, JobId } from './ids.ts';
 
 /**
  * One try at one job, by one worker. A retry is a new attempt with the next epoch.
@@ -51,16 +50,6 @@ export type Outcome =
   | { readonly kind: 'cancelled'; readonly by: string }
   | { readonly kind: 'expired'; readonly at: AttemptState; readonly fault: Fault };
 
-export interface Attempt {
-  readonly id: AttemptId;
-  readonly jobId: JobId;
-  readonly buildId: BuildId;
-  readonly epoch: number;
-  readonly state: AttemptState;
-  /** Present exactly when state is `done`. */
-  readonly outcome?: Outcome;
-}
-
 /** What a stage report does to an attempt that is in `from`. */
 export type StageVerdict = 'moves' | 'same' | 'late';
 
@@ -68,14 +57,6 @@ export type StageVerdict = 'moves' | 'same' | 'late';
 export function judgeStage(from: AttemptState, to: AttemptState): StageVerdict {
   if (from === to) return 'same';
   return attemptStates.indexOf(to) > attemptStates.indexOf(from) && from !== 'done' ? 'moves' : 'late';
-}
-
-/** Whether our own code may take this step; an illegal one is a programming error that the caller throws on. */
-export function mayMove(from: AttemptState, to: AttemptState): boolean {
-  if (from === 'scheduled' && to === 'queued') return true;
-  if (to !== 'done' && from === 'queued') return to === 'scheduled';
-  if (to !== 'done' && from === 'scheduled') return to === 'registered';
-  return judgeStage(from, to) === 'moves';
 }
 
 export function isRunning(state: AttemptState): boolean {

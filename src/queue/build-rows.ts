@@ -146,5 +146,3 @@ function given<Name extends string, Value>(
 ): { readonly [name in Name]?: Value } {
   return value === null ? {} : ({ [name]: value } as { readonly [name in Name]?: Value });
 }
-
-export type AttemptColumn = keyof Schema['attempts'];

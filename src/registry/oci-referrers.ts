@@ -1,12 +1,22 @@
 import { type Digest, digestOf } from '../model/digest.ts';
 import type { Tag } from '../model/tag.ts';
-import type { OciClient } from './oci-client.ts';
 import type { RequestPurpose } from './oci-errors.ts';
 import { type Descriptor, mediaTypes, parseManifest, type StoredManifest } from './oci-manifest.ts';
 import { mostPages, nextPage } from './oci-pages.ts';
 import type { OciSession } from './oci-session.ts';
 import { pulling } from './registry-access.ts';
 import { isAbsent, RegistryError } from './registry-error.ts';
+
+/** Reads and writes manifests of one registry. */
+export interface ManifestStore {
+  getManifest(repository: string, reference: Tag | Digest, signal: AbortSignal): Promise<StoredManifest>;
+  putManifest(
+    repository: string,
+    reference: Tag | Digest,
+    manifest: Omit<StoredManifest, 'digest'>,
+    signal: AbortSignal,
+  ): Promise<Digest>;
+}
 
 /**
  * What refers to a manifest by its `subject`: signatures, lists of contents. Registries of version 1.1 of the
@@ -15,9 +25,9 @@ import { isAbsent, RegistryError } from './registry-error.ts';
  */
 export class OciReferrers {
   readonly #session: OciSession;
-  readonly #manifests: Pick<OciClient, 'getManifest' | 'putManifest'>;
+  readonly #manifests: ManifestStore;
 
-  constructor(session: OciSession, manifests: Pick<OciClient, 'getManifest' | 'putManifest'>) {
+  constructor(session: OciSession, manifests: ManifestStore) {
     this.#session = session;
     this.#manifests = manifests;
   }

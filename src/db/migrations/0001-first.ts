@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import type { ColumnTypes } from '../migrations.ts';
+import type { ColumnTypes } from '../column-types.ts';
 
 /** Accounts, builds with their jobs and attempts, logs. */
 export async function first(db: Kysely<unknown>, types: ColumnTypes): Promise<void> {
