@@ -1,4 +1,4 @@
-import type { Row, Schema } from '../db/schema.ts';
+import type { Row } from '../db/schema.ts';
 import { type AttemptState, attemptStates, isRunning, type Outcome } from '../model/attempt.ts';
 import type { AttemptView, Build, BuildRequest, JobView } from '../model/build.ts';
 import { type Digest, parseDigest } from '../model/digest.ts';
