@@ -1,14 +1,10 @@
 import { basename, resolve } from 'node:path';
-import { performance } from 'node:perf_hooks';
-import { type PackProgress, packContext } from '../context/pack.ts';
 import { parseTag } from '../model/tag.ts';
 import { parsePairs, readSecrets } from './build-request.ts';
 import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
-import { type BuildView, type Client, repositoryPath } from './client.ts';
+import { type BuildView, repositoryPath } from './client.ts';
 import { type Connection, connect, type ServerFlags } from './command.ts';
-import { formatBytes, formatSpan } from './format.ts';
-import { harmless } from './harmless-text.ts';
-import { ProgressLine } from './progress-line.ts';
+import { ContextUpload } from './context-upload.ts';
 import { ensureRepository, requireRepositoryName } from './repo-create.ts';
 import { printLine, type Terminal } from './terminal.ts';
 import { watchBuild } from './watch-build.ts';
@@ -43,11 +39,15 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
   const say = (line: string) => {
     if (!flags.json) printLine(terminal.stderr, line);
   };
-  if (await ensureRepository(client, repository)) say(`Created the repository ${repository}`);
-  const source =
-    url === undefined
-      ? await uploadContext(terminal, client, folder, flags.file, say)
-      : remoteSource(path, flags);
+  const upload =
+    url === undefined ? await ContextUpload.open(terminal, { folder, file: flags.file, say }) : undefined;
+  let source: Record<string, unknown>;
+  try {
+    if (await ensureRepository(client, repository)) say(`Created the repository ${repository}`);
+    source = upload === undefined ? remoteSource(path, flags) : await upload.send(client);
+  } finally {
+    upload?.close();
+  }
   const queued = await client.post<BuildView>(`${repositoryPath(requireRepositoryName(repository))}/build/`, {
     ...source,
     ...wanted,
@@ -115,47 +115,4 @@ async function defaultRepository({ client, username }: Connection, source: strin
   // A token from the environment has no user name here; the server knows whose it is.
   const owner = username ?? (await client.get<{ username: string }>('/api/v1/user/')).username;
   return `${owner}/${name}`;
-}
-
-async function uploadContext(
-  terminal: Terminal,
-  client: Client,
-  folder: string,
-  file: string | undefined,
-  say: (line: string) => void,
-): Promise<Record<string, unknown>> {
-  const started = performance.now();
-  const progress = new ProgressLine(terminal, 'Uploading');
-  let seen: PackProgress = { files: 0, bytes: 0 };
-  const packed = await packContext({
-    folder,
-    // As other builders do: --file is relative to where the command runs.
-    ...(file === undefined ? {} : { dockerfile: resolve(terminal.cwd, file) }),
-    onWarning: (warning) => {
-      progress.end();
-      say(`Warning: ${harmless(warning, false)}`);
-    },
-    onProgress: (now) => {
-      seen = now;
-      progress.update(now.bytes, undefined, countFiles(now.files));
-    },
-  });
-  try {
-    const drop = await client.post<{ url: string; file_id: string }>('/api/v1/filedrop/', {
-      mimeType: 'application/gzip',
-    });
-    await client.upload(drop.url, packed.stream, 'application/gzip');
-    progress.end();
-    say(
-      `Uploaded ${countFiles(seen.files)}, ${formatBytes(seen.bytes)}, in ${formatSpan(performance.now() - started)}`,
-    );
-    return { file_id: drop.file_id, context: '/', dockerfile_path: `/${packed.dockerfilePath}` };
-  } finally {
-    progress.end();
-    packed.stream.destroy();
-  }
-}
-
-function countFiles(count: number): string {
-  return count === 1 ? '1 file' : `${count} files`;
 }

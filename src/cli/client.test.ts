@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { SlipwayApi } from '../../test/fakes/slipway-api.ts';
 import { ContextError } from '../context/context-error.ts';
 import { type CliError, exitStatusOf } from './cli-error.ts';
@@ -120,8 +120,9 @@ describe('an upload', () => {
   });
 
   it('never sends the login to another server', async () => {
-    await using other = new SlipwayApi();
+    const other = new SlipwayApi();
     await other.start();
+    onTestFinished(async () => await other.stop());
     let authorization: string | undefined = 'not asked';
     other.onRequest = (request) => {
       authorization = request.headers.authorization;

@@ -44,6 +44,11 @@ export class Interrupts {
     return this.#cancelled;
   }
 
+  /** Whether a question is open. */
+  get asking(): boolean {
+    return this.#state === 'asking';
+  }
+
   /** Waits while a question is open, so that nothing is printed over it. */
   async settled(): Promise<void> {
     await this.#question;
@@ -77,10 +82,12 @@ export class Interrupts {
     this.#state = 'following';
     if (answer.kind !== 'answer' || !/^y(es)?$/i.test(answer.text.trim())) return;
     this.#state = 'cancelling';
+    // Before the answer: the build's end may come first.
+    this.#cancelled = true;
     try {
       await this.#client.delete(buildPath(this.#build));
-      this.#cancelled = true;
     } catch (error) {
+      this.#cancelled = false;
       this.#state = 'following';
       printLine(this.#terminal.stderr, messageOf(error));
     }

@@ -1,11 +1,12 @@
 import { unreachable } from '../base/unreachable.ts';
 import { type ExitStatus, exitStatus } from './cli-error.ts';
 import { type BuildView, type Client, repositoryPath } from './client.ts';
-import { type FollowEvent, follow } from './follow.ts';
+import { follow } from './follow.ts';
 import { formatBytes, formatSpan } from './format.ts';
 import { harmless } from './harmless-text.ts';
 import { Interrupts } from './interrupts.ts';
 import { LogPrinter } from './log-printer.ts';
+import { Printing, type Show } from './printing.ts';
 import { paint, printLine, type Terminal, writeAll } from './terminal.ts';
 
 /** The exit status a build's end stands for. */
@@ -34,19 +35,20 @@ export async function watchBuild(
   const started = performance.now();
   const show = json ? jsonLines(terminal) : forPeople(terminal);
   const interrupts = new Interrupts(terminal, client, build);
+  const printing = new Printing(show, interrupts);
   try {
     const events = follow(client, build, interrupts.stop);
     for (;;) {
       const { value, done } = await events.next();
       if (done) {
         await interrupts.end();
+        await printing.over();
         if (json) printLine(terminal.stdout, JSON.stringify({ build: value }));
         else await conclude(terminal, client, value, performance.now() - started);
         const byUs = interrupts.cancelled && value.phase === 'cancelled';
         return byUs ? exitStatus.interrupted : statusOfPhase(value.phase);
       }
-      await interrupts.settled();
-      await show(value);
+      await printing.add(value);
     }
   } catch (error) {
     if (!interrupts.stop.aborted) throw error;
@@ -58,8 +60,6 @@ export async function watchBuild(
     await interrupts.end();
   }
 }
-
-type Show = (event: FollowEvent) => Promise<void>;
 
 function jsonLines(terminal: Terminal): Show {
   return async (event) => {

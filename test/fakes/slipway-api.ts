@@ -68,10 +68,6 @@ export class SlipwayApi {
     await closed;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-  }
-
   /** The next request is answered so, whatever it is. */
   answerNext(answer: RawAnswer): void {
     this.#answers.push(answer);
