@@ -9,14 +9,14 @@
  */
 const special = new RegExp(
   [
-    '(?<colour>\\u001b\\[[0-9;:]{0,60}m)',
+    '(\\u001b\\[[0-9;:]{0,60}m)',
     // CSI, in seven and in eight bits
     '(?:\\u001b\\[|\\u009b)[0-?]*[ -/]*[@-~]',
     // strings with a terminator: OSC, DCS, SOS, PM, APC
     '(?:\\u001b[\\]PX^_]|[\\u0090\\u0098\\u009d-\\u009f])[^\\u0000-\\u001f\\u007f-\\u009f]*(?:\\u0007|\\u009c|\\u001b\\\\)',
     // every other escape sequence
     '\\u001b[ -/]*[0-~]',
-    '(?<return>\\r(?![\\r\\n]|$))',
+    '(\\r(?![\\r\\n]|$))',
     '[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]',
   ].join('|'),
   'g',
