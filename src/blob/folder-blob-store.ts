@@ -119,6 +119,8 @@ async function copy(
   signal?.addEventListener('abort', abort, { once: true });
   let size = 0;
   try {
+    // It may have fired before the listener was there.
+    signal?.throwIfAborted();
     for await (const piece of readable(source)) {
       const bytes: Uint8Array = typeof piece === 'string' ? Buffer.from(piece) : piece;
       size += bytes.byteLength;

@@ -22,7 +22,7 @@ export type DatabaseOptions =
       readonly url: string;
       /** Connections at most; 10 unless given. */
       readonly connections?: number;
-      /** Told when an idle connection breaks; it is replaced by itself. */
+      /** Told when a connection breaks; it is replaced by itself. */
       readonly onError?: (error: SqlError) => void;
     };
 
@@ -73,7 +73,10 @@ export class Database implements AsyncDisposable {
         application_name: 'slipway',
         connectionTimeoutMillis: 10_000,
       });
-      pool.on('error', (thrown) => given.onError?.(fromPostgres(thrown)));
+      const tell = (thrown: unknown) => given.onError?.(fromPostgres(thrown));
+      pool.on('error', tell);
+      // A connection that breaks while it is in use says so here as well as to the query.
+      pool.on('connect', (client) => client.on('error', tell));
       return new Database(
         'postgres',
         new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }),

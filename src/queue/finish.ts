@@ -105,7 +105,7 @@ async function retry(
     epoch: attempt.epoch + 1,
     now: step.now,
     availableAt,
-    turn: await retryTurn(step, build.namespace, build.priority),
+    turn: await retryTurn(step, build.priority),
   });
   await step.sql.insertInto('attempts').values(next).execute();
   await step.sql

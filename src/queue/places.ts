@@ -157,14 +157,14 @@ async function nextTurn(step: Step, namespace: string, priority: number, weight:
   return Math.max(clock ?? 0, own ?? 0, last === null ? 0 : last + 1 / weight);
 }
 
-/** The turn of a retry: the next of its namespace, before what else waits there. */
-export async function retryTurn(step: Step, namespace: string, priority: number): Promise<number> {
-  const { rows } = await sql<{ clock: number | null; own: number | null }>`
-    select
-      (select turn from queue_clocks where priority = ${priority}) as clock,
-      (select next_turn from queue_turns where namespace = ${namespace} and priority = ${priority}) as own
-  `.execute(step.sql);
-  return Math.max(rows[0]?.clock ?? 0, rows[0]?.own ?? 0);
+/** The turn of a retry: now, before what else waits of its namespace. The first attempt was counted already. */
+export async function retryTurn(step: Step, priority: number): Promise<number> {
+  const row = await step.sql
+    .selectFrom('queue_clocks')
+    .select('turn')
+    .where('priority', '=', priority)
+    .executeTakeFirst();
+  return row?.turn ?? 0;
 }
 
 /** Moves the clocks on after a claim. The caller holds the lock of claims. */

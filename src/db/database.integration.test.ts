@@ -1,0 +1,38 @@
+import { sql } from 'kysely';
+import { describe, expect, it } from 'vitest';
+import { scratchPostgres } from '../../test/harness/scratch-database.ts';
+import { databaseSuite } from './database.suite.ts';
+import { Database } from './database.ts';
+
+databaseSuite('PostgreSQL', scratchPostgres);
+
+describe('a PostgreSQL server', () => {
+  it('may be gone, refuse a password, or end a connection: each has its code', async () => {
+    await using scratch = await scratchPostgres();
+    if (scratch.options.provider !== 'postgres') throw new Error('not PostgreSQL');
+    const wrong = new URL(scratch.options.url);
+    wrong.password = 'wrong';
+    await expect(Database.open({ provider: 'postgres', url: wrong.href })).rejects.toMatchObject({
+      code: 'refused',
+    });
+    await expect(
+      Database.open({ provider: 'postgres', url: 'postgres://a:b@127.0.0.1:1/none' }),
+    ).rejects.toMatchObject({ code: 'unavailable' });
+    const ended = scratch.database.transaction(async (transaction) => {
+      await sql`select pg_terminate_backend(pg_backend_pid())`.execute(transaction);
+    });
+    await expect(ended).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await scratch.database.sql.selectFrom('users').selectAll().execute()).toEqual([]);
+  });
+
+  it('is migrated by several managers at once', async () => {
+    await using scratch = await scratchPostgres();
+    await sql`drop schema public cascade`.execute(scratch.database.sql);
+    await sql`create schema public`.execute(scratch.database.sql);
+    const opened = await Promise.all([1, 2, 3].map(() => Database.open(scratch.options)));
+    for (const database of opened) {
+      expect(await database.sql.selectFrom('builds').selectAll().execute()).toEqual([]);
+      await database.stop();
+    }
+  });
+});
