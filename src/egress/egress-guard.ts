@@ -76,6 +76,16 @@ export class EgressGuard {
     return addresses;
   }
 
+  /**
+   * Whether an administrator named this host, or ranges that all its addresses lie in: such a host is one of the
+   * team's own. Throws as `resolve` does.
+   */
+  async isListed(host: string, port: number, signal?: AbortSignal): Promise<boolean> {
+    if (this.policy.allowsHost(host, port)) return true;
+    const addresses = await this.resolve(host, port, signal);
+    return addresses.every(({ address }) => this.policy.allowsAddress(address));
+  }
+
   /** A `lookup` for node's sockets: gives only checked addresses, or fails with the EgressError. */
   lookupFor(port: number): LookupFunction {
     return (host, options, callback) => {

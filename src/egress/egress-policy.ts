@@ -58,12 +58,19 @@ export class EgressPolicy {
     );
   }
 
+  /** Whether the address lies in a range that was allowed by name. */
+  allowsAddress(address: string): boolean {
+    const parsed = parseAddress(address);
+    if (parsed === undefined) return false;
+    const inner = unwrapAddress(parsed);
+    return this.#cidrs.some((cidr) => cidrContains(cidr, parsed) || cidrContains(cidr, inner));
+  }
+
   /** Undefined when a connection to the address is allowed, else what kind of address forbids it. */
   forbids(address: string): AddressKind | 'unreadable' | undefined {
     const parsed = parseAddress(address);
     if (parsed === undefined) return 'unreadable';
-    const inner = unwrapAddress(parsed);
-    if (this.#cidrs.some((cidr) => cidrContains(cidr, parsed) || cidrContains(cidr, inner))) return undefined;
+    if (this.allowsAddress(address)) return undefined;
     const kind = classifyAddress(parsed);
     if (kind === 'public') return undefined;
     if (this.#allowPrivate && (kind === 'loopback' || kind === 'private' || kind === 'shared'))

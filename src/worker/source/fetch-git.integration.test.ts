@@ -160,7 +160,6 @@ async function fetchFrom(ref = '', options: Partial<FetchGitOptions> = {}) {
     guard,
     root,
     scratch: attempt,
-    allowHttp: true,
     onLine: (line) => lines.push(line),
     ...options,
   });

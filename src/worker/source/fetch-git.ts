@@ -24,7 +24,6 @@ export interface FetchGitOptions {
   readonly scratch: string;
   /** Host keys: read, and new hosts are added. Default: a file in `scratch`, so each build trusts anew. */
   readonly knownHostsFile?: string;
-  readonly allowHttp?: boolean;
   /** Leaves `.git` folders in the source. Default false. */
   readonly keepGit?: boolean;
   readonly limits?: Partial<SourceLimits>;
@@ -104,7 +103,7 @@ class GitCheckout {
   async run(): Promise<FetchedGit> {
     const { url, ref, root, privateKey } = this.#options;
     const start: Checkout = {
-      url: parseGitUrl(url, this.#urlOptions),
+      url: parseGitUrl(url),
       ref: parseGitRef(ref),
       folder: root,
       depth: 0,
@@ -124,10 +123,6 @@ class GitCheckout {
       bytes: this.#budget.bytes,
       submodules: this.#repositories - 1,
     };
-  }
-
-  get #urlOptions() {
-    return { allowHttp: this.#options.allowHttp ?? false };
   }
 
   get #keyFile(): string {
@@ -295,7 +290,7 @@ class GitCheckout {
       }
       expectFolders(parent.folder, shown);
       this.#options.onLine?.(`Submodule "${shown}"`);
-      const from = resolveSubmoduleUrl(parent.url, url, this.#urlOptions);
+      const from = resolveSubmoduleUrl(parent.url, url);
       await this.#checkout({
         url: from,
         ref: { kind: 'commit', sha },
@@ -341,6 +336,7 @@ class GitCheckout {
    */
   async #followed(url: GitUrl): Promise<GitUrl> {
     if (url.scheme === 'ssh') return url;
+    await checkGitHost(this.#options.guard, url, this.#signal);
     const suffix = '/info/refs';
     const base = url.url.replace(/\/+$/, '');
     try {
@@ -353,7 +349,7 @@ class GitCheckout {
       response.body.destroy();
       const { origin, pathname } = response.url;
       if (!pathname.endsWith(suffix) || `${origin}${pathname}` === `${base}${suffix}`) return url;
-      const moved = parseGitUrl(`${origin}${pathname.slice(0, -suffix.length)}`, this.#urlOptions);
+      const moved = parseGitUrl(`${origin}${pathname.slice(0, -suffix.length)}`);
       const sameOrigin = moved.scheme === url.scheme && moved.host === url.host && moved.port === url.port;
       return url.credentials === undefined || !sameOrigin
         ? moved
@@ -401,7 +397,7 @@ class GitCheckout {
       GIT_ASKPASS: '/bin/false',
       SSH_ASKPASS: '/bin/false',
       GIT_OPTIONAL_LOCKS: '0',
-      GIT_ALLOW_PROTOCOL: this.#options.allowHttp === true ? 'https:http:ssh' : 'https:ssh',
+      GIT_ALLOW_PROTOCOL: url.scheme === 'http' ? 'http' : 'https:ssh',
       GIT_SSH_VARIANT: 'ssh',
       GIT_SSH_COMMAND: this.#sshCommand(url, addresses),
       GIT_CONFIG_COUNT: String(config.length),

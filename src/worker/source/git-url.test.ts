@@ -1,8 +1,40 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { EgressGuard } from '../../egress/egress-guard.ts';
+import { type EgressOptions, EgressPolicy } from '../../egress/egress-policy.ts';
 import { parseGitRef } from './git-ref.ts';
-import { type GitUrl, parseGitUrl, resolveSubmoduleUrl } from './git-url.ts';
+import { checkGitHost, type GitUrl, parseGitUrl, resolveSubmoduleUrl } from './git-url.ts';
 import { SourceError } from './source-error.ts';
+
+describe('checkGitHost', () => {
+  const guard = (options: EgressOptions, address: string) =>
+    new EgressGuard(new EgressPolicy(options), async () => [{ address, family: 4 }]);
+  const http = parseGitUrl('http://git.example/app');
+
+  it.each<[EgressOptions, string]>([
+    [{ allowHosts: ['git.example'] }, '10.1.2.3'],
+    [{ allowCidrs: ['10.1.0.0/16'] }, '10.1.2.3'],
+    [{ allowHosts: ['git.example:80'] }, '93.184.216.34'],
+  ])('takes http for a host that is listed: %j', async (options, address) => {
+    await expect(checkGitHost(guard(options, address), http)).resolves.toEqual([address]);
+  });
+
+  it.each<[EgressOptions, string, RegExp]>([
+    [{}, '93.184.216.34', /uses http.*use https or ssh/],
+    [{ allowPrivate: true }, '10.1.2.3', /uses http/],
+    [{ allowHosts: ['other.example'] }, '10.1.2.3', /may not reach/],
+  ])('refuses http for any other: %j', async (options, address, message) => {
+    await expect(checkGitHost(guard(options, address), http)).rejects.toMatchObject({
+      code: 'gitfailure',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('takes https everywhere', async () => {
+    const https = parseGitUrl('https://git.example/app');
+    await expect(checkGitHost(guard({}, '93.184.216.34'), https)).resolves.toEqual(['93.184.216.34']);
+  });
+});
 
 describe('parseGitUrl', () => {
   it.each<[string, Partial<GitUrl>]>([
@@ -12,6 +44,7 @@ describe('parseGitUrl', () => {
     ],
     ['https://GIT.example:8443/a', { port: 8443, url: 'https://git.example:8443/a' }],
     ['https://user:to%2Fken@git.example/a', { url: 'https://git.example/a', credentials: 'user:to/ken' }],
+    ['http://git.example/app', { scheme: 'http', port: 80, url: 'http://git.example/app' }],
     ['ssh://git@git.example/a.git', { scheme: 'ssh', port: 22, url: 'ssh://git@git.example:22/a.git' }],
     ['ssh://git@git.example:2222/~me/a.git', { port: 2222, url: 'ssh://git@git.example:2222/~me/a.git' }],
     [
@@ -31,7 +64,6 @@ describe('parseGitUrl', () => {
     '../app',
     'file:///srv/git/app',
     'git://git.example/app',
-    'http://git.example/app',
     'ftp://git.example/app',
     'ext::sh -c touch% /tmp/x',
     'ext::sh',
@@ -95,7 +127,7 @@ describe('parseGitUrl', () => {
         (text) => {
           let git: GitUrl;
           try {
-            git = parseGitUrl(text, { allowHttp: true });
+            git = parseGitUrl(text);
           } catch (error) {
             expect(error).toBeInstanceOf(SourceError);
             return;

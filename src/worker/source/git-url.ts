@@ -18,26 +18,22 @@ export interface GitUrl {
   readonly credentials?: string;
 }
 
-export interface GitUrlOptions {
-  /** Takes `http:` too, which shows the source to the network. Default false. */
-  readonly allowHttp?: boolean;
-}
-
 /**
- * Reads a git URL (`https://…`, `ssh://…`, `user@host:path`). Everything else is refused: local paths, `file:`,
+ * Reads a git URL (`https://…`, `ssh://…`, `user@host:path`). `http://…` is read too, but only hosts of the team's own
+ * may be asked that way: see `checkGitHost`. Everything else is refused: local paths, `file:`,
  * `git:`, `ext::` and other helpers, and whatever git or ssh could take for an option. Throws SourceError
  * `gitfailure`.
  */
-export function parseGitUrl(text: string, options: GitUrlOptions = {}): GitUrl {
+export function parseGitUrl(text: string): GitUrl {
   if (text.length > 2048) throw badUrl('is too long');
   if (/[\0-\x20\x7f\\]/.test(text)) throw badUrl('has a space, backslash or control character in it');
   if (text.startsWith('-')) throw badUrl('begins with a dash');
   if (text.includes('::') && !text.includes('['))
     throw badUrl('names a transport helper, which is not allowed');
-  return text.includes('://') ? parseFull(text, options) : parseScp(text);
+  return text.includes('://') ? parseFull(text) : parseScp(text);
 }
 
-function parseFull(text: string, { allowHttp = false }: GitUrlOptions): GitUrl {
+function parseFull(text: string): GitUrl {
   let url: URL;
   try {
     url = new URL(text);
@@ -51,8 +47,6 @@ function parseFull(text: string, { allowHttp = false }: GitUrlOptions): GitUrl {
   switch (url.protocol) {
     case 'https:':
     case 'http:': {
-      if (url.protocol === 'http:' && !allowHttp)
-        throw badUrl('uses http, which is not allowed; use https or ssh');
       const credentials =
         url.username === '' && url.password === ''
           ? {}
@@ -95,8 +89,8 @@ function parseScp(text: string): GitUrl {
 }
 
 /** The URL of a submodule: relative ones (`../lib.git`) count from the repository that names them. */
-export function resolveSubmoduleUrl(parent: GitUrl, url: string, options: GitUrlOptions = {}): GitUrl {
-  if (!url.startsWith('./') && !url.startsWith('../')) return parseGitUrl(url, options);
+export function resolveSubmoduleUrl(parent: GitUrl, url: string): GitUrl {
+  if (!url.startsWith('./') && !url.startsWith('../')) return parseGitUrl(url);
   const prefix = parent.url.slice(0, parent.url.length - parent.path.length);
   const names = parent.path.replace(/\/+$/, '').split('/');
   for (const part of url.split('/')) {
@@ -105,19 +99,28 @@ export function resolveSubmoduleUrl(parent: GitUrl, url: string, options: GitUrl
     else if (names.length <= 1) throw badUrl('of a submodule leads above the root of its host');
     else names.pop();
   }
-  const resolved = parseGitUrl(`${prefix}${names.join('/')}`, options);
+  const resolved = parseGitUrl(`${prefix}${names.join('/')}`);
   return parent.credentials === undefined ? resolved : { ...resolved, credentials: parent.credentials };
 }
 
-/** The checked addresses of the host, for git to connect to and no others. */
+/**
+ * The checked addresses of the host, for git to connect to and no others. Clear text shows the source to the network
+ * and lets anybody on the way change it, so `http` is for hosts that the guard's allow-list names. Throws SourceError
+ * `gitfailure` or `cancelled`.
+ */
 export async function checkGitHost(
   guard: EgressGuard,
   git: GitUrl,
   signal?: AbortSignal,
 ): Promise<readonly string[]> {
   try {
+    if (git.scheme === 'http' && !(await guard.isListed(git.host, git.port, signal)))
+      throw badUrl(
+        'uses http, which is allowed only for hosts that an administrator listed; use https or ssh',
+      );
     return (await guard.resolve(git.host, git.port, signal)).map(({ address }) => address);
   } catch (error) {
+    if (error instanceof SourceError) throw error;
     if (error instanceof EgressError && error.code === 'cancelled')
       throw new SourceError('cancelled', error.message, error);
     const why = error instanceof EgressError ? error.message : 'its host cannot be looked up.';

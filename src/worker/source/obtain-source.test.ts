@@ -64,7 +64,7 @@ describe('obtainSource', () => {
 
   it('leaves no key behind when the repository cannot be cloned', async () => {
     const from = { kind: 'git', url: `${url}/x.git`, ref: 'main', privateKey: 'secret' } as const;
-    await expect(obtain({ from, allowHttpGit: true })).rejects.toMatchObject({ code: 'gitfailure' });
+    await expect(obtain({ from })).rejects.toMatchObject({ code: 'gitfailure' });
     expect(readdirSync(workspace)).not.toContain('git');
   });
 });

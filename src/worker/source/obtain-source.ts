@@ -26,7 +26,6 @@ export interface ObtainSourceOptions {
   readonly limits?: Partial<SourceLimits>;
   /** Bytes of a package, as it is sent. */
   readonly maxPackageBytes?: number;
-  readonly allowHttpGit?: boolean;
   readonly keepGit?: boolean;
   readonly knownHostsFile?: string;
   readonly clock?: Clock;
@@ -87,7 +86,6 @@ async function fetchInto(
           guard,
           root,
           scratch: workspace,
-          allowHttp: options.allowHttpGit ?? false,
           keepGit: options.keepGit ?? false,
           ...(options.knownHostsFile === undefined ? {} : { knownHostsFile: options.knownHostsFile }),
           ...(onLine === undefined ? {} : { onLine }),
