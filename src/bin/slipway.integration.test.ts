@@ -47,7 +47,10 @@ async function inPipe(...words: string[]) {
 
 /** A shell command on a terminal: what was shown, and a way to type. */
 function onTerminal(command: string, more: NodeJS.ProcessEnv = {}) {
-  const child = spawn('/usr/bin/script', ['-qfec', command, '/dev/null'], { env: { ...env, ...more }, cwd: folder });
+  const child = spawn('/usr/bin/script', ['-qfec', command, '/dev/null'], {
+    env: { ...env, ...more },
+    cwd: folder,
+  });
   onTestFinished(() => {
     child.kill();
   });
