@@ -68,7 +68,7 @@ find_node() {
     mkdir "$fetch" || fail "cannot create $fetch"
     # A package.json of its own keeps npm from looking for a project in the folders above.
     printf '{"private":true}\n' >"$fetch/package.json"
-    if ! npm install --no-save --ignore-scripts --no-audit --no-fund --global=false --loglevel=error \
+    if ! npm install --no-save --ignore-scripts --no-audit --no-fund --global=false --loglevel=error --no-update-notifier \
       --prefix "$fetch" "$package@$fetched_major" >&2 9>&-; then
       rm -rf "$fetch"
       fail "npm could not fetch $package@$fetched_major (its reason is above); check the network, or install Node.js >= 22.19 yourself"
@@ -123,7 +123,7 @@ find_packages() {
     [ ! -e "$root/.node/installing" ] || rm -rf "$root/node_modules"
     : >"$root/.node/installing"
     (cd "$root" && npm install --no-save --ignore-scripts "$choice" --no-audit --no-fund --engine-strict=false \
-      --loglevel=error >&2 9>&-) ||
+      --loglevel=error --no-update-notifier >&2 9>&-) ||
       fail "npm could not install the packages in $root (its reason is above); check the network and try again"
     printf '%s %s\n' "$wanted" "$wants" >"$root/node_modules/.slipway-installed"
     rm -f "$root/.node/installing"
