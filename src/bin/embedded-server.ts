@@ -42,6 +42,7 @@ import { createOnePort } from '../rpc/one-port.ts';
 import { RpcServer } from '../rpc/server.ts';
 import { newTokenKey, TokenKeySet } from '../rpc/token-keys.ts';
 import { WorkerTokens } from '../rpc/tokens.ts';
+import { checkAccountReach } from '../setup/account-reach.ts';
 import { openDataFolder } from '../setup/data-folder.ts';
 import { checkOwnAccount } from '../setup/own-account.ts';
 import { buildPackages } from '../setup/package-list.ts';
@@ -118,6 +119,9 @@ export async function startEmbeddedServer(
 
     const folder = await openDataFolder(options.data);
     stops.push(() => folder.release());
+    const workerProgram = join(environment.installation, 'src/bin/worker.ts');
+    if (account !== undefined)
+      await checkAccountReach({ account, paths: [folder.workers, workerProgram, process.execPath] });
     const logger = pino(
       { level: 'info', base: null },
       pino.destination({ dest: join(folder.root, 'server.log'), mkdir: true, sync: true, mode: 0o600 }),
@@ -224,11 +228,7 @@ export async function startEmbeddedServer(
     await mkdir(workerHome, { recursive: true, mode: 0o700 });
     if (account !== undefined) await chown(workerHome, account.uid, account.gid);
     const executor = new LocalExecutor({
-      command: [
-        process.execPath,
-        '--disable-warning=ExperimentalWarning',
-        join(environment.installation, 'src/bin/worker.ts'),
-      ],
+      command: [process.execPath, '--disable-warning=ExperimentalWarning', workerProgram],
       environment: {
         PATH: environment.path,
         HOME: workerHome,

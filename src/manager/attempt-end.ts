@@ -8,6 +8,7 @@ import type { BuildEnd } from './build-end.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
 import type { Publisher } from './publisher.ts';
+import { retryDelayOf } from './retry-delay.ts';
 import type { ManagerSettings } from './settings.ts';
 
 export interface AttemptEndOptions {
@@ -37,7 +38,7 @@ export class AttemptEnd {
   async finish(
     attempt: Pick<RunningAttempt, 'id' | 'buildId' | 'epoch'>,
     outcome: Outcome,
-    retryDelay = this.#options.settings.retryDelay,
+    retryDelay = retryDelayOf(outcome, attempt.epoch, this.#options.settings),
   ): Promise<Finished['kind']> {
     const { queue, orchestrator, metrics, logger } = this.#options;
     const finished = await queue.finish(attempt.id, attempt.epoch, outcome, retryDelay);

@@ -459,8 +459,12 @@ describe('a worker', () => {
   test('that repeats itself gets the same answers, and nothing happens twice', async () => {
     const answers: unknown[] = [];
     await using rig = await openRig(async (worker) => {
-      const { repository } = await worker.register();
+      const { repository, pushToken } = await worker.register();
       const { sessions } = one;
+      // The answer was lost on its way, so the worker asks again, until it is seen to have its build pack.
+      const again = await worker.register();
+      expect([again.repository, again.pushToken !== '']).toEqual([repository, pushToken !== '']);
+      await sessions.heartbeat(worker.identity);
       answers.push(await worker.register().catch((thrown: unknown) => (thrown as WorkerRefused).refusal));
       const set = (sequence: number, stage: 'pulling' | 'unpacking' | 'pushing') =>
         sessions.setPhase(worker.identity, sequence, { kind: 'stage', stage });

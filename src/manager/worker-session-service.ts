@@ -74,16 +74,18 @@ export class WorkerSessionService implements WorkerSessions {
   async register(identity: WorkerIdentity, capabilities: WorkerCapabilities | undefined): Promise<BuildPack> {
     const { queue, orchestrator, settings, clock, metrics, buildEnd, attemptEnd } = this.#options;
     const attempt = await this.#current(identity);
-    if (attempt.state !== 'scheduled') throw this.#refuse('already-registered');
-    if (!(await queue.register(attempt.id, attempt.epoch, { capabilities: { ...capabilities } }))) {
-      throw await this.#refusal(identity, 'already-registered');
-    }
+    const first =
+      attempt.state === 'scheduled' &&
+      (await queue.register(attempt.id, attempt.epoch, { capabilities: { ...capabilities } }));
+    if (!first) await this.#mayRegisterAgain(identity);
     await orchestrator.beat(attempt.id, settings.heartbeatTimeout);
-    metrics.registered(clock.now() - attempt.scheduledAt);
-    await buildEnd.phase(identity.buildId, 'build-scheduled', {
-      epoch: identity.epoch,
-      ...(capabilities === undefined ? {} : { engine: capabilities.engine }),
-    });
+    if (first) {
+      metrics.registered(clock.now() - attempt.scheduledAt);
+      await buildEnd.phase(identity.buildId, 'build-scheduled', {
+        epoch: identity.epoch,
+        ...(capabilities === undefined ? {} : { engine: capabilities.engine }),
+      });
+    }
     try {
       return await this.#pack(identity, attempt, capabilities?.pushesByDigest === true);
     } catch (thrown) {
@@ -92,6 +94,15 @@ export class WorkerSessionService implements WorkerSessions {
       await attemptEnd.finish(attempt, outcomeOfFault({ code, message }, 'infrastructure'));
       throw thrown instanceof ManagerError ? thrown : new ManagerError('pack-failed', message, thrown);
     }
+  }
+
+  /**
+   * A registration may be repeated while nothing shows that its answer arrived: the server may have died, or the
+   * connection broken, after it was written down. Whoever asks holds the attempt's one registration token.
+   */
+  async #mayRegisterAgain(identity: WorkerIdentity): Promise<void> {
+    const { state } = await this.#current(identity);
+    if (state !== 'registered' || this.#session(identity).heard) throw this.#refuse('already-registered');
   }
 
   async #pack(identity: WorkerIdentity, attempt: RunningAttempt, byDigest: boolean): Promise<BuildPack> {
@@ -115,6 +126,7 @@ export class WorkerSessionService implements WorkerSessions {
 
   async heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }> {
     const session = this.#session(identity);
+    session.heard = true;
     if (session.ended) return { alive: false, cancel: false };
     const attempt = await this.#current(identity);
     await this.#options.orchestrator.beat(attempt.id, this.#options.settings.heartbeatTimeout);
@@ -123,6 +135,7 @@ export class WorkerSessionService implements WorkerSessions {
 
   async setPhase(identity: WorkerIdentity, sequence: number, report: StageReport): Promise<boolean> {
     const session = this.#session(identity);
+    session.heard = true;
     return await session.answer(sequence, () => this.#take(identity, session, report));
   }
 
@@ -189,6 +202,7 @@ export class WorkerSessionService implements WorkerSessions {
 
   async log(identity: WorkerIdentity, sequence: number, runs: readonly LogRun[]) {
     const { buildId, attemptId, epoch } = identity;
+    this.#session(identity).heard = true;
     const verdict = await this.#options.log.append(
       buildId,
       { kind: 'worker', attemptId, epoch, sequence },

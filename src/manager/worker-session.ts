@@ -5,6 +5,8 @@ const rememberedPhases = 64;
  * worker that comes back after a restart is served from there.
  */
 export class WorkerSession {
+  /** The worker has used its job token, so it has its build pack. */
+  heard = false;
   /** The worker's last report is being looked into. */
   reporting = false;
   /** The worker itself brought the attempt to its end. */

@@ -9,6 +9,7 @@ import { CodedError } from '../base/coded-error.ts';
  * - namespaces-closed: the kernel is set so that ordinary users make no user namespaces, which rootless builds need
  * - machine-locked: another set-up holds this machine's lock
  * - data-folder: the data folder cannot be used
+ * - folder-closed: the account workers run as cannot get to the data folder or to the program
  * - already-running: another server uses the data folder
  * - port-taken: something else listens on the port
  */
@@ -21,6 +22,7 @@ export type SetupErrorCode =
   | 'namespaces-closed'
   | 'machine-locked'
   | 'data-folder'
+  | 'folder-closed'
   | 'already-running'
   | 'port-taken';
 

@@ -1,11 +1,12 @@
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { checkAccountReach } from './account-reach.ts';
 import { installPackages } from './apt.ts';
 import { lockMachine } from './machine-lock.ts';
 import { checkOwnAccount } from './own-account.ts';
@@ -63,6 +64,39 @@ describe('the lock of the machine', () => {
     const reason = new Error('enough');
     const waiting = lockMachine(() => stop.abort(reason), { file, signal: stop.signal });
     await expect(waiting).rejects.toBe(reason);
+  });
+});
+
+describe.runIf(isRoot)('the way of the account to its folders', () => {
+  const nobody = { name: 'nobody', uid: 65534, gid: 65534 };
+
+  test('is open, or the first thing in the way is named with the command that opens it', async () => {
+    const outer = join(folder, "it's closed");
+    const inner = join(outer, 'inner');
+    const file = join(inner, 'program.ts');
+    await mkdir(inner, { recursive: true });
+    await writeFile(file, '');
+    await chmod(outer, 0o700);
+    await chmod(file, 0o600);
+    const check = async () => await checkAccountReach({ account: nobody, paths: [inner, file] });
+    await expect(check()).rejects.toMatchObject({
+      code: 'folder-closed',
+      message: expect.stringContaining(`chmod o+x '${outer.replace("'", "'\\''")}'`),
+    });
+    await chmod(outer, 0o711);
+    await expect(check()).rejects.toMatchObject({
+      code: 'folder-closed',
+      message: expect.stringMatching(/nobody, which cannot read .*program\.ts.*chmod o\+r/),
+    });
+    await chmod(file, 0o644);
+    await check();
+  });
+
+  test('cannot be looked at by an account that cannot be used', async () => {
+    const account = { name: 'none', uid: Number.NaN, gid: Number.NaN };
+    await expect(checkAccountReach({ account, paths: [folder] })).rejects.toMatchObject({
+      code: 'account-failed',
+    });
   });
 });
 

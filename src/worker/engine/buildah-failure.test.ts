@@ -97,6 +97,7 @@ describe('explaining buildah’s failures', () => {
     ['newuidmap: write to uid_map failed: Operation not permitted', 1, 'enginemissing', '/etc/subuid'],
     ['unshare: failed to execute buildah: No such file or directory', 127, 'enginemissing', 'buildah'],
     ['STEP 1/2: FROM a', undefined, 'enginefailed', 'killed'],
+    ['unshare: sigprocmask unblock failed: Invalid argument', 1, 'enginefailed', 'killed'],
     ['STEP 1/2: FROM a', 2, 'enginefailed', 'status 2'],
   ])('explains an end without words: %s', (text, status, code, words) => {
     const error = explainFailure({ operation: 'build', status, lines: [text], freeBytes: roomy });

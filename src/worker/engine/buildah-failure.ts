@@ -37,9 +37,13 @@ export function explainFailure(failure: BuildahFailure): EngineError {
 
 const nearlyFull = 16 * 1024 * 1024;
 
+/** What unshare says when process 1 of its namespace was killed: it cannot end itself by the same signal. */
+const killedInside = /^unshare: sigprocmask unblock failed/;
+
 function withoutWords(status: number | undefined, lines: readonly string[]): EngineError {
+  const killed = lines.some((line) => killedInside.test(line));
   const unshare = lines.findLast((line) => /^(?:unshare|newuidmap|newgidmap): /.test(line));
-  if (unshare !== undefined) {
+  if (unshare !== undefined && !killed) {
     return error(
       'enginemissing',
       `The build engine cannot make its namespaces (${clipped(unshare)}). The worker's account needs ranges in ` +
@@ -51,10 +55,13 @@ function withoutWords(status: number | undefined, lines: readonly string[]): Eng
     return error('enginemissing', `buildah could not be started (${clipped(missing)}). Install it.`);
   }
   const how =
-    status === undefined || status === 137
+    killed || status === undefined || status === 137
       ? 'was killed from outside, perhaps for want of memory'
       : `ended with status ${status}`;
-  return error('enginefailed', `buildah ${how} and said no reason.${lastWords(lines)}`);
+  return error(
+    'enginefailed',
+    `buildah ${how} and said no reason.${lastWords(lines.filter((line) => !killedInside.test(line)))}`,
+  );
 }
 
 function explainBuild(own: string, before: readonly string[]): EngineError {
