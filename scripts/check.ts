@@ -1,5 +1,5 @@
 /**
- * `npm run check`: format and lint, types, import table, environment, unused code. Every tool runs even when an
+ * `npm run check`: format and lint, types, import table, environment, syntax, unused code. Every tool runs even when an
  * earlier one fails; each ends in one line `check: NAME ok` or `check: NAME failed`.
  */
 import { spawn } from 'node:child_process';
@@ -44,20 +44,28 @@ async function importTable(): Promise<boolean> {
   return report([...faults, ...violations]);
 }
 
+/** Lines of the product's own files that a pattern finds. */
+function linesWith(pattern: RegExp, why: string, exempt: (name: string) => boolean = () => false): string[] {
+  return sourceFiles('src')
+    .filter((name) => !/\.(test|suite|suite-worker)\.ts$/.test(name) && !exempt(name))
+    .flatMap((name) =>
+      readFileSync(join(root, 'src', name), 'utf8')
+        .split('\n')
+        .flatMap((line, index) =>
+          pattern.test(line) ? [`src/${name}:${index + 1}: ${why}: ${line.trim()}`] : [],
+        ),
+    );
+}
+
 /** Only src/bin/ reads the environment and ends the process. (`process.env` itself is biome's rule.) */
 function environment(): boolean {
   const forbidden = /\bprocess\.(exit|exitCode|abort)\b|import\s[^;]*\b(env|exit)\b[^;]*from 'node:process'/;
-  const faults: string[] = [];
-  for (const name of sourceFiles('src')) {
-    if (name.startsWith('bin/') || /\.(test|suite)\.ts$/.test(name)) continue;
-    readFileSync(join(root, 'src', name), 'utf8')
-      .split('\n')
-      .forEach((line, index) => {
-        if (forbidden.test(line))
-          faults.push(`src/${name}:${index + 1}: only src/bin/ may do this: ${line.trim()}`);
-      });
-  }
-  return report(faults);
+  return report(linesWith(forbidden, 'only src/bin/ may do this', (name) => name.startsWith('bin/')));
+}
+
+/** The sources run as they are on Node.js 22, which does not know `using`; nothing translates them. */
+function syntax(): boolean {
+  return report(linesWith(/^\s*(await )?using \w+ =/, 'Node.js 22 cannot read this'));
 }
 
 const tools: readonly (readonly [string, () => Promise<boolean> | boolean])[] = [
@@ -65,6 +73,7 @@ const tools: readonly (readonly [string, () => Promise<boolean> | boolean])[] = 
   ['types', () => runTool('typescript/bin/tsc', ['--noEmit', '-p', '.'])],
   ['import table', importTable],
   ['environment', environment],
+  ['syntax', syntax],
   ['unused code', () => runTool('knip/bin/knip.js', ['--no-progress'])],
 ];
 

@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { type FileHandle, readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import type { Readable } from 'node:stream';
 import { constants, createGzip } from 'node:zlib';
@@ -194,7 +194,21 @@ async function putStream(
   entry: ContextEntry,
   tell: (bytes: number) => void,
 ): Promise<void> {
-  await using handle = await openEntry(root, entry.path);
+  const handle = await openEntry(root, entry.path);
+  try {
+    await copyStream(tar, header, handle, entry.path, tell);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function copyStream(
+  tar: Pack,
+  header: TarEntryHeader,
+  handle: FileHandle,
+  path: string,
+  tell: (bytes: number) => void,
+): Promise<void> {
   const { size } = await handle.stat();
   const finished = Promise.withResolvers<void>();
   finished.promise.catch(() => {});
@@ -219,7 +233,7 @@ async function putStream(
   if (left > 0) {
     throw new ContextError(
       'changed',
-      `${entry.path} became shorter while it was packed. Build again when nothing writes to it.`,
+      `${path} became shorter while it was packed. Build again when nothing writes to it.`,
     );
   }
   target.end(null);

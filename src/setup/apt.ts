@@ -1,5 +1,5 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { runCommand } from './command.ts';
+import { type CommandResult, runCommand } from './command.ts';
 import { lockMachine } from './machine-lock.ts';
 import type { SystemPackage } from './package-list.ts';
 import { SetupError } from './setup-error.ts';
@@ -28,6 +28,18 @@ export interface InstallOptions {
  */
 export async function installPackages(
   missing: () => readonly SystemPackage[],
+  options: InstallOptions,
+): Promise<void> {
+  const lock = await lockMachine(options.report, { signal: options.signal });
+  try {
+    await installLocked(missing, options);
+  } finally {
+    await lock[Symbol.asyncDispose]();
+  }
+}
+
+async function installLocked(
+  missing: () => readonly SystemPackage[],
   {
     report,
     signal,
@@ -35,7 +47,6 @@ export async function installPackages(
     programs = { aptGet: 'apt-get', aptCache: 'apt-cache' },
   }: InstallOptions,
 ): Promise<void> {
-  await using _lock = await lockMachine(report, { signal });
   const packages = missing();
   if (packages.length === 0) return;
   const names = packages.map(({ name }) => name);
@@ -59,11 +70,16 @@ export async function installPackages(
     await update();
     updated = true;
   }
-  await using _policy = await holdServicesBack();
-  let result = await install();
-  if (!result.ok && !updated) {
-    await update();
+  const policy = await holdServicesBack();
+  let result: CommandResult;
+  try {
     result = await install();
+    if (!result.ok && !updated) {
+      await update();
+      result = await install();
+    }
+  } finally {
+    await policy[Symbol.asyncDispose]();
   }
   if (!result.ok)
     throw failed(`apt-get install -y --no-install-recommends ${names.join(' ')}`, result.output);

@@ -30,8 +30,16 @@ export interface WorkerAccountOptions {
  * @throws SetupError `account-failed`, `no-subuid`, `devices-closed`, `machine-locked`
  */
 export async function ensureWorkerAccount(options: WorkerAccountOptions): Promise<WorkerAccount> {
+  const lock = await lockMachine(options.report, { signal: options.signal });
+  try {
+    return await ensureLocked(options);
+  } finally {
+    await lock[Symbol.asyncDispose]();
+  }
+}
+
+async function ensureLocked(options: WorkerAccountOptions): Promise<WorkerAccount> {
   const { report, name = 'slipway-worker', home = '/var/lib/slipway-worker', signal } = options;
-  await using _lock = await lockMachine(report, { signal });
   let entry = await findAccount(name, signal);
   if (entry === undefined) {
     report(`making the system account ${name}, which builds run as`);

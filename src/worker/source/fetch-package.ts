@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { backOff } from '../../base/back-off.ts';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { EgressError } from '../../egress/egress-error.ts';
@@ -93,8 +93,9 @@ async function fetchOnce(options: FetchPackageOptions, progress: Progress): Prom
     const tag = response.headers.etag;
     progress.validator = tag !== undefined && !tag.startsWith('W/') ? tag : response.headers['last-modified'];
   }
+  let handle: FileHandle | undefined;
   try {
-    await using handle = await open(options.file, goesOn ? 'r+' : 'w', 0o600);
+    handle = await open(options.file, goesOn ? 'r+' : 'w', 0o600);
     for await (const chunk of response.body as AsyncIterable<Buffer>) {
       if (progress.bytes + chunk.length > maxBytes) {
         throw new EgressError(
@@ -111,6 +112,7 @@ async function fetchOnce(options: FetchPackageOptions, progress: Progress): Prom
     }
   } finally {
     response.body.destroy();
+    await handle?.close();
   }
 }
 
