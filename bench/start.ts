@@ -11,7 +11,7 @@ const rounds = 30;
 
 interface View {
   readonly id: string;
-  readonly attempts: readonly { readonly entered: Readonly<Record<string, number>> }[];
+  readonly attempts: readonly { readonly entered: Readonly<Record<string, string>> }[];
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
@@ -36,11 +36,15 @@ try {
       error: string;
     };
     if (end.phase !== 'complete') throw new Error(`the build ended in ${end.phase}: ${end.error}`);
-    const entered = end.attempts[0]?.entered.unpacking;
-    if (entered === undefined) throw new Error('the view does not say when unpacking began');
+    const entered = Date.parse(end.attempts[0]?.entered.unpacking ?? '');
+    if (Number.isNaN(entered))
+      throw new Error(`the view does not say when unpacking began: ${JSON.stringify(end.attempts)}`);
     // The first build also makes the engine's store; it is shown apart.
     if (round === 0) process.stdout.write(`first build: ${entered - before} ms\n`);
-    else waits.push(entered - before);
+    else {
+      process.stdout.write(`build ${round}: ${entered - before} ms\n`);
+      waits.push(entered - before);
+    }
   }
   report('start', [
     {
