@@ -1,3 +1,4 @@
+import { sql as raw } from 'kysely';
 import type { ClaimRequest, RunningAttempt } from './build-queue.ts';
 import { countTurns } from './places.ts';
 import { loadAttempts } from './read-builds.ts';
@@ -20,7 +21,7 @@ export async function claim(step: Step, request: ClaimRequest): Promise<readonly
   const seen = await sql
     .selectFrom('attempts')
     .select(['id', 'build_id'])
-    .where('ready', '=', 1)
+    .where('ready', '=', raw.lit(1))
     .where('available_at', '<=', now)
     .orderBy('priority', 'desc')
     .orderBy('turn')
@@ -46,7 +47,7 @@ export async function claim(step: Step, request: ClaimRequest): Promise<readonly
       scheduled_at: now,
     })
     .where('id', 'in', wanted)
-    .where('ready', '=', 1)
+    .where('ready', '=', raw.lit(1))
     .returning(['id', 'job_id', 'build_id', 'namespace', 'priority', 'turn'])
     .execute();
   if (taken.length === 0) return [];

@@ -1,10 +1,11 @@
+import { sql as raw } from 'kysely';
 import type { NewRow, Row } from '../db/schema.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import type { Build, BuildRequest } from '../model/build.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
 import type { EnqueueOptions } from './build-queue.ts';
 import { buildOf } from './build-rows.ts';
-import { admitNext, yieldPlace } from './places.ts';
+import { admitNext, placeFor, yieldPlace } from './places.ts';
 import { QueueError } from './queue-error.ts';
 import { loadBuild } from './read-builds.ts';
 import type { Step } from './step.ts';
@@ -31,6 +32,7 @@ export async function enqueue(
   }
   await refuseWhenFull(step, namespace, options.maxQueuedPerNamespace);
 
+  const place = await placeFor(step, namespace, repository, request.priority);
   const buildRow: Omit<Row<'builds'>, 'number'> = {
     id: newBuildId(),
     namespace,
@@ -41,7 +43,7 @@ export async function enqueue(
     phase: 'waiting',
     desired: 'run',
     cancelled_by: null,
-    admitted: 0,
+    admitted: place.kind === 'open' ? 1 : 0,
     verdict: null,
     created_at: now,
     started_at: null,
@@ -62,7 +64,14 @@ export async function enqueue(
     tries_left: settings.tries,
     attempt_id: newAttemptId(),
   }));
-  const attemptRows = jobRows.map((job) => queuedAttempt(job, buildRow, { epoch: 1, now, availableAt: now }));
+  const attemptRows = jobRows.map((job, ordinal) =>
+    queuedAttempt(job, buildRow, {
+      epoch: 1,
+      now,
+      availableAt: now,
+      ...(place.kind === 'open' ? { turn: place.turn + ordinal * place.step } : {}),
+    }),
+  );
   await sql.insertInto('builds').values(buildRow).execute();
   await sql.insertInto('jobs').values(jobRows).execute();
   await sql.insertInto('attempts').values(attemptRows).execute();
@@ -70,8 +79,11 @@ export async function enqueue(
     const sealed = settings.secretBox.seal(secret.value, secretPurpose(buildRow.id, secret.id));
     await sql.insertInto('build_secrets').values({ build_id: buildRow.id, id: secret.id, sealed }).execute();
   }
-  await yieldPlace(step, namespace, repository, request.priority);
-  await admitNext(step, namespace, repository);
+  if (place.kind === 'open') step.changes.push({ kind: 'queued', buildId: step.buildId(buildRow.id) });
+  else if (place.yields) {
+    await yieldPlace(step, namespace, repository, request.priority);
+    await admitNext(step, namespace, repository);
+  }
   return buildOf(buildRow, jobRows, attemptRows);
 }
 
@@ -81,7 +93,7 @@ async function refuseWhenFull(step: Step, namespace: string, most: number | unde
     .selectFrom('builds')
     .select('id')
     .where('namespace', '=', namespace)
-    .where('phase', '=', 'waiting')
+    .where('phase', '=', raw.lit('waiting'))
     .limit(most)
     .execute();
   if (waiting.length < most) return;

@@ -12,8 +12,8 @@ import type { Step } from './step.ts';
 
 export interface HeldAttempt {
   readonly attempt: Row<'attempts'>;
-  readonly job: Row<'jobs'>;
-  readonly build: Row<'builds'>;
+  readonly job: Pick<Row<'jobs'>, 'id' | 'build_id' | 'tries_left'>;
+  readonly build: Pick<Row<'builds'>, 'id' | 'namespace' | 'priority' | 'phase' | 'cancelled_by'>;
 }
 
 /**
@@ -37,15 +37,22 @@ export async function holdAttempt(
   if (found === undefined) return undefined;
   if (mayEndBuild) await step.statements.lockNamespace(sql, found.namespace);
   await step.statements.lockBuild(sql, found.build_id);
-  const attempt = await sql.selectFrom('attempts').selectAll().where('id', '=', id).executeTakeFirst();
-  if (attempt === undefined || !isRunningRow(attempt)) return undefined;
-  const job = await sql.selectFrom('jobs').selectAll().where('id', '=', attempt.job_id).executeTakeFirst();
-  const build = await sql
-    .selectFrom('builds')
-    .selectAll()
-    .where('id', '=', attempt.build_id)
+  const row = await sql
+    .selectFrom('attempts')
+    .innerJoin('jobs', 'jobs.id', 'attempts.job_id')
+    .innerJoin('builds', 'builds.id', 'attempts.build_id')
+    .selectAll('attempts')
+    .select(['jobs.tries_left', 'builds.phase', 'builds.cancelled_by as build_cancelled_by'])
+    .where('attempts.id', '=', id)
     .executeTakeFirst();
-  return job === undefined || build === undefined ? undefined : { attempt, job, build };
+  if (row === undefined || !isRunningRow(row)) return undefined;
+  const { tries_left, phase, build_cancelled_by, ...attempt } = row;
+  const { job_id, build_id, namespace, priority } = attempt;
+  return {
+    attempt,
+    job: { id: job_id, build_id, tries_left },
+    build: { id: build_id, namespace, priority, phase, cancelled_by: build_cancelled_by },
+  };
 }
 
 export async function finish(

@@ -26,7 +26,7 @@ export async function admitNext(step: Step, namespace: string, repository?: stri
       .select('id')
       .where('namespace', '=', namespace)
       .where('repository', '=', repository)
-      .where('admitted', '=', 0)
+      .where('admitted', '=', sql.lit(0))
       .where('finished_at', 'is', null)
       .orderBy('priority', 'desc')
       .orderBy('number')
@@ -36,6 +36,59 @@ export async function admitNext(step: Step, namespace: string, repository?: stri
     return;
   }
   await admitInNamespace(step, namespace, limits);
+}
+
+export type Place =
+  /** The build may be admitted at once: its first attempt has this turn, each further one comes a step later. */
+  | { readonly kind: 'open'; readonly turn: number; readonly step: number }
+  /** No place. `yields`: one may be had from a build of lower priority. */
+  | { readonly kind: 'none'; readonly yields: boolean };
+
+/** Whether a build that is about to be made has a place: nobody waits for one while there is one. */
+export async function placeFor(
+  step: Step,
+  namespace: string,
+  repository: string,
+  priority: number,
+): Promise<Place> {
+  const { rows } = await sql<{
+    concurrency: number | null;
+    admitted: number;
+    lowest: number | null;
+    weight: number | null;
+    max_running: number | null;
+    clock: number | null;
+    own: number | null;
+    last: number | null;
+  }>`
+    select
+      (select concurrency from repositories where namespace = ${namespace} and name = ${repository}) as concurrency,
+      (select count(*) from builds
+        where namespace = ${namespace} and repository = ${repository} and admitted = 1) as admitted,
+      (select min(priority) from builds
+        where namespace = ${namespace} and repository = ${repository} and admitted = 1) as lowest,
+      (select weight from namespaces where name = ${namespace}) as weight,
+      (select max_running from namespaces where name = ${namespace}) as max_running,
+      (select turn from queue_clocks where priority = ${priority}) as clock,
+      (select next_turn from queue_turns where namespace = ${namespace} and priority = ${priority}) as own,
+      (select max(turn) from attempts where namespace = ${namespace} and priority = ${priority} and ready = 1) as last
+  `.execute(step.sql);
+  const [found] = rows;
+  if (found === undefined) return { kind: 'none', yields: false };
+  const full = found.admitted >= (found.concurrency ?? 1);
+  if (full || found.max_running !== null) {
+    const limited = found.max_running !== null;
+    return { kind: 'none', yields: limited || (found.lowest !== null && found.lowest < priority) };
+  }
+  const one = 1 / (found.weight ?? 1);
+  return { kind: 'open', turn: turnFrom(found, one), step: one };
+}
+
+function turnFrom(
+  { clock, own, last }: { clock: number | null; own: number | null; last: number | null },
+  one: number,
+): number {
+  return Math.max(clock ?? 0, own ?? 0, last === null ? 0 : last + one);
 }
 
 /** For namespaces with a limit, where a place that gets free may serve any of the repositories. */
@@ -66,7 +119,7 @@ async function admitInNamespace(
       .selectFrom('builds')
       .select(['id', 'repository'])
       .where('namespace', '=', namespace)
-      .where('admitted', '=', 0)
+      .where('admitted', '=', sql.lit(0))
       .where('finished_at', 'is', null)
       .$if(full.size > 0, (query) => query.where('repository', 'not in', [...full]))
       .orderBy('priority', 'desc')
@@ -101,7 +154,7 @@ export async function yieldPlace(
     .select('id')
     .where('namespace', '=', namespace)
     .$if(laneFull, (query) => query.where('repository', '=', repository))
-    .where('admitted', '=', 1)
+    .where('admitted', '=', sql.lit(1))
     .where('started_at', 'is', null)
     .where('priority', '<', priority)
     .orderBy('priority')
@@ -116,7 +169,7 @@ export async function yieldPlace(
     .updateTable('builds')
     .set({ admitted: 0 })
     .where('id', '=', victim.id)
-    .where('admitted', '=', 1)
+    .where('admitted', '=', sql.lit(1))
     .where('started_at', 'is', null)
     .executeTakeFirst();
   if (numUpdatedRows === 0n) return;
@@ -124,12 +177,11 @@ export async function yieldPlace(
     .updateTable('attempts')
     .set({ ready: 0 })
     .where('build_id', '=', victim.id)
-    .where('ready', '=', 1)
+    .where('ready', '=', sql.lit(1))
     .execute();
 }
 
 async function admit(step: Step, buildId: string, namespace: string, weight: number): Promise<void> {
-  await step.statements.lockBuild(step.sql, buildId);
   await step.sql.updateTable('builds').set({ admitted: 1 }).where('id', '=', buildId).execute();
   const waiting = await step.sql
     .selectFrom('attempts')
@@ -153,8 +205,7 @@ async function nextTurn(step: Step, namespace: string, priority: number, weight:
       (select next_turn from queue_turns where namespace = ${namespace} and priority = ${priority}) as own,
       (select max(turn) from attempts where namespace = ${namespace} and priority = ${priority} and ready = 1) as last
   `.execute(step.sql);
-  const { clock = null, own = null, last = null } = rows[0] ?? {};
-  return Math.max(clock ?? 0, own ?? 0, last === null ? 0 : last + 1 / weight);
+  return turnFrom(rows[0] ?? { clock: null, own: null, last: null }, 1 / weight);
 }
 
 /** The turn of a retry: now, before what else waits of its namespace. The first attempt was counted already. */
@@ -185,27 +236,14 @@ export async function countTurns(
       on conflict (priority) do update set turn = excluded.turn where queue_clocks.turn < excluded.turn
     `.execute(step.sql);
   }
-  const weights = await weightsOf(
-    step,
-    claimed.map(({ namespace }) => namespace),
-  );
   for (const { namespace, priority, turn } of last.values()) {
-    const next = turn + 1 / (weights.get(namespace) ?? 1);
     await sql`
-      insert into queue_turns (namespace, priority, next_turn) values (${namespace}, ${priority}, ${next})
+      insert into queue_turns (namespace, priority, next_turn) values (${namespace}, ${priority},
+        ${turn} + 1.0 / coalesce((select weight from namespaces where name = ${namespace}), 1.0))
       on conflict (namespace, priority) do update
         set next_turn = excluded.next_turn where queue_turns.next_turn < excluded.next_turn
     `.execute(step.sql);
   }
-}
-
-async function weightsOf(step: Step, namespaces: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const rows = await step.sql
-    .selectFrom('namespaces')
-    .select(['name', 'weight'])
-    .where('name', 'in', [...new Set(namespaces)])
-    .execute();
-  return new Map(rows.map(({ name, weight }) => [name, weight]));
 }
 
 async function limitsOf(
@@ -239,7 +277,7 @@ async function admittedIn(step: Step, namespace: string): Promise<number> {
     .selectFrom('builds')
     .select((select) => select.fn.countAll<number>().as('admitted'))
     .where('namespace', '=', namespace)
-    .where('admitted', '=', 1)
+    .where('admitted', '=', sql.lit(1))
     .executeTakeFirstOrThrow();
   return row.admitted;
 }

@@ -1,3 +1,4 @@
+import { sql as raw } from 'kysely';
 import type { Sql } from '../db/database.ts';
 import type { BuildId } from '../model/ids.ts';
 
@@ -25,7 +26,7 @@ export async function positionOf(
       .where('finished_at', 'is', null)
       .where((where) =>
         where.or([
-          where('admitted', '=', 1),
+          where('admitted', '=', raw.lit(1)),
           where('priority', '>', build.priority),
           where.and([where('priority', '=', build.priority), where('number', '<', build.number)]),
         ]),
@@ -37,7 +38,7 @@ export async function positionOf(
     .selectFrom('attempts')
     .select(['priority', 'turn', 'queued_at', 'id'])
     .where('build_id', '=', buildId)
-    .where('ready', '=', 1)
+    .where('ready', '=', raw.lit(1))
     .orderBy('turn')
     .orderBy('queued_at')
     .orderBy('id')
@@ -47,7 +48,7 @@ export async function positionOf(
   const { ahead } = await sql
     .selectFrom('attempts')
     .select((select) => select.fn.countAll<number>().as('ahead'))
-    .where('ready', '=', 1)
+    .where('ready', '=', raw.lit(1))
     .where('build_id', '!=', buildId)
     .where((where) =>
       where.or([
