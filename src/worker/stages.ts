@@ -36,9 +36,10 @@ export class Stages {
     await this.#last({ kind: 'complete', ...(image === undefined ? {} : { image }) });
   }
 
+  /** The manager writes the fault into the log, as the attempt's last entry. */
   async fail({ fault, owner }: OwnedFault): Promise<void> {
-    await this.#pipe.say(fault.message, 'error');
-    await this.#last({ kind: 'error', fault, owner });
+    const masked = { ...fault, message: this.#pipe.mask(fault.message) };
+    await this.#last({ kind: 'error', fault: masked, owner });
   }
 
   /** The whole log is durable before the attempt ends, for nothing can be added to it afterwards. */

@@ -151,11 +151,10 @@ describe('types', () => {
   test('what the worker says itself stands on lines of its own', async () => {
     const { sink, pipe } = make(['hunter22']);
     await pipe.write(Buffer.from('no end'));
-    await pipe.say('the push of hunter22 failed\nfor a reason', 'error');
+    await pipe.say('the push of hunter22 failed\nfor a reason');
     await pipe.close();
     expect(sink.runs.map(({ type, text, count }) => [type, latin(text), count])).toEqual([
-      [undefined, 'no end', 1],
-      ['error', 'the push of *** failed\nfor a reason', 2],
+      [undefined, 'no end\nthe push of *** failed\nfor a reason', 3],
     ]);
   });
 });

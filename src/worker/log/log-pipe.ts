@@ -54,20 +54,17 @@ export class LogPipe {
     await this.#room;
   }
 
+  /** A text of the worker's own that leaves it by another way than the log. */
+  mask(text: string): string {
+    const masker = new Masker(this.#options.secrets);
+    return Buffer.concat([masker.write(Buffer.from(text)), masker.flush()]).toString('utf8');
+  }
+
   /** One or more lines of the worker's own, apart from what the engine writes. */
-  async say(text: string, type?: 'error'): Promise<void> {
+  async say(text: string): Promise<void> {
     this.#time = this.#options.clock.now();
     this.endOutput();
-    const masker = new Masker(this.#options.secrets);
-    const masked = Buffer.concat([masker.write(Buffer.from(text)), masker.flush()]);
-    for (const line of masked.toString('utf8').split('\n')) {
-      const bytes = Buffer.from(line);
-      if (type === 'error' && bytes.length < longestRun / 2) this.#add(bytes, 1, type, false);
-      else {
-        this.#splitter.add(bytes);
-        this.#splitter.add(newline);
-      }
-    }
+    this.#splitter.add(Buffer.from(`${this.mask(text)}\n`));
     this.#schedule();
     await this.#room;
   }
@@ -147,4 +144,4 @@ export class LogPipe {
   }
 }
 
-const newline = Buffer.from('\n');
+const _newline = Buffer.from('\n');
