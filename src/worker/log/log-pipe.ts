@@ -143,5 +143,3 @@ export class LogPipe {
     this.#schedule();
   }
 }
-
-const _newline = Buffer.from('\n');
