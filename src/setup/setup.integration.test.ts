@@ -11,7 +11,7 @@ import { installPackages } from './apt.ts';
 import { lockMachine } from './machine-lock.ts';
 import { checkOwnAccount } from './own-account.ts';
 import { hasRange, parseSubordinateRanges } from './subordinate-ids.ts';
-import { ensureWorkerAccount } from './worker-account.ts';
+import { ensureWorkerAccount, existingWorkerAccount } from './worker-account.ts';
 
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
@@ -190,6 +190,11 @@ describe.runIf(isRoot)('the account of workers', () => {
     spawnSync('userdel', [name]);
   });
 
+  test('that does not exist is not made where nothing may be changed', async () => {
+    await expect(existingWorkerAccount(name)).rejects.toMatchObject({ code: 'account-failed' });
+    expect(spawnSync('id', [name]).status).not.toBe(0);
+  });
+
   test('is made once, with ids, home and devices, also by three at once', async () => {
     const lines: string[] = [];
     const options = { report: (line: string) => lines.push(line), name, home: join(folder, 'home') };
@@ -200,6 +205,7 @@ describe.runIf(isRoot)('the account of workers', () => {
 
     const [account] = made;
     if (account === undefined) throw new Error('no account');
+    expect(await existingWorkerAccount(name)).toEqual({ name, uid: account.uid, gid: account.gid });
     expect(Number(execFileSync('id', ['-u', name], { encoding: 'utf8' }))).toBe(account.uid);
     expect(statSync(account.home).uid).toBe(account.uid);
     for (const file of ['/etc/subuid', '/etc/subgid']) {

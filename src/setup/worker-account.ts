@@ -74,6 +74,25 @@ async function ensureLocked(options: WorkerAccountOptions): Promise<WorkerAccoun
   return { name, ...entry, home };
 }
 
+/**
+ * As root, where nothing may be changed: the account that was made before.
+ *
+ * @throws SetupError `account-failed` when there is none, or when it lacks subordinate ids
+ */
+export async function existingWorkerAccount(
+  name = 'slipway-worker',
+  signal?: AbortSignal,
+): Promise<Omit<WorkerAccount, 'home'>> {
+  const entry = await findAccount(name, signal);
+  const [users, groups] = await readRanges();
+  if (entry === undefined || !hasRange(users, name, entry.uid) || !hasRange(groups, name, entry.uid))
+    throw new SetupError(
+      'account-failed',
+      `Builds run as the account ${name}, which ${entry === undefined ? 'does not exist' : 'has no subordinate ids'}. Start once without --no-setup, which makes what is missing.`,
+    );
+  return { name, ...entry };
+}
+
 interface Ids {
   readonly uid: number;
   readonly gid: number;
