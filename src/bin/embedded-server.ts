@@ -17,6 +17,7 @@ import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import { EgressGuard } from '../egress/egress-guard.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
+import { DiskKeeper } from '../executor/disk-keeper.ts';
 import { LocalExecutor } from '../executor/local-executor.ts';
 import { SqlLogStore } from '../log/sql-log-store.ts';
 import { AttemptEnd } from '../manager/attempt-end.ts';
@@ -48,12 +49,13 @@ import { checkOwnAccount } from '../setup/own-account.ts';
 import { buildPackages } from '../setup/package-list.ts';
 import { ensurePackages } from '../setup/packages.ts';
 import { SetupError } from '../setup/setup-error.ts';
-import { ensureWorkerAccount } from '../setup/worker-account.ts';
+import { ensureWorkerAccount, existingWorkerAccount, type WorkerAccount } from '../setup/worker-account.ts';
 import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { UploadSweeper } from '../upload/upload-sweeper.ts';
 import { Uploads } from '../upload/uploads.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
+import type { CleanPolicy } from '../worker/engine/engine.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
 import { loadOrMake, loadSecretKey } from './keys.ts';
@@ -97,6 +99,9 @@ export interface EmbeddedServer {
 
 const administrator = 'admin';
 const issuer = 'slipway';
+/** Layers unused for a week go, and sooner the oldest ones while less than a tenth of the disk is free. */
+const cleanPolicy: CleanPolicy = { unusedFor: 7 * 24 * 3_600_000, minimumFree: 0.1 };
+const cleanEvery = 10 * 60_000;
 
 /**
  * The whole of Slipway in one process on one machine: SQLite, workers as child processes, docker-registry as a child.
@@ -114,7 +119,7 @@ export async function startEmbeddedServer(
   };
   try {
     await ensurePackages(buildPackages, { report, install: options.setup && environment.root });
-    const account = environment.root && options.setup ? await ensureWorkerAccount({ report }) : undefined;
+    const account = environment.root ? await workerAccount(options) : undefined;
     if (!environment.root) await checkOwnAccount({ report });
 
     const folder = await openDataFolder(options.data);
@@ -227,16 +232,18 @@ export async function startEmbeddedServer(
     const workerHome = join(folder.workers, 'home');
     await mkdir(workerHome, { recursive: true, mode: 0o700 });
     if (account !== undefined) await chown(workerHome, account.uid, account.gid);
+    const node = [process.execPath, '--disable-warning=ExperimentalWarning'] as const;
+    const workerEnvironment = {
+      PATH: environment.path,
+      HOME: workerHome,
+      SLIPWAY_STATE_DIR: workerHome,
+      NODE_COMPILE_CACHE: join(workerHome, 'node-cache'),
+      ...environment.proxies,
+      ...environment.worker,
+    };
     const executor = new LocalExecutor({
-      command: [process.execPath, '--disable-warning=ExperimentalWarning', workerProgram],
-      environment: {
-        PATH: environment.path,
-        HOME: workerHome,
-        SLIPWAY_STATE_DIR: workerHome,
-        NODE_COMPILE_CACHE: join(workerHome, 'node-cache'),
-        ...environment.proxies,
-        ...environment.worker,
-      },
+      command: [...node, workerProgram],
+      environment: workerEnvironment,
       workersFolder: folder.workers,
       recordsFolder: join(folder.run, 'workers'),
       token: 'stdin',
@@ -396,9 +403,25 @@ export async function startEmbeddedServer(
     });
     const { token, password } = await firstAdministrator(accounts, folder.keys);
     await manager.start();
+    const diskKeeper = new DiskKeeper({
+      command: [...node, join(environment.installation, 'src/bin/keep-disk.ts')],
+      environment: { ...workerEnvironment, SLIPWAY_CLEAN_POLICY: JSON.stringify(cleanPolicy) },
+      ...(account === undefined ? {} : { account }),
+      idle: async () => {
+        const { queued, running } = await queue.counts();
+        return queued + running === 0;
+      },
+      clock,
+      every: cleanEvery,
+      onReport: (report) => logger.info({ report }, 'looked after the disk of the build engine'),
+      onError: (error) => logger.warn({ err: error }, 'cleaning the store of the build engine failed'),
+    });
+    // Other engines keep no store of ours.
+    if ((environment.worker.BUILD_ENGINE ?? 'auto') !== 'dummy') diskKeeper.start();
     sweeper.start();
     stops.push(async () => {
       await sweeper.stop();
+      await diskKeeper.stop();
       await manager.drain(options.drain);
       await manager.stop();
       await publisher.stop();
@@ -416,6 +439,10 @@ export async function startEmbeddedServer(
     await stopAll();
     throw error;
   }
+}
+
+async function workerAccount({ setup, report }: EmbeddedServerOptions): Promise<Omit<WorkerAccount, 'home'>> {
+  return setup ? await ensureWorkerAccount({ report }) : await existingWorkerAccount();
 }
 
 function portError(host: string, port: number, cause: NodeJS.ErrnoException): SetupError {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
-import { chmod, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,29 +16,48 @@ export class SlipwayServer {
   readonly data: string;
   readonly profileFile: string;
   readonly #flags: readonly string[];
+  readonly #account: { readonly uid: number; readonly gid: number } | undefined;
   readonly #folder: string;
   #child: ChildProcess | undefined;
   #url: string | undefined;
   #token: string | undefined;
   #lives = 0;
 
-  private constructor(folder: string, data: string, flags: readonly string[]) {
+  private constructor(
+    folder: string,
+    data: string,
+    flags: readonly string[],
+    account: { readonly uid: number; readonly gid: number } | undefined,
+  ) {
     this.#folder = folder;
     this.data = data;
     this.profileFile = join(folder, 'profile.json');
     this.#flags = flags;
+    this.#account = account;
   }
 
-  /** `data`: a data folder to use instead of a new one (it is then left in place). */
+  /**
+   * `data`: a data folder to use instead of a new one (it is then left in place). `account`: the ordinary account to
+   * run the server as, which only root can do.
+   */
   static async start(
     flags: readonly string[] = [],
-    options: { readonly data?: string } = {},
+    options: {
+      readonly data?: string;
+      readonly account?: { readonly uid: number; readonly gid: number };
+    } = {},
   ): Promise<SlipwayServer> {
     const folder = await mkdtemp(join(tmpdir(), 'slipway-test-'));
     // The account of the workers must be able to pass through.
     await chmod(folder, 0o711);
-    const server = new SlipwayServer(folder, options.data ?? join(folder, 'data'), flags);
-    await server.start();
+    if (options.account !== undefined) await chown(folder, options.account.uid, options.account.gid);
+    const server = new SlipwayServer(folder, options.data ?? join(folder, 'data'), flags, options.account);
+    try {
+      await server.start();
+    } catch (thrown) {
+      await rm(folder, { recursive: true, force: true });
+      throw thrown;
+    }
     return server;
   }
 
@@ -84,8 +103,11 @@ export class SlipwayServer {
       ],
       {
         stdio: ['ignore', file, file],
+        cwd: this.#folder,
+        ...this.#account,
         env: {
           ...process.env,
+          ...(this.#account === undefined ? {} : { HOME: this.#folder }),
           SLIPWAY_PROFILE: this.profileFile,
           SLIPWAY_SERVER: undefined,
           SLIPWAY_TOKEN: undefined,
