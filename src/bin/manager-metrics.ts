@@ -9,6 +9,8 @@ export function managerMetrics(metrics: Metrics, executor: string): ManagerMetri
     startFailed: (code) => metrics.startFailures.inc({ code }),
     registered: (took) => metrics.buildAckDuration.observe({ executor }, seconds(took)),
     attemptFinished: (outcome) => metrics.buildsFinished.inc({ executor, job_status: outcome }),
+    retried: () => metrics.buildRetries.inc({ executor }),
+    logReceived: (bytes) => metrics.logBytesReceived.inc(bytes),
     buildFinished: (phase, took) =>
       metrics.buildDuration.observe({ executor, job_status: phase }, seconds(took)),
     adopted: (count) => metrics.leaseTakeovers.inc(count),

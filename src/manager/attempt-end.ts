@@ -68,7 +68,7 @@ export class AttemptEnd {
     outcome: Outcome,
     finished: Finished,
   ): Promise<void> {
-    const { end, publisher, clock } = this.#options;
+    const { end, publisher, clock, metrics } = this.#options;
     switch (finished.kind) {
       case 'stale':
       case 'others-running':
@@ -80,6 +80,7 @@ export class AttemptEnd {
         await end.end(finished.build);
         return;
       case 'retry': {
+        metrics.retried();
         const wait = Math.max(0, Math.round((finished.availableAt - clock.now()) / 1000));
         const what =
           'fault' in outcome

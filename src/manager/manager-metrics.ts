@@ -10,6 +10,10 @@ export interface ManagerMetrics {
   /** Between claim and registration. */
   registered(took: number): void;
   attemptFinished(outcome: Outcome['kind']): void;
+  /** Another attempt takes the place of one that failed. */
+  retried(): void;
+  /** Bytes of log that a worker sent and that are stored. */
+  logReceived(bytes: number): void;
   /** Between creation and end. */
   buildFinished(phase: Phase, took: number): void;
   /** Attempts taken over from managers that are gone. */
@@ -23,6 +27,8 @@ export const noMetrics: ManagerMetrics = {
   startFailed: () => {},
   registered: () => {},
   attemptFinished: () => {},
+  retried: () => {},
+  logReceived: () => {},
   buildFinished: () => {},
   adopted: () => {},
   refused: () => {},

@@ -210,6 +210,7 @@ export class WorkerSessionService implements WorkerSessions {
     );
     switch (verdict.kind) {
       case 'stored':
+        this.#options.metrics.logReceived(runs.reduce((sum, { text }) => sum + text.byteLength, 0));
         return { kind: 'stored' as const };
       case 'repeated':
       case 'gap':

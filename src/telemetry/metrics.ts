@@ -43,16 +43,16 @@ export class Metrics {
     });
     this.buildDuration = new Histogram({
       name: 'quay_build_duration_seconds',
-      help: 'Seconds an attempt took from its claim to its end',
+      help: 'Seconds from the request of a build to its end',
       labelNames: ['executor', 'job_status'],
       buckets: seconds,
       registers,
     });
     this.buildAckDuration = new Histogram({
       name: 'quay_build_ack_duration_seconds',
-      help: 'Seconds from the start of a worker to its registration',
+      help: 'Seconds from the claim of an attempt to the registration of its worker',
       labelNames: ['executor'],
-      buckets: [0.1, 0.2, 0.5, ...seconds],
+      buckets: [0.1, 0.2, ...seconds],
       registers,
     });
     this.buildRetries = new Counter({
@@ -128,37 +128,30 @@ export class Metrics {
   /** Adds the gauges of the build queue, which are read when the metrics are. Called once. */
   watchQueue(read: () => Promise<QueueCounts>): void {
     const registers = [this.#registry];
-    const gauge = (name: string, help: string, pick: (counts: QueueCounts) => number, collect: boolean) => {
+    // All of them are collected at once, and one reading serves all.
+    let reading: Promise<QueueCounts> | undefined;
+    const readOnce = (): Promise<QueueCounts> => {
+      reading ??= read().finally(() => {
+        reading = undefined;
+      });
+      return reading;
+    };
+    const gauge = (name: string, help: string, pick: (counts: QueueCounts) => number): void => {
       const made: Gauge<'queue_name'> = new Gauge({
         name,
         help,
         labelNames: ['queue_name'],
         registers,
-        ...(collect ? { collect: update } : {}),
+        collect: async () => made.set({ queue_name: 'dockerfilebuild' }, pick(await readOnce())),
       });
-      return (counts: QueueCounts) => made.set({ queue_name: 'dockerfilebuild' }, pick(counts));
     };
-    // Metrics are collected in the order they were made, so the first one's reading fills all of them.
-    let setters: readonly ((counts: QueueCounts) => void)[] = [];
-    async function update(): Promise<void> {
-      const counts = await read();
-      for (const set of setters) set(counts);
-    }
-    setters = [
-      gauge('quay_queue_items_available_unlocked', 'Builds that wait', (counts) => counts.queued, true),
-      gauge(
-        'quay_queue_items_available',
-        'Builds that wait, or run without a manager',
-        (counts) => counts.queued + counts.ownerless,
-        false,
-      ),
-      gauge(
-        'quay_queue_items_locked',
-        'Builds that run',
-        (counts) => counts.running - counts.ownerless,
-        false,
-      ),
-    ];
+    gauge('quay_queue_items_available_unlocked', 'Builds that wait', ({ queued }) => queued);
+    gauge(
+      'quay_queue_items_available',
+      'Builds that wait, or run without a manager',
+      ({ queued, ownerless }) => queued + ownerless,
+    );
+    gauge('quay_queue_items_locked', 'Builds that run', ({ running, ownerless }) => running - ownerless);
   }
 
   /** The Prometheus text format and its content type. */
