@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
+import { isatty } from 'node:tty';
 import { systemClock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import { ManagerLink } from '../rpc/manager-link.ts';
@@ -22,9 +23,13 @@ function say(text: string): void {
   process.stderr.write(`${new Date().toISOString()} worker: ${text}\n`);
 }
 
-/** Without TOKEN in the environment, which others of the same user could read, the token comes on standard input. */
+/**
+ * Without TOKEN in the environment, which others of the same user could read, the token comes on standard input.
+ * `process.stdin` must not be touched: it would make the descriptor non-blocking, and the read fail when the token is
+ * not there yet.
+ */
 function tokenFromInput(): string | undefined {
-  return process.stdin.isTTY ? undefined : readFileSync(0, 'utf8');
+  return isatty(0) ? undefined : readFileSync(0, 'utf8');
 }
 
 function readConfig(): WorkerConfig {
