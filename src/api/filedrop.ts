@@ -25,7 +25,7 @@ export function addFiledropRoutes(api: Api, { uploads, metrics, options }: Needs
       schema: {
         operationId: 'getFiledropUrl',
         summary: 'Get a URL to upload a file to: a Dockerfile, tar, tar.gz or zip',
-        description: 'PUT the bytes to the URL, then build with the file_id. The URL is good for an hour.',
+        description: `PUT the bytes to the URL, then build with the file_id. A file may have ${uploads.limit} bytes. The URL is good for an hour.`,
         tags,
         body: Type.Object({ mimeType: Type.String({ maxLength: 255 }) }, { title: 'FileDropRequest' }),
         response: { 200: Type.Object({ url: Type.String(), file_id: Type.String() }) },

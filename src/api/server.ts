@@ -4,6 +4,7 @@ import { enforceAccess } from './access.ts';
 import type { Api } from './api.ts';
 import { addBuildLogRoutes } from './build-logs.ts';
 import { addBuildRoutes } from './builds.ts';
+import { answerClientError } from './client-error.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { addDocsRoutes } from './docs.ts';
 import { handleError } from './error-handler.ts';
@@ -72,6 +73,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
       reply.headers(headers);
       handleError(error, request, reply);
     },
+    clientErrorHandler: answerClientError,
     bodyLimit: 256 * 1024,
     trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
     exposeHeadRoutes: true,
@@ -113,6 +115,8 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
     server,
     async start() {
       await api.ready();
+      // Node watches for headers that come too slowly only in a server that listens, or that thinks so.
+      server.emit('listening');
     },
     endStreams() {
       streams.abort();

@@ -10,7 +10,7 @@ export interface SqlLogStoreOptions {
   readonly clock?: Clock;
   /** Bytes of text a log may have; 100 MiB unless given, Infinity for no limit. */
   readonly limit?: number;
-  /** Of these, how many are kept from the end; 10 MiB unless given. */
+  /** Of these, how many are kept from the end; 10 MiB unless given, but no more than half. */
   readonly tail?: number;
   /** How other managers hear of what is written here, and the other way round. */
   readonly hints?: LogHints;
@@ -44,7 +44,7 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     this.#database = database;
     this.#clock = options.clock ?? systemClock;
     const limit = options.limit ?? 100 * mebibyte;
-    const tail = Math.min(options.tail ?? 10 * mebibyte, limit);
+    const tail = Math.min(options.tail ?? 10 * mebibyte, Math.floor(limit / 2));
     this.#limits = { head: limit === Number.POSITIVE_INFINITY ? limit : limit - tail, tail };
     this.#hints = options.hints;
     this.#poll = options.poll;
