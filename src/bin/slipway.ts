@@ -33,20 +33,33 @@ program
   .option('--port <number>', 'port for everything; 0 chooses a free one', wholeNumber(0, 65535), 8080)
   .option('--host <address>', 'address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
   .option('--hostname <host[:port]>', 'name under which clients reach this server, when it is not host:port')
-  .option('--workers <number>', 'builds that run at once', wholeNumber(1, 1000))
+  .option(
+    '--workers <number>',
+    'builds that run at once (default: half of the processors, at least 2)',
+    wholeNumber(1, 1000),
+  )
   .option(
     '--drain <seconds>',
     'how long running builds may go on when the server is stopped',
     wholeNumber(0, 86400),
     30,
   )
-  .option('--upload-limit <bytes>', 'largest upload', wholeNumber(1, Number.MAX_SAFE_INTEGER), 1024 ** 3)
+  .option(
+    '--upload-limit <bytes>',
+    'largest source that may be uploaded',
+    wholeNumber(1, Number.MAX_SAFE_INTEGER),
+    1024 ** 3,
+  )
   .option(
     '--log-limit <bytes>',
-    'largest log of a build; the middle of a longer one is left out',
+    'largest log of a build; the middle of a longer one is left out (default: 100 MiB)',
     wholeNumber(65536, Number.MAX_SAFE_INTEGER),
   )
-  .option('--retry-delay <seconds>', 'wait before a failed attempt is tried again', wholeNumber(0, 86400))
+  .option(
+    '--retry-delay <seconds>',
+    'wait before a failed attempt is tried again (default: 30)',
+    wholeNumber(0, 86400),
+  )
   .option(
     '--allow-private <hosts>',
     'private hosts or CIDR blocks, joined by commas, that URLs given by users may lead to',

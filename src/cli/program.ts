@@ -62,7 +62,7 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .option('--secret <id=ID,src=FILE>', 'secret for RUN --mount=type=secret; may be repeated', gather)
     .option('--label <name=value>', 'image label; may be repeated', gather)
     .option('--target <stage>', 'stage to build')
-    .option('--platform <os/arch>', 'platform to build for; may be repeated', gather)
+    .option('--platform <os/arch>', 'platform to build for (default: that of the server)', gather)
     .option('--git <url>', 'build from a git repository instead of a folder')
     .option('--ref <ref>', 'branch, tag or commit for --git')
     .option('--archive-url <url>', 'build from an archive that the server downloads')
