@@ -29,6 +29,12 @@ export type DatabaseOptions =
 export type Sql = Kysely<Schema>;
 export type SqlTransaction = Transaction<Schema>;
 
+/**
+ * Every statement has its index. After a burst of new rows the statistics are behind, and then PostgreSQL would read
+ * whole tables, or compile code for a statement that takes a millisecond.
+ */
+const planning = 'set enable_seqscan = off; set jit = off';
+
 /** How often a transaction that lost against another one is tried in all. */
 const transactionTries = 10;
 
@@ -76,7 +82,10 @@ export class Database implements AsyncDisposable {
       const tell = (thrown: unknown) => given.onError?.(fromPostgres(thrown));
       pool.on('error', tell);
       // A connection that breaks while it is in use says so here as well as to the query.
-      pool.on('connect', (client) => client.on('error', tell));
+      pool.on('connect', (client) => {
+        client.on('error', tell);
+        client.query(planning).catch(tell);
+      });
       return new Database(
         'postgres',
         new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }),
