@@ -3,7 +3,6 @@ import { chown, mkdir, readFile, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { availableParallelism, hostname as machineName } from 'node:os';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { AccountAuthorizer } from '../account/authorizer.ts';
 import { LoginLimiter } from '../account/login-limiter.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
@@ -52,6 +51,7 @@ import { SetupError } from '../setup/setup-error.ts';
 import { ensureWorkerAccount, existingWorkerAccount, type WorkerAccount } from '../setup/worker-account.ts';
 import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
 import { Metrics } from '../telemetry/metrics.ts';
+import { openServerLog } from '../telemetry/server-log.ts';
 import { UploadSweeper } from '../upload/upload-sweeper.ts';
 import { Uploads } from '../upload/uploads.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
@@ -127,10 +127,7 @@ export async function startEmbeddedServer(
     const workerProgram = join(environment.installation, 'src/bin/worker.ts');
     if (account !== undefined)
       await checkAccountReach({ account, paths: [folder.workers, workerProgram, process.execPath] });
-    const logger = pino(
-      { level: 'info', base: null },
-      pino.destination({ dest: join(folder.root, 'server.log'), mkdir: true, sync: true, mode: 0o600 }),
-    );
+    const logger = openServerLog(join(folder.root, 'server.log'));
     const port = options.port === 0 ? await freePort(options.host) : options.port;
     const local = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
     const registryHost =
