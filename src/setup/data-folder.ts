@@ -1,10 +1,10 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { messageOf } from '../base/coded-error.ts';
 import { SetupError } from './setup-error.ts';
 
-/** The parts of a data folder. All of it belongs to one server. */
+/** The parts of a data folder, as absolute paths: children run in other folders. All of it belongs to one server. */
 export interface DataFolder {
   readonly root: string;
   readonly database: string;
@@ -24,7 +24,8 @@ export interface DataFolder {
  * SQLite holds on `slipway.lock`), so it ends with the process however that ends, and never has to be cleared by hand.
  * A second server is refused with the process id of the first.
  */
-export async function openDataFolder(root: string): Promise<DataFolder> {
+export async function openDataFolder(path: string): Promise<DataFolder> {
+  const root = resolve(path);
   const parts = {
     root,
     database: join(root, 'slipway.db'),
