@@ -69,14 +69,17 @@ export type Finished =
       readonly kind: 'publish';
       readonly images: readonly { readonly platform: string; readonly image?: PushedImage }[];
     }
-  /** Other jobs of the build still run. */
+  /** Other jobs of the build still run, or it was final before: nothing is to be done for the build. */
   | { readonly kind: 'others-running' }
   /** The build is final. */
   | { readonly kind: 'final'; readonly build: Build };
 
 export type CancelVerdict =
   | { readonly kind: 'cancelled'; readonly build: Build }
-  /** Running: the wish is stored, and its managers were woken. */
+  /**
+   * Running: the wish is stored, and its managers were woken; whatever the worker still reports, the build ends as
+   * cancelled. While its tags are being published it ends so only if publishing fails.
+   */
   | { readonly kind: 'cancelling'; readonly build: Build }
   | { readonly kind: 'already-final'; readonly build: Build }
   | { readonly kind: 'unknown' };
