@@ -34,7 +34,7 @@ describe.skipIf(process.getuid?.() !== 0)(
       disk = join(folder, 'disk');
       await mkdir(disk);
       const image = join(folder, 'image');
-      await run('truncate', ['-s', '160M', image]);
+      await run('truncate', ['-s', '400M', image]);
       await run('mkfs.ext4', ['-q', '-m', '0', image]);
       await run('mount', ['-o', 'loop', image, disk]);
       server = await SlipwayServer.start(['--retry-delay', '0'], { data: join(disk, 'data') });
@@ -45,7 +45,18 @@ describe.skipIf(process.getuid?.() !== 0)(
       await free();
       // Whatever happened, it is the same process, and what it stores is whole.
       expect(server.pid).toBe(pid);
-      expect((await server.fetch('/health/instance')).status).toBe(200);
+      let health = '';
+      await until(
+        'the server to be healthy',
+        async () => {
+          const response = await server.fetch('/health/instance');
+          health = await response.text();
+          return response.status === 200;
+        },
+        15,
+      ).catch((thrown: unknown) => {
+        throw new Error(`${String(thrown)}: ${health}`);
+      });
       const database = new DatabaseSync(join(server.data, 'slipway.db'), { readOnly: true });
       expect(database.prepare('PRAGMA integrity_check').all()).toEqual([{ integrity_check: 'ok' }]);
       database.close();
@@ -156,7 +167,13 @@ describe.skipIf(process.getuid?.() !== 0)(
       }
       const view = await build.ends();
       expect(view).toMatchObject({ phase: 'internalerror', error_code: 'diskfull', digest: null });
-      expect(view.error).toMatch(/disk.*full.*Free space/i);
+      // Whichever part of an attempt ran into it, it says so and what to do.
+      for (const { error_code, error } of view.attempts) {
+        expect(error_code).toBe('diskfull');
+        expect(error).toMatch(
+          /disk of the build machine is full. Free space|no room is left on its disk. Free some/,
+        );
+      }
       expect((await build.log()).at(-1)).toMatchObject({ type: 'phase', message: 'internalerror' });
       await untilNothingLeft(server.data);
       await free();
