@@ -54,7 +54,12 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
         });
 
   // Uploads and pushes take as long as they take; a client has to send its headers in time, though.
-  const server = createServer({ requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 65_000 });
+  const server = createServer({
+    requestTimeout: 0,
+    headersTimeout: 15_000,
+    connectionsCheckingInterval: 5_000,
+    keepAliveTimeout: 65_000,
+  });
   const headers = securityHeaders(options);
   const api: Api = fastify({
     serverFactory: (toApi: RequestListener) => {
