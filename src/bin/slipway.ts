@@ -62,7 +62,7 @@ program
   )
   .option(
     '--allow-private <hosts>',
-    'private hosts or CIDR blocks, joined by commas, that URLs given by users may lead to',
+    'private hosts or CIDR blocks, joined by commas, that URLs given by users may lead to (git also by http)',
   )
   .option('--no-setup', 'do not install packages or make accounts; say what is missing and stop')
   .action(async (flags: UpFlags) => finish(await (await import('./up.ts')).up(environment, terminal, flags)));

@@ -170,7 +170,10 @@ export interface BuildPack {
   /** Limits the worker enforces; 0: its own default. */
   maxSeconds: number;
   maxSourceBytes: number;
-  /** Hosts and CIDR blocks that a URL given by a user may lead to although they are private. */
+  /**
+   * Hosts and CIDR blocks that a URL given by a user may lead to although they are private. Git
+   * repositories there may be asked by plain http.
+   */
   allowedPrivateHosts: string[];
 }
 
