@@ -78,7 +78,7 @@ test('open connections do not hold a stop up', async ({ onTestFinished }) => {
   await build.ends();
   const waiting = await askForBuild(server, dockerfile(ticking(500, 20)));
   await waiting.says(/^tick/);
-  expect((await waiting.cancel()).status).toBe(204);
+  expect((await waiting.cancel()).status).toBe(201);
   await waiting.ends();
   const running = new AbortController();
   const stream = await server.fetch(`/api/v1/repository/${build.repository}/build/${build.id}/logs/stream`, {
