@@ -43,10 +43,11 @@ import { RpcServer } from '../rpc/server.ts';
 import { newTokenKey, TokenKeySet } from '../rpc/token-keys.ts';
 import { WorkerTokens } from '../rpc/tokens.ts';
 import { checkAccountReach } from '../setup/account-reach.ts';
-import { openDataFolder } from '../setup/data-folder.ts';
+import { type DataFolder, openDataFolder } from '../setup/data-folder.ts';
 import { checkOwnAccount } from '../setup/own-account.ts';
 import { buildPackages } from '../setup/package-list.ts';
 import { ensurePackages } from '../setup/packages.ts';
+import { type ProgramView, viewProgram } from '../setup/program-view.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import { ensureWorkerAccount, existingWorkerAccount, type WorkerAccount } from '../setup/worker-account.ts';
 import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
@@ -124,9 +125,8 @@ export async function startEmbeddedServer(
 
     const folder = await openDataFolder(options.data);
     stops.push(() => folder.release());
-    const workerProgram = join(environment.installation, 'src/bin/worker.ts');
-    if (account !== undefined)
-      await checkAccountReach({ account, paths: [folder.workers, workerProgram, process.execPath] });
+    if (account !== undefined) await checkAccountReach({ account, paths: [folder.workers] });
+    const program = await programView(environment, folder, account);
     const logger = openServerLog(join(folder.root, 'server.log'));
     const port = options.port === 0 ? await freePort(options.host) : options.port;
     const local = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
@@ -229,7 +229,6 @@ export async function startEmbeddedServer(
     const workerHome = join(folder.workers, 'home');
     await mkdir(workerHome, { recursive: true, mode: 0o700 });
     if (account !== undefined) await chown(workerHome, account.uid, account.gid);
-    const node = [process.execPath, '--disable-warning=ExperimentalWarning'] as const;
     const workerEnvironment = {
       PATH: environment.path,
       HOME: workerHome,
@@ -239,7 +238,8 @@ export async function startEmbeddedServer(
       ...environment.worker,
     };
     const executor = new LocalExecutor({
-      command: [...node, workerProgram],
+      command: [...program.command, program.pathOf('src/bin/worker.ts')],
+      commandDropsPrivileges: program.dropsPrivileges,
       environment: workerEnvironment,
       workersFolder: folder.workers,
       recordsFolder: join(folder.run, 'workers'),
@@ -401,7 +401,8 @@ export async function startEmbeddedServer(
     const { token, password } = await firstAdministrator(accounts, folder.keys);
     await manager.start();
     const diskKeeper = new DiskKeeper({
-      command: [...node, join(environment.installation, 'src/bin/keep-disk.ts')],
+      command: [...program.command, program.pathOf('src/bin/keep-disk.ts')],
+      commandDropsPrivileges: program.dropsPrivileges,
       environment: { ...workerEnvironment, SLIPWAY_CLEAN_POLICY: JSON.stringify(cleanPolicy) },
       ...(account === undefined ? {} : { account }),
       idle: async () => {
@@ -440,6 +441,26 @@ export async function startEmbeddedServer(
 
 async function workerAccount({ setup, report }: EmbeddedServerOptions): Promise<Omit<WorkerAccount, 'home'>> {
   return setup ? await ensureWorkerAccount({ report }) : await existingWorkerAccount();
+}
+
+/** Workers run the same Node.js and the same sources as the server. */
+async function programView(
+  { installation }: ProcessEnvironment,
+  folder: DataFolder,
+  account: Omit<WorkerAccount, 'home'> | undefined,
+): Promise<ProgramView> {
+  if (account !== undefined)
+    return await viewProgram({
+      account,
+      installation,
+      node: process.execPath,
+      folder: join(folder.workers, 'view'),
+    });
+  return {
+    command: [process.execPath, '--disable-warning=ExperimentalWarning'],
+    pathOf: (program) => join(installation, program),
+    dropsPrivileges: false,
+  };
 }
 
 function portError(host: string, port: number, cause: NodeJS.ErrnoException): SetupError {

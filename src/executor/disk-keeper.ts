@@ -9,6 +9,8 @@ export interface DiskKeeperOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** The account of the workers, whose store it is; absent: our own. */
   readonly account?: WorkerAccount;
+  /** As for workers: the command becomes the account by itself. */
+  readonly commandDropsPrivileges?: boolean;
   /** Whether no build runs and none waits. */
   readonly idle: () => Promise<boolean>;
   readonly clock: Clock;
@@ -57,14 +59,14 @@ export class DiskKeeper implements AsyncDisposable {
   }
 
   #clean(signal: AbortSignal): Promise<string> {
-    const { account, environment } = this.#options;
+    const { account, environment, commandDropsPrivileges = false } = this.#options;
     const [program, ...args] = this.#options.command;
     return new Promise((resolve, reject) => {
       const child = spawn(program, args, {
         cwd: '/',
         env: environment,
         stdio: ['ignore', 'pipe', 'pipe'],
-        ...(account === undefined ? {} : { uid: account.uid, gid: account.gid }),
+        ...(account === undefined || commandDropsPrivileges ? {} : { uid: account.uid, gid: account.gid }),
       });
       const kill = () => child.kill('SIGKILL');
       signal.addEventListener('abort', kill, { once: true });

@@ -32,6 +32,8 @@ export interface LocalExecutorOptions {
   readonly recordsFolder: string;
   /** The account workers run as; only root can give one. Absent: our own. */
   readonly account?: WorkerAccount;
+  /** The command becomes the account by itself, after what only root can do. Default: it is started as the account. */
+  readonly commandDropsPrivileges?: boolean;
   /** How the worker gets its token. `stdin`: only it can read it. `environment`: TOKEN, for workers that know only that. */
   readonly token: 'stdin' | 'environment';
   /** Workers at once on this machine; default: as many as the manager asks for. */
@@ -180,7 +182,9 @@ export class LocalExecutor implements Executor {
         detached: true,
         stdio: [token === 'stdin' ? 'pipe' : 'ignore', log, log],
         // Node drops supplementary groups along with these.
-        ...(account === undefined ? {} : { uid: account.uid, gid: account.gid }),
+        ...(account === undefined || this.#options.commandDropsPrivileges
+          ? {}
+          : { uid: account.uid, gid: account.gid }),
       });
       // A worker that dies before it has read its token is told of by its exit.
       child.stdin?.on('error', () => {});
