@@ -1,6 +1,6 @@
 import type { Role } from '../account/accounts.ts';
 import type { Clock } from '../base/clock.ts';
-import type { LogPage, LogStore } from '../log/log-store.ts';
+import type { LogStore, LogTailPage } from '../log/log-store.ts';
 import type { Build } from '../model/build.ts';
 import { isFinal } from '../model/phase.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
@@ -41,7 +41,7 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
   const pages = logs.tail(id, options.start, signal)[Symbol.asyncIterator]();
 
   let asked = false;
-  let page: LogPage | undefined;
+  let page: LogTailPage | undefined;
   let failure: { readonly thrown: unknown } | undefined;
   let tailEnded = false;
   const askForPage = () => {
@@ -97,7 +97,7 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
       let look = what.has('changed') || tailEnded;
       if (page !== undefined) {
         const event = formatPage(page);
-        look ||= page.entries.some(({ type }) => type === 'phase');
+        look ||= page.hasPhase;
         page = undefined;
         silent = false;
         if (event !== undefined) {
@@ -132,12 +132,10 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
   }
 }
 
-function formatPage(page: LogPage): Buffer | undefined {
-  if (page.entries.length === 0) return undefined;
-  const next = page.start + page.entries.length;
-  return Buffer.from(
-    `id: ${next}\nevent: log\ndata: {"start":${page.start},"logs":${JSON.stringify(page.entries)}}\n\n`,
-  );
+function formatPage(page: LogTailPage): Buffer | undefined {
+  if (page.count === 0) return undefined;
+  const next = page.start + page.count;
+  return Buffer.from(`id: ${next}\nevent: log\ndata: {"start":${page.start},"logs":[${page.json()}]}\n\n`);
 }
 
 type Kind = 'page' | 'changed' | 'tick' | 'aborted';

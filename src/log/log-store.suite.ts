@@ -231,9 +231,12 @@ export function logStoreSuite(name: string, open: OpenScratch): void {
         const page = (await next).value;
         expect(page).toMatchObject({ start: 2, total: 3, closed: false });
         expect(messages(page?.entries ?? [])).toEqual(['c']);
+        expect(page?.count).toBe(1);
+        expect(page?.json()).toBe(JSON.stringify(page?.entries).slice(1, -1));
         const last = pages.next();
         await store.close(attempt.buildId);
-        expect((await last).value).toEqual({ start: 3, total: 3, entries: [], closed: true });
+        const end = { start: 3, total: 3, count: 0, hasPhase: false, entries: [], closed: true };
+        expect((await last).value).toMatchObject(end);
         expect((await pages.next()).done).toBe(true);
       });
 

@@ -53,6 +53,16 @@ export interface LogPage {
   readonly closed: boolean;
 }
 
+/** A page on its way to a follower. Entries are made when they are asked for; most followers want their JSON only. */
+export interface LogTailPage extends LogPage {
+  /** How many entries the page has. */
+  readonly count: number;
+  /** A phase changed. */
+  readonly hasPhase: boolean;
+  /** The entries as the elements of a JSON array, without its brackets. */
+  json(): string;
+}
+
 /**
  * The log of every build: durable when `append` returns, ordered, gap-free, immutable once closed. Over the size limit
  * (default 100 MB a build) the middle is left out and an entry says how much.
@@ -69,7 +79,7 @@ export interface LogStore {
   close(buildId: BuildId): Promise<void>;
   read(buildId: BuildId, start: number, limit: number): Promise<LogPage>;
   /** Pages from `start` on, each as soon as it is there; ends when the log is closed and read, or the signal fires. */
-  tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogPage>;
+  tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogTailPage>;
   /** The log as text, in pieces: entries end with "\n", but for pieces of a longer line. */
   download(buildId: BuildId, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Deletes a build's log. */

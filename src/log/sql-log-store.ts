@@ -4,7 +4,17 @@ import type { AttemptId, BuildId } from '../model/ids.ts';
 import { admitWriter, appendPieces, closeLog, type LogLimits, piecesOf } from './append-log.ts';
 import { decodeChunk, entriesOf, type LogPiece, textOf } from './log-chunk.ts';
 import { type LogHints, LogWaiters } from './log-hints.ts';
-import type { AppendVerdict, LogEntry, LogPage, LogRun, LogStore, LogWriter } from './log-store.ts';
+import { dropEntries } from './log-json.ts';
+import type {
+  AppendVerdict,
+  LogEntry,
+  LogPage,
+  LogRun,
+  LogStore,
+  LogTailPage,
+  LogWriter,
+} from './log-store.ts';
+import { storedPage } from './stored-page.ts';
 
 export interface SqlLogStoreOptions {
   readonly clock?: Clock;
@@ -101,7 +111,7 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     return { start: from, total, entries, closed };
   }
 
-  async *tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogPage> {
+  async *tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogTailPage> {
     const ended = AbortSignal.any([signal, this.#stopping.signal]);
     let next = Math.max(0, Math.trunc(start));
     let existed = false;
@@ -112,17 +122,16 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
         // Removed while it was read: what is gone will not come.
         if (existed && !exists) return;
         existed = exists;
-        for await (const { first, pieces } of this.#chunks(buildId, next, total)) {
+        for await (const { first, entries, pieces } of this.#chunks(buildId, next, total)) {
           if (ended.aborted) return;
-          const entries = entriesOf(pieces);
-          const fresh = first < next ? entries.slice(next - first) : entries;
-          const page = { start: next, total, entries: fresh };
-          next += fresh.length;
-          yield { ...page, closed: closed && next >= total };
+          const fresh = first < next ? dropEntries(pieces, next - first) : pieces;
+          const page = { start: next, count: first + entries - next, total };
+          next += page.count;
+          yield storedPage({ ...page, closed: closed && next >= total }, fresh);
           if (closed && next >= total) return;
         }
         if (closed) {
-          yield { start: next, total, entries: [], closed };
+          yield storedPage({ start: next, count: 0, total, closed }, []);
           return;
         }
         await this.#wait(waiter.woken, ended);
@@ -192,7 +201,11 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     buildId: BuildId,
     start: number,
     end: number,
-  ): AsyncIterable<{ readonly first: number; readonly pieces: readonly LogPiece[] }> {
+  ): AsyncIterable<{
+    readonly first: number;
+    readonly entries: number;
+    readonly pieces: readonly LogPiece[];
+  }> {
     let next = start;
     while (next < end) {
       const rows = await this.#database.sql
@@ -212,7 +225,7 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
         .execute();
       if (rows.length === 0) return;
       for (const row of rows) {
-        yield { first: row.first_index, pieces: decodeChunk(row.data) };
+        yield { first: row.first_index, entries: row.entries, pieces: decodeChunk(row.data) };
         next = row.first_index + row.entries;
       }
     }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { type Server, ServerCredentials } from '@grpc/grpc-js';
+import { widenReceiveWindows } from './receive-window.ts';
 import type { RpcLog } from './status.ts';
 
 /** Feeds connections that somebody else accepted to a gRPC server, and knows which of them are open. */
@@ -7,12 +8,14 @@ export class ConnectionInjector {
   readonly #inner: ReturnType<Server['createConnectionInjector']>;
   readonly #open = new Set<Duplex>();
   readonly #log: RpcLog;
+  readonly #narrow: () => void;
   #wake: (() => void) | undefined;
 
   constructor(server: Server, log: RpcLog) {
     // The connections are clear text here: TLS has ended at the port's owner.
     this.#inner = server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#log = log;
+    this.#narrow = widenReceiveWindows();
   }
 
   accept(connection: Duplex): void {
@@ -39,5 +42,6 @@ export class ConnectionInjector {
     }
     for (const connection of this.#open) connection.destroy();
     this.#inner.destroy();
+    this.#narrow();
   }
 }

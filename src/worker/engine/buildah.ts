@@ -33,7 +33,7 @@ import type {
 } from './engine.ts';
 import { cancelled, EngineError, throwIfCancelled } from './engine-error.ts';
 import { unwritten, writtenOrAborted } from './log-write.ts';
-import { OutputTail } from './output-tail.ts';
+import { type LineTest, OutputTail } from './output-tail.ts';
 import { readPushedManifest } from './pushed-manifest.ts';
 
 export interface BuildahOptions {
@@ -95,7 +95,7 @@ export class BuildahEngine implements Engine {
       building ||= /^(?:\[\d+\/\d+\] )?STEP (?!1\/)\d+\/\d+: /.test(line);
       const image = /^--> Using cache ([0-9a-f]{64})$/.exec(line)?.[1];
       if (image !== undefined && images.size < 10_000) images.add(image);
-    });
+    }, isEnginesOwn);
     const command = buildCommand(await labelled(request, facts), {
       ...this.#settings,
       isolation: machine.isolation,
@@ -275,6 +275,12 @@ export class BuildahEngine implements Engine {
     return version;
   }
 }
+
+/** Lines that buildah may have written itself: `STEP …`, `[1/2] STEP …`, `--> …`. A step may write such lines too. */
+const isEnginesOwn: LineTest = (bytes, start) => {
+  const first = bytes[start];
+  return first === 0x53 || first === 0x5b || first === 0x2d;
+};
 
 /** Reports each phase once and in order, whoever notices it. */
 class Phases {
