@@ -95,6 +95,11 @@ export async function parseBuildRequest(
   });
   const platforms = [...new Set(body.platforms ?? [])];
   for (const platform of platforms) requirePlatform(platform);
+  if (platforms.length > 1)
+    throw new ApiError(
+      'invalid_request',
+      'A build for several platforms at once cannot be published yet. Ask for one build a platform, each with tags of its own.',
+    );
   requireNames('build_args', body.build_args, /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/);
   requireNames('labels', body.labels, /^[^\s=\p{Cc}]{1,255}$/u);
   if (body.target !== undefined && !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(body.target))

@@ -88,6 +88,7 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
     yield Buffer.from('retry: 1000\n\n');
     news.tell('changed');
     let silent = false;
+    let next = options.start;
     while (!signal.aborted) {
       if (!asked && !tailEnded && page === undefined && failure === undefined) askForPage();
       if (!ticking) askForTick();
@@ -97,6 +98,7 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
       let look = what.has('changed') || tailEnded;
       if (page !== undefined) {
         const event = formatPage(page);
+        next = page.start + page.entries.length;
         look ||= page.hasPhase;
         page = undefined;
         silent = false;
@@ -105,21 +107,22 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
           yield event;
         }
       }
-      if (what.has('tick')) {
-        if (silent) {
-          yield Buffer.from(': waiting\n\n');
-          look = true;
-        }
-        silent = true;
+      const waited = silent && what.has('tick');
+      if (waited) {
+        yield Buffer.from(': waiting\n\n');
+        look = true;
       }
+      if (what.has('tick')) silent = true;
       if (!look) continue;
       const now = await phaseEvent();
       // The build was deleted, and its log with it.
       if (now === undefined) return;
       if (now.event !== undefined) yield now.event;
-      // A log that nobody closed, because its manager died at that moment, must not hold the reader for ever.
-      const forgotten = silent && what.has('tick');
-      if (isFinal(now.view.phase) && (tailEnded || forgotten)) {
+      if (!isFinal(now.view.phase)) continue;
+      // A log that nobody closed, because its manager died at that moment, must not hold the reader for ever; but
+      // silence may also be the reader's own, who took nothing for so long, and then there is more to read.
+      const forgotten = waited && (await logs.read(id, next, 0)).total <= next;
+      if (tailEnded || forgotten) {
         yield Buffer.from(`event: end\ndata: ${JSON.stringify(now.view)}\n\n`);
         return;
       }

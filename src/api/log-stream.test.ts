@@ -3,6 +3,8 @@ import { afterEach, expect, test } from 'vitest';
 import { type ApiHarness, startApiServer } from '../../test/harness/api-server.ts';
 import { ManualClock } from '../base/clock.ts';
 import type { BuildId } from '../model/ids.ts';
+import { Metrics } from '../telemetry/metrics.ts';
+import { logEvents } from './log-events.ts';
 
 interface Event {
   readonly event: string;
@@ -168,6 +170,40 @@ test('a log that nobody closed does not hold the reader of a finished build', as
     await new Promise((resolve) => setImmediate(resolve));
   }
   expect((await end).data.phase).toBe('cancelled');
+});
+
+test('a reader that takes nothing for long misses nothing when the build ends meanwhile', async () => {
+  const clock = new ManualClock(Date.now());
+  const id = await start(clock);
+  const lines = Array.from({ length: 30_000 }, (_, index) => `line ${index} ${'.'.repeat(60)}`);
+  for (let at = 0; at < lines.length; at += 5_000) await append(id, lines.slice(at, at + 5_000));
+  const build = await server.queue.build(id);
+  if (build === undefined) throw new Error('the build is gone');
+  const { queue, logs } = server;
+  const signal = new AbortController().signal;
+  const events = logEvents({
+    build,
+    role: 'admin',
+    start: 0,
+    queue,
+    logs,
+    clock,
+    metrics: new Metrics(),
+    signal,
+  });
+  const read: string[] = [];
+  const take = (event: Buffer) => {
+    const data = /^event: log\ndata: (.*)$/m.exec(event.toString())?.[1];
+    if (data !== undefined)
+      read.push(...(JSON.parse(data) as { logs: { message: string }[] }).logs.map(({ message }) => message));
+  };
+  while (read.length === 0) take((await events.next()).value as Buffer);
+  expect(read.length).toBeLessThan(lines.length);
+  await clock.advance(20_000);
+  await queue.cancel(id, 'owner');
+  await logs.close(id);
+  for await (const event of events) take(event);
+  expect(read).toEqual(lines);
 });
 
 test('a reader that goes away leaves nothing behind', async () => {

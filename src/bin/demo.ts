@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFile, cp, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -77,8 +77,15 @@ export async function demo(
     say(`  ./slipway builds`);
     say(`  ./slipway build DIR --repo admin/NAME`);
     say(`  open ${server.url}/api/v1/docs`);
+    const before = await readFile(terminal.profileFile).catch(() => undefined);
     await server.writeProfile(terminal.profileFile);
-    await untilSignal();
+    try {
+      await untilSignal();
+    } finally {
+      // The demo is over: later commands talk to the server they talked to before.
+      if (before === undefined) await rm(terminal.profileFile, { force: true });
+      else await writeFile(terminal.profileFile, before, { mode: 0o600 });
+    }
     return exitStatus.ok;
   } finally {
     await server.stop();

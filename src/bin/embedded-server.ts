@@ -123,6 +123,8 @@ export async function startEmbeddedServer(
     const account = environment.root ? await workerAccount(options) : undefined;
     if (!environment.root) await checkOwnAccount({ report });
 
+    // Before anything is made: a port that is taken leaves no half-made data folder behind.
+    if (options.port !== 0) await expectFree(options.host, options.port);
     const folder = await openDataFolder(options.data);
     stops.push(() => folder.release());
     if (account !== undefined) await checkAccountReach({ account, paths: [folder.workers] });
@@ -461,6 +463,12 @@ async function programView(
     pathOf: (program) => join(installation, program),
     dropsPrivileges: false,
   };
+}
+
+async function expectFree(host: string, port: number): Promise<void> {
+  await freePort(host, port).catch((cause: NodeJS.ErrnoException) => {
+    throw portError(host, port, cause);
+  });
 }
 
 function portError(host: string, port: number, cause: NodeJS.ErrnoException): SetupError {

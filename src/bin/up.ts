@@ -1,3 +1,4 @@
+import { join, resolve } from 'node:path';
 import { type ExitStatus, exitStatus } from '../cli/cli-error.ts';
 import { formatSpan } from '../cli/format.ts';
 import { paint, printLine, type Terminal } from '../cli/terminal.ts';
@@ -54,10 +55,10 @@ export async function up(
       say();
     }
     say(`Slipway is ready at ${server.url} after ${formatSpan(performance.now() - started)}`);
-    say(`  data      ${flags.data}`);
+    say(`  data      ${resolve(flags.data)}`);
     say(`  registry  ${server.registryHost}/NAMESPACE/NAME:TAG`);
     say(`  API       ${server.url}/api/v1/docs`);
-    say(`  build     slipway build DIR`);
+    say(`  build     ${join(environment.installation, 'slipway')} build DIR`);
     const signal = await untilSignal();
     say(`${signal}: stopping. Running builds get ${flags.drain} s; a second signal ends at once.`);
   } finally {

@@ -179,7 +179,7 @@ function explainBaseImage(own: string): EngineError | undefined {
   if (/unauthorized|authentication required|invalid username|denied|forbidden|\b40[13]\b/i.test(reply)) {
     return error(
       'cannotpullbaseimage',
-      `The base image ${image} needs credentials, or ${host} hides that it does not exist. Check its name and give the build a robot account that may pull it.`,
+      `The base image ${image} needs credentials, or ${host} hides that it does not exist. Check its name. In Slipway's own registry a build pulls what the person who asked for it may pull.`,
       own,
     );
   }
