@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SlipwayServer } from '../harness/slipway-server.ts';
@@ -51,6 +52,16 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
       response.setHeader('content-type', 'text/plain');
       response.end(`FROM ${base}\nRUN echo it was fetched\n`);
       return;
+    case '/slow': {
+      const text = `FROM ${base}\nRUN echo it came slowly\n`;
+      response.setHeader('content-type', 'text/plain');
+      for (const character of text) {
+        response.write(character);
+        await sleep(30);
+      }
+      response.end();
+      return;
+    }
     case '/page':
       response.setHeader('content-type', 'text/html');
       response.end('<!doctype html><title>Sign in</title>');
@@ -127,6 +138,12 @@ describe('an archive URL', () => {
     const { view, text } = await build(open, 'remote/fetched', { archive_url: `${origin}/Dockerfile?x=1` });
     expect(view.phase, text).toBe('complete');
     expect(text).toMatch(/^it was fetched$/m);
+  });
+
+  test('leads to a build although its server sends a byte at a time', async () => {
+    const { view, text } = await build(open, 'remote/slow', { archive_url: `${origin}/slow` });
+    expect(view.phase, text).toBe('complete');
+    expect(text).toMatch(/^it came slowly$/m);
   });
 
   test.each([
