@@ -93,6 +93,11 @@ export async function parseBuildRequest(
     subdirectory: body.subdirectory,
     context: body.context,
   });
+  if (typeof body.pull_robot === 'string')
+    throw new ApiError(
+      'invalid_request',
+      `There is no robot account "${body.pull_robot.slice(0, 100)}". Leave "pull_robot" out: a build pulls what the person who asks for it may pull.`,
+    );
   const platforms = [...new Set(body.platforms ?? [])];
   for (const platform of platforms) requirePlatform(platform);
   if (platforms.length > 1)
@@ -123,7 +128,6 @@ export async function parseBuildRequest(
     noCache: body.no_cache ?? false,
     push: body.push ?? true,
     manualUser: context.username,
-    ...(typeof body.pull_robot === 'string' ? { pullRobot: body.pull_robot } : {}),
     priority,
   };
   return { request, secrets };

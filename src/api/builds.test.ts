@@ -152,6 +152,7 @@ test.each([
   ['a tag that is a number', { archive_url, docker_tags: [1] }],
   ['a platform that is none', { archive_url, platforms: ['linux'] }],
   ['two platforms', { archive_url, platforms: ['linux/amd64', 'linux/arm64'] }],
+  ['a robot account that is not there', { archive_url, pull_robot: 'owner+none' }],
   ['a build argument with a bad name', { archive_url, build_args: { 'A=B': 'c' } }],
   ['a build argument that is a number', { archive_url, build_args: { A: 1 } }],
   ['a secret that is not base64', { archive_url, secrets: { a: 'not base64!' } }],

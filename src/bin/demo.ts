@@ -15,7 +15,7 @@ import { OciClient } from '../registry/oci-client.ts';
 import { parseManifest } from '../registry/oci-manifest.ts';
 import { startEmbeddedServer } from './embedded-server.ts';
 import type { ProcessEnvironment } from './environment.ts';
-import { untilSignal } from './signals.ts';
+import { catchSignals } from './signals.ts';
 
 export interface DemoFlags {
   readonly exit?: boolean;
@@ -35,6 +35,7 @@ export async function demo(
   const started = performance.now();
   const say = (line = '') => printLine(terminal.stdout, line);
   say(paint(terminal, 'bold', 'Slipway demo: from a Dockerfile to an image in a registry'));
+  const signals = catchSignals();
   const server = await startEmbeddedServer(environment, {
     data: flags.data,
     host: '127.0.0.1',
@@ -43,14 +44,22 @@ export async function demo(
     setup: true,
     report: say,
   });
+  const context = await mkdtemp(join(tmpdir(), 'slipway-hello-'));
   try {
     say(`The server is ready at ${server.url} after ${formatSpan(performance.now() - started)}.`);
     say();
     // What a person would do next: log in, and build. The token is the one `up` keeps in the profile.
-    const asAdmin: Terminal = { ...terminal, server: server.url, token: server.token };
+    const asAdmin: Terminal = {
+      ...terminal,
+      server: server.url,
+      token: server.token,
+      // Ctrl-C ends the demo, with the server and all it runs.
+      onInterrupt: () => () => {},
+    };
     const buildStarted = performance.now();
-    const status = await buildExample(environment, asAdmin);
+    const status = await Promise.race([buildExample(environment, asAdmin, context), signals.first]);
     const took = performance.now() - buildStarted;
+    if (typeof status === 'string') return exitStatus.interrupted;
     if (status !== exitStatus.ok) return status;
     const verified = await pullBack(server.url, server.token);
     say();
@@ -73,6 +82,8 @@ export async function demo(
     }
     if (flags.exit) return exitStatus.ok;
     say();
+    if (server.adminPassword !== undefined)
+      say(`An administrator was made: admin, password ${server.adminPassword} (shown only now).`);
     say('The server keeps running until you press Ctrl-C. Meanwhile, in another terminal:');
     say(`  ./slipway builds`);
     say(`  ./slipway build DIR --repo admin/NAME`);
@@ -80,7 +91,7 @@ export async function demo(
     const before = await readFile(terminal.profileFile).catch(() => undefined);
     await server.writeProfile(terminal.profileFile);
     try {
-      await untilSignal();
+      await signals.first;
     } finally {
       // The demo is over: later commands talk to the server they talked to before.
       if (before === undefined) await rm(terminal.profileFile, { force: true });
@@ -89,19 +100,19 @@ export async function demo(
     return exitStatus.ok;
   } finally {
     await server.stop();
+    await rm(context, { recursive: true, force: true });
   }
 }
 
-/** The example needs a static busybox beside its Dockerfile; it is put there in a copy. */
-async function buildExample(environment: ProcessEnvironment, terminal: Terminal): Promise<ExitStatus> {
-  const folder = await mkdtemp(join(tmpdir(), 'slipway-hello-'));
-  try {
-    await cp(join(environment.installation, 'examples/hello'), folder, { recursive: true });
-    await copyFile('/bin/busybox', join(folder, 'busybox'));
-    return await build(terminal, folder, { repo: repository, tag: ['latest'], cache: true, push: true });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+/** The example needs a static busybox beside its Dockerfile; it is put there in a copy, `folder`. */
+async function buildExample(
+  environment: ProcessEnvironment,
+  terminal: Terminal,
+  folder: string,
+): Promise<ExitStatus> {
+  await cp(join(environment.installation, 'examples/hello'), folder, { recursive: true });
+  await copyFile('/bin/busybox', join(folder, 'busybox'));
+  return await build(terminal, folder, { repo: repository, tag: ['latest'], cache: true, push: true });
 }
 
 interface PulledImage {

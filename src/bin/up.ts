@@ -4,7 +4,7 @@ import { formatSpan } from '../cli/format.ts';
 import { paint, printLine, type Terminal } from '../cli/terminal.ts';
 import { startEmbeddedServer } from './embedded-server.ts';
 import type { ProcessEnvironment } from './environment.ts';
-import { untilSignal } from './signals.ts';
+import { catchSignals } from './signals.ts';
 
 export interface UpFlags {
   readonly data: string;
@@ -28,6 +28,7 @@ export async function up(
 ): Promise<ExitStatus> {
   const started = performance.now();
   const say = (line = '') => printLine(terminal.stdout, line);
+  const signals = catchSignals();
   const server = await startEmbeddedServer(environment, {
     data: flags.data,
     host: flags.host,
@@ -59,7 +60,7 @@ export async function up(
     say(`  registry  ${server.registryHost}/NAMESPACE/NAME:TAG`);
     say(`  API       ${server.url}/api/v1/docs`);
     say(`  build     ${join(environment.installation, 'slipway')} build DIR`);
-    const signal = await untilSignal();
+    const signal = await signals.first;
     say(`${signal}: stopping. Running builds get ${flags.drain} s; a second signal ends at once.`);
   } finally {
     await server.stop();

@@ -44,8 +44,8 @@ export function phaseOfState(state: Exclude<AttemptState, 'done'>): Phase {
 
 /**
  * The phase of a job that will not be tried again. A completed attempt is still `pushing` for its build until the
- * manager has published the tags. `expired`: the tries ran out because workers never registered or stopped
- * answering; clients that know only the older phases are shown `internalerror` with status `expired`.
+ * manager has published the tags. Out of tries, the last attempt decides: `expired` when its worker never registered or
+ * stopped answering, `internalerror` when it failed for a known reason of ours or the infrastructure's.
  */
 export function phaseOfOutcome(outcome: Outcome): Phase {
   switch (outcome.kind) {

@@ -129,6 +129,7 @@ describe('clients that do not behave', () => {
     ended.end();
     await Promise.all([...sockets, ended].map((socket) => once(socket.resume(), 'close')));
     while (port.connections > 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(sockets.every((socket) => socket.destroyed)).toBe(true);
   });
 
   test('a reset before the first byte does no harm', async () => {

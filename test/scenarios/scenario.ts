@@ -38,7 +38,6 @@ const scenarioSchema = Type.Object(
         not_log: Type.Optional(Type.Array(Type.String())),
         /** What the image's config holds, at least. */
         config: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-        layers: Type.Optional(Type.Number()),
         tags: Type.Optional(Type.Array(Type.String())),
         /** HTTP status of the POST when it is refused. */
         refused: Type.Optional(Type.Number()),
