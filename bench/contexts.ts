@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -30,17 +31,33 @@ RUN ["/bin/busybox", "true"]
   );
 }
 
-/** One step that writes `bytes` of log in lines of 100 bytes. */
+/** Every line of the log below has it once, and nothing else has. */
+export const logMark = ' compiled module-';
+export const logLineBytes = 100;
+
+/**
+ * One step that writes `bytes` of log in lines of 100 bytes, by writing a file of different lines many times. The lines
+ * look like a compiler's: a third of each is random, so that they are as much work to compress and store as real ones.
+ */
 export async function logContext(folder: string, bytes: number): Promise<void> {
-  const line = 'x'.repeat(90);
+  const lines: string[] = [];
+  for (let line = 0; line < 100_000; line += 1) {
+    const start = `[${String(line).padStart(7)}/100000]${logMark}${line % 977}/source-${line % 8191}.c `;
+    lines.push(start.padEnd(logLineBytes - 36, '.') + randomBytes(18).toString('hex').slice(0, 35));
+  }
+  const text = `${lines.join('\n')}\n`;
+  const times = bytes / text.length;
+  if (!Number.isSafeInteger(times)) throw new RangeError(`${bytes} is no multiple of ${text.length}`);
   await context(
     folder,
     `FROM scratch
 COPY busybox /bin/busybox
+COPY lines.txt /
 ARG ROUND=0
-RUN ["/bin/busybox", "sh", "-c", "/bin/busybox yes ${'0123456 '}${line}0 | /bin/busybox head -c ${bytes}"]
+RUN ["/bin/busybox", "sh", "-c", "i=0; while [ $i -lt ${times} ]; do /bin/busybox cat /lines.txt; i=$((i+1)); done"]
 `,
   );
+  await writeFile(join(folder, 'lines.txt'), text);
 }
 
 async function context(folder: string, dockerfile: string): Promise<void> {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createRepository, packFolder, uploadFile, waitForEnd } from '../test/harness/build-client.ts';
 import { SlipwayServer } from '../test/harness/slipway-server.ts';
-import { logContext } from './contexts.ts';
+import { logContext, logLineBytes, logMark } from './contexts.ts';
 import { report } from './report.ts';
 
 /**
@@ -13,14 +13,12 @@ import { report } from './report.ts';
  * them. The server's memory is the highest resident set it ever had.
  */
 const bytes = 1_000_000_000;
-const lineBytes = 100;
 
 const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
 const server = await SlipwayServer.start(['--workers', '1', '--log-limit', String(Number.MAX_SAFE_INTEGER)]);
 
 interface Read {
   lines: number;
-  entries: number;
   milliseconds: number;
 }
 
@@ -32,8 +30,8 @@ async function readStream(path: string): Promise<Read> {
       url,
       { headers: { authorization: `Bearer ${server.token}`, accept: 'text/event-stream' } },
       (response) => {
-        const read: Read = { lines: 0, entries: 0, milliseconds: 0 };
-        const mark = Buffer.from('0123456 xxx');
+        const read: Read = { lines: 0, milliseconds: 0 };
+        const mark = Buffer.from(logMark);
         let first = 0;
         let last = 0;
         let held: Buffer = Buffer.alloc(0);
@@ -83,10 +81,8 @@ try {
   const end = await waitForEnd(server, 'admin/log', id);
   if (end.phase !== 'complete')
     throw new Error(`the build ended in ${end.phase}: ${end.error_code} ${end.error}`);
-  // The command itself is echoed once, with the same mark.
-  const wanted = bytes / lineBytes;
-  if (read.lines < wanted || read.lines > wanted + 2)
-    throw new Error(`the reader saw ${read.lines} lines, not ${wanted}`);
+  const wanted = bytes / logLineBytes;
+  if (read.lines !== wanted) throw new Error(`the reader saw ${read.lines} lines, not ${wanted}`);
   const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
   const peak = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1024;
   report('log', [

@@ -24,10 +24,13 @@ type HeaderItem =
   | readonly ['e', bytes: number];
 
 const newline = 0x0a;
-const level = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const params = { [constants.ZSTD_c_compressionLevel]: 1 };
 
 /** Most bytes of text in a chunk, but for a longer single line. Bounds what reading one page has in memory. */
 const chunkBytes = 256 * 1024;
+
+/** Bytes of output that (de)compression is given room for at once, at least. */
+const leastOutput = 16 * 1024;
 
 /** Cuts pieces, at lines, into chunks of a bounded size. */
 export function encodeChunks(pieces: readonly LogPiece[]): readonly LogChunk[] {
@@ -41,7 +44,10 @@ export function encodeChunks(pieces: readonly LogPiece[]): readonly LogChunk[] {
     const head = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(4);
     length.writeUInt32LE(head.length);
-    chunks.push({ entries, bytes, data: zstdCompressSync(Buffer.concat([length, head, ...payload]), level) });
+    const plain = Buffer.concat([length, head, ...payload]);
+    // The output is made in pieces of 16 KiB otherwise, which costs as much as the compression.
+    const chunkSize = Math.max(leastOutput, Math.ceil(plain.length / 2));
+    chunks.push({ entries, bytes, data: zstdCompressSync(plain, { params, chunkSize }) });
     header = [];
     payload = [];
     bytes = 0;
@@ -74,7 +80,9 @@ export function encodeChunks(pieces: readonly LogPiece[]): readonly LogChunk[] {
 
 export function decodeChunk(data: Uint8Array): readonly LogPiece[] {
   try {
-    const bytes = zstdDecompressSync(data);
+    const bytes = zstdDecompressSync(data, {
+      chunkSize: Math.min(chunkBytes + leastOutput, Math.max(leastOutput, data.length * 16)),
+    });
     const headerEnd = 4 + bytes.readUInt32LE(0);
     const header = JSON.parse(bytes.toString('utf8', 4, headerEnd)) as readonly HeaderItem[];
     let at = headerEnd;

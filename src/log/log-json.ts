@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import type { LogPiece } from './log-chunk.ts';
 
 const newline = 0x0a;
@@ -16,7 +17,7 @@ export function jsonOf(pieces: readonly LogPiece[]): string {
       const middle = type === undefined ? '"' : `","type":"${type}"`;
       const close = `${middle},"data":{"datetime":"${datetime}"}}`;
       const last = partial === true ? `${middle},"data":{"datetime":"${datetime}","partial":true}}` : close;
-      const lines = Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8');
+      const lines = Buffer.from(text.buffer, text.byteOffset, text.byteLength);
       return `${open}${splitInJson(lines, `${close},${open}`)}${last}`;
     })
     .join(',');
@@ -24,14 +25,20 @@ export function jsonOf(pieces: readonly LogPiece[]): string {
 
 const open = '{"message":"';
 
-/** The inside of the JSON string of `text`, with `between` in place of each newline. */
-function splitInJson(text: string, between: string): string {
+/** The inside of the JSON string of `bytes`, with `between` in place of each newline. */
+function splitInJson(bytes: Buffer, between: string): string {
+  const ascii = isAscii(bytes);
+  const text = ascii ? bytes.toString('latin1') : bytes.toString('utf8');
+  if (ascii && !escaped.test(text)) return text.replaceAll('\n', between);
   const json = JSON.stringify(text).slice(1, -1);
   // Without a backslash in the text every `\n` stands for a newline; with one, `\\n` may be a backslash and an n.
   return text.includes('\\')
     ? json.replace(/\\./g, (sequence) => (sequence === '\\n' ? between : sequence))
     : json.replaceAll('\\n', between);
 }
+
+/** What JSON writes in another way, but for the newline. */
+const escaped = /["\\\x00-\x09\x0b-\x1f]/;
 
 /** The pieces without their first `count` entries. */
 export function dropEntries(pieces: readonly LogPiece[], count: number): readonly LogPiece[] {

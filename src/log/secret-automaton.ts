@@ -6,6 +6,10 @@
 export class SecretAutomaton {
   /** First steps, by byte: nearly all input stays in state 0 and needs only this table. */
   readonly #root = new Int32Array(256);
+  /** Pairs of bytes that begin a pattern, as bits: single letters of a secret are in every text. */
+  readonly #pairs = new Uint8Array(65536 / 8);
+  /** No pattern is a single byte, which its pair would not tell. */
+  #paired = true;
   readonly #firstChild: Int32Array;
   readonly #sibling: Int32Array;
   readonly #byte: Uint8Array;
@@ -27,7 +31,12 @@ export class SecretAutomaton {
     this.#depth = new Int32Array(size);
     this.#open = new Int32Array(size);
     this.#match = new Int32Array(size);
-    for (const pattern of patterns) this.#insert(pattern);
+    for (const pattern of patterns) {
+      this.#insert(pattern);
+      const pair = ((pattern[0] ?? 0) << 8) | (pattern[1] ?? 0);
+      this.#pairs[pair >> 3] = (this.#pairs[pair >> 3] ?? 0) | (1 << (pair & 7));
+      if (pattern.length < 2) this.#paired = false;
+    }
     this.#link();
   }
 
@@ -51,13 +60,22 @@ export class SecretAutomaton {
     return this.#root[byte] ?? 0;
   }
 
-  /** The first position at or behind `from` whose byte leaves state 0; the length when there is none. */
+  /**
+   * The first position at or behind `from` from where state 0 is left for good: by a byte that begins a pattern, and
+   * that the next one does not rule out. The length when there is none.
+   */
   leavesRoot(bytes: Uint8Array, from: number): number {
     const root = this.#root;
+    const pairs = this.#pairs;
     const end = bytes.length;
-    let at = from;
-    while (at < end && root[bytes[at] as number] === 0) at++;
-    return at;
+    for (let at = from; at < end; at++) {
+      const byte = bytes[at] as number;
+      if (root[byte] === 0) continue;
+      if (!this.#paired || at + 1 === end) return at;
+      const pair = (byte << 8) | (bytes[at + 1] as number);
+      if (((pairs[pair >> 3] as number) & (1 << (pair & 7))) !== 0) return at;
+    }
+    return end;
   }
 
   #insert(pattern: Uint8Array): void {

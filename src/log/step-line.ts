@@ -13,5 +13,8 @@ export function startsStep(bytes: Buffer, start: number, end: number): boolean {
   const first = bytes[start];
   // 'S', '#', '[': nearly every other line is told from its first byte.
   if (first !== 0x53 && first !== 0x23 && first !== 0x5b) return false;
+  const second = bytes[start + 1] ?? 0;
+  // 't', 'T' or a digit: many programs begin lines with a bracket.
+  if (second !== 0x74 && second !== 0x54 && (second < 0x30 || second > 0x39)) return false;
   return pattern.test(bytes.toString('latin1', start, Math.min(end, start + looked)));
 }

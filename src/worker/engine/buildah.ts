@@ -278,8 +278,17 @@ export class BuildahEngine implements Engine {
 
 /** Lines that buildah may have written itself: `STEP …`, `[1/2] STEP …`, `--> …`. A step may write such lines too. */
 const isEnginesOwn: LineTest = (bytes, start) => {
-  const first = bytes[start];
-  return first === 0x53 || first === 0x5b || first === 0x2d;
+  const second = bytes[start + 1] ?? 0;
+  switch (bytes[start]) {
+    case 0x53:
+      return second === 0x54;
+    case 0x5b:
+      return second >= 0x30 && second <= 0x39;
+    case 0x2d:
+      return second === 0x2d;
+    default:
+      return false;
+  }
 };
 
 /** Reports each phase once and in order, whoever notices it. */
