@@ -78,6 +78,8 @@ export interface EmbeddedServerOptions {
   /** Bytes. */
   readonly uploadLimit?: number;
   readonly logLimit?: number;
+  /** Builds of one namespace that may wait; more are refused. Absent: any number. */
+  readonly maxQueued?: number;
   /** Milliseconds. */
   readonly retryDelay?: number;
   readonly allowPrivate?: readonly string[];
@@ -380,6 +382,7 @@ export async function startEmbeddedServer(
         registryHost,
         publicOrigin: origin,
         readerBuildLogs: false,
+        ...(options.maxQueued === undefined ? {} : { maxQueuedPerNamespace: options.maxQueued }),
         https: false,
       },
     });

@@ -56,6 +56,11 @@ program
     wholeNumber(65536, Number.MAX_SAFE_INTEGER),
   )
   .option(
+    '--max-queued <number>',
+    'builds of one namespace that may wait; more are refused (default: no limit)',
+    wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  )
+  .option(
     '--retry-delay <seconds>',
     'wait before a failed attempt is tried again (default: 30)',
     wholeNumber(0, 86400),

@@ -15,6 +15,7 @@ export interface UpFlags {
   readonly drain: number;
   readonly uploadLimit: number;
   readonly logLimit?: number;
+  readonly maxQueued?: number;
   readonly retryDelay?: number;
   readonly allowPrivate?: string;
   readonly setup: boolean;
@@ -40,6 +41,7 @@ export async function up(
     ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
     ...(flags.workers === undefined ? {} : { workers: flags.workers }),
     ...(flags.logLimit === undefined ? {} : { logLimit: flags.logLimit }),
+    ...(flags.maxQueued === undefined ? {} : { maxQueued: flags.maxQueued }),
     ...(flags.retryDelay === undefined ? {} : { retryDelay: flags.retryDelay * 1000 }),
     ...(flags.allowPrivate === undefined
       ? {}
