@@ -21,7 +21,7 @@ const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
 const root = process.getuid?.() === 0;
 const account = root ? ensureAccount() : { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 const registry = await startRegistry();
-const server = await SlipwayServer.start(['--workers', '1']);
+const server = await SlipwayServer.start(['--workers', '1'], { launcher: true });
 
 async function direct(context: string, round: string): Promise<number> {
   const home = join(folder, 'home');

@@ -26,7 +26,7 @@ async function serverProcesses(pid: number): Promise<number[]> {
   return [pid, ...children];
 }
 
-const server = await SlipwayServer.start();
+const server = await SlipwayServer.start([], { launcher: true });
 try {
   const starts: number[] = [];
   const memory: number[] = [];

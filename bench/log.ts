@@ -15,7 +15,9 @@ import { report } from './report.ts';
 const bytes = 1_000_000_000;
 
 const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
-const server = await SlipwayServer.start(['--workers', '1', '--log-limit', String(Number.MAX_SAFE_INTEGER)]);
+const server = await SlipwayServer.start(['--workers', '1', '--log-limit', String(Number.MAX_SAFE_INTEGER)], {
+  launcher: true,
+});
 
 interface Read {
   lines: number;

@@ -15,7 +15,7 @@ interface View {
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
-const server = await SlipwayServer.start(['--workers', '1']);
+const server = await SlipwayServer.start(['--workers', '1'], { launcher: true });
 try {
   await tinyContext(join(folder, 'context'));
   const archive = join(folder, 'package');

@@ -1,8 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 
-/** Bytes a worker may send ahead of what was read: some log batches. It is also what an idle reader may have to hold. */
-const receiveWindow = 2 * 1024 * 1024;
+/** Bytes a worker may send ahead of what was read: two log batches. As much may have to be held for each worker. */
+const receiveWindow = 1024 * 1024;
 
 const channel = 'http2.server.stream.created';
 

@@ -16,6 +16,7 @@ export class SlipwayServer {
   readonly data: string;
   readonly profileFile: string;
   readonly #flags: readonly string[];
+  readonly #launcher: boolean;
   readonly #account: { readonly uid: number; readonly gid: number } | undefined;
   readonly #folder: string;
   #child: ChildProcess | undefined;
@@ -28,30 +29,40 @@ export class SlipwayServer {
     data: string,
     flags: readonly string[],
     account: { readonly uid: number; readonly gid: number } | undefined,
+    launcher: boolean,
   ) {
     this.#folder = folder;
     this.data = data;
     this.profileFile = join(folder, 'profile.json');
     this.#flags = flags;
+    this.#launcher = launcher;
     this.#account = account;
   }
 
   /**
    * `data`: a data folder to use instead of a new one (it is then left in place). `account`: the ordinary account to
-   * run the server as, which only root can do.
+   * run the server as, which only root can do. `launcher`: by `./slipway`, as people start it, with its settings of
+   * Node.js and a cache of compiled code, which is a folder of this server's own.
    */
   static async start(
     flags: readonly string[] = [],
     options: {
       readonly data?: string;
       readonly account?: { readonly uid: number; readonly gid: number };
+      readonly launcher?: boolean;
     } = {},
   ): Promise<SlipwayServer> {
     const folder = await mkdtemp(join(tmpdir(), 'slipway-test-'));
     // The account of the workers must be able to pass through.
     await chmod(folder, 0o711);
     if (options.account !== undefined) await chown(folder, options.account.uid, options.account.gid);
-    const server = new SlipwayServer(folder, options.data ?? join(folder, 'data'), flags, options.account);
+    const server = new SlipwayServer(
+      folder,
+      options.data ?? join(folder, 'data'),
+      flags,
+      options.account,
+      options.launcher ?? false,
+    );
     try {
       await server.start();
     } catch (thrown) {
@@ -89,10 +100,11 @@ export class SlipwayServer {
     const file = openSync(output, 'w');
     const port = this.#url === undefined ? '0' : new URL(this.#url).port;
     const child = spawn(
-      process.execPath,
+      this.#launcher ? join(project, 'slipway') : process.execPath,
       [
-        '--disable-warning=ExperimentalWarning',
-        join(project, 'src/bin/slipway.ts'),
+        ...(this.#launcher
+          ? []
+          : ['--disable-warning=ExperimentalWarning', join(project, 'src/bin/slipway.ts')]),
         'up',
         '--data',
         this.data,
@@ -108,6 +120,7 @@ export class SlipwayServer {
         env: {
           ...process.env,
           ...(this.#account === undefined ? {} : { HOME: this.#folder }),
+          ...(this.#launcher ? { NODE_COMPILE_CACHE: join(this.#folder, 'compiled') } : {}),
           SLIPWAY_PROFILE: this.profileFile,
           SLIPWAY_SERVER: undefined,
           SLIPWAY_TOKEN: undefined,
