@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SlipwayServer } from '../harness/slipway-server.ts';
+import { SlipwayServer, until } from '../harness/slipway-server.ts';
 import { buildBase, outcomeOf, startBuild, uploadContext } from './hostile-build.ts';
 import { download, readEvents } from './log-readers.ts';
 
@@ -154,11 +154,20 @@ echo the step is over
   // Files: logs of the server, of the registry, of workers. The data folder's keys and database are for secrets.
   expectClean('the output of the server', (await server.output()).replace(/password .*/, ''));
   let searched = 0;
+  // The worker takes its leave and its folder goes; what is removed while we look is no finding.
+  await until('the end of the worker', async () =>
+    (await readdir(join(server.data, 'workers'))).every((name) => !/^[0-9a-f-]{36}$/.test(name)),
+  );
   for (const entry of await readdir(server.data, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !/\.log(\.\d+)?$|\.json$|\.ya?ml$/.test(entry.name)) continue;
     const path = join(entry.parentPath, entry.name);
     if (path.includes('/keys/')) continue;
-    expectClean(path, await readFile(path));
+    const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (bytes === undefined) continue;
+    expectClean(path, bytes);
     searched += 1;
   }
   expect(searched).toBeGreaterThan(0);
