@@ -98,7 +98,7 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
       let look = what.has('changed') || tailEnded;
       if (page !== undefined) {
         const event = formatPage(page);
-        next = page.start + page.entries.length;
+        next = page.start + page.count;
         look ||= page.hasPhase;
         page = undefined;
         silent = false;
@@ -138,7 +138,7 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
 function formatPage(page: LogTailPage): Buffer | undefined {
   if (page.count === 0) return undefined;
   const next = page.start + page.count;
-  return Buffer.from(`id: ${next}\nevent: log\ndata: {"start":${page.start},"logs":[${page.json()}]}\n\n`);
+  return page.json(`id: ${next}\nevent: log\ndata: {"start":${page.start},"logs":[`, ']}\n\n');
 }
 
 type Kind = 'page' | 'changed' | 'tick' | 'aborted';

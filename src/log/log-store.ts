@@ -59,8 +59,8 @@ export interface LogTailPage extends LogPage {
   readonly count: number;
   /** A phase changed. */
   readonly hasPhase: boolean;
-  /** The entries as the elements of a JSON array, without its brackets. */
-  json(): string;
+  /** UTF-8: `before`, the entries as the elements of a JSON array without its brackets, and `after`. */
+  json(before: string, after: string): Buffer;
 }
 
 /**

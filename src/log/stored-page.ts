@@ -15,6 +15,6 @@ export function storedPage(
       return entries;
     },
     hasPhase: pieces.some((piece) => piece.kind === 'entry' && piece.entry.type === 'phase'),
-    json: () => jsonOf(pieces),
+    json: (before, after) => jsonOf(pieces, before, after),
   };
 }
