@@ -14,7 +14,7 @@ import { setPhase } from './set-phase.ts';
 import type { RpcLog } from './status.ts';
 import type { WorkerTokens } from './tokens.ts';
 
-/** The largest message either side takes. A log batch is about 512 KiB of text; a build pack may hold secret files. */
+/** The largest message either side takes. A log batch is about 1 MiB of text; a build pack may hold secret files. */
 export const maximumMessageBytes = 8 * 1024 * 1024;
 
 export interface RpcServerOptions {

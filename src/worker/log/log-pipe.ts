@@ -16,7 +16,7 @@ export interface LogPipeOptions {
 }
 
 /** Bytes of text at which a batch is sent at once. Each batch is one transaction of the server: see docs/performance.md. */
-const fullBatch = 512 * 1024;
+const fullBatch = 1024 * 1024;
 /** Milliseconds that lines may wait for company; after a silence they wait only for what comes with them. */
 const linger = 50;
 const lingerAfterSilence = 5;
