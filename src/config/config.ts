@@ -1,0 +1,298 @@
+import type { Secret } from './secret.ts';
+
+/**
+ * What a server is told: the configuration file, the environment over it, and the defaults below both, checked and
+ * resolved. Times are milliseconds, sizes bytes, paths as they were given. Deeply frozen. `parseConfig` makes it.
+ */
+export interface Config {
+  readonly site: SiteConfig;
+  readonly listen: ListenConfig;
+  /** How workers reach the manager. */
+  readonly workers: WorkerAddress;
+  /** Folder of this manager's own files: keys, sockets, workers, the registry's state. */
+  readonly dataFolder: string;
+  readonly database: DatabaseConfig;
+  readonly storage: StorageConfig;
+  readonly redis: RedisConfigs;
+  readonly features: FeatureConfig;
+  /** Undefined: this server does not build (`BUILD_MANAGER` is absent or `[external, …]`, or builds are switched off). */
+  readonly manager: ManagerConfig | undefined;
+  readonly limits: LimitConfig;
+  readonly triggers: TriggerConfig;
+  readonly retention: RetentionConfig;
+  /** Names of users that are superusers whatever the database says. */
+  readonly superUsers: readonly string[];
+  readonly secrets: SecretConfig;
+}
+
+export interface SiteConfig {
+  /** SERVER_HOSTNAME: `host[:port]` as in image names. */
+  readonly hostname: string;
+  /** `http(s)://host[:port]` clients know the server by, without a slash at the end. */
+  readonly url: string;
+  /** PREFERRED_URL_SCHEME */
+  readonly scheme: 'http' | 'https';
+  /** EXTERNAL_TLS_TERMINATION: something in front of Slipway speaks TLS, and Slipway itself clear text. */
+  readonly externalTls: boolean;
+  /** Addresses and CIDR blocks of proxies whose X-Forwarded-* headers count. */
+  readonly trustedProxies: readonly string[];
+  /** Private hosts and CIDR blocks that URLs given by users may lead to. */
+  readonly allowPrivate: readonly string[];
+}
+
+export interface ListenConfig {
+  readonly address: string;
+  /** REST, registry and gRPC; 0: a free one. */
+  readonly port: number;
+  /** Clear-text gRPC on a port of its own; undefined: none. */
+  readonly grpcPort: number | undefined;
+  /** gRPC by TLS on a port of its own; undefined: none. */
+  readonly grpcTlsPort: number | undefined;
+  /** Files (PEM). With them `port` speaks TLS, unless TLS ends in front of Slipway. */
+  readonly tls: { readonly certificate: string; readonly key: string } | undefined;
+}
+
+export interface WorkerAddress {
+  /** `host:port`; undefined: there are local workers only, which use this server's own port. */
+  readonly server: string | undefined;
+  readonly tls: boolean;
+  /** BUILDMAN_HOSTNAME, or SERVER_HOSTNAME, without the port: the audience of workers' tokens. */
+  readonly audience: string;
+}
+
+export type DatabaseConfig =
+  | { readonly provider: 'sqlite'; readonly file: string }
+  | {
+      readonly provider: 'postgres';
+      /** `postgresql://user:password@host:port/database?…`, with the TLS settings of DB_CONNECTION_ARGS. */
+      readonly url: Secret;
+      /** Connections at most. */
+      readonly connections: number;
+    };
+
+export type StorageEngine =
+  | { readonly provider: 'folder'; readonly folder: string }
+  | {
+      readonly provider: 's3';
+      readonly service: 's3' | 'gcs' | 'radosgw';
+      readonly bucket: string;
+      /** Below which the engine keeps everything; without slashes at the ends, may be empty. */
+      readonly prefix: string;
+      /** `http(s)://host[:port]`; undefined: AWS finds it by the region. */
+      readonly endpoint: string | undefined;
+      readonly region: string;
+      /** `endpoint/bucket/key` instead of `bucket.endpoint/key`. */
+      readonly pathStyle: boolean;
+      /** Undefined: the usual AWS chain (environment, profile, instance). */
+      readonly credentials: { readonly accessKey: string; readonly secretKey: Secret } | undefined;
+    };
+
+/** A path in one of the engines. */
+export interface StoragePlace {
+  /** Name in DISTRIBUTED_STORAGE_CONFIG. */
+  readonly name: string;
+  readonly engine: StorageEngine;
+  /** Without slashes at the ends, may be empty. */
+  readonly path: string;
+}
+
+export interface StorageConfig {
+  readonly images: StoragePlace;
+  /** USERFILES_LOCATION, USERFILES_PATH */
+  readonly uploads: StoragePlace;
+  /** LOG_ARCHIVE_LOCATION, LOG_ARCHIVE_PATH; undefined: logs stay in the database. */
+  readonly logArchive: StoragePlace | undefined;
+}
+
+export interface RedisConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly password: Secret | undefined;
+  readonly database: number;
+  /** Undefined: clear text. Paths of PEM files. */
+  readonly tls:
+    | {
+        readonly ca: string | undefined;
+        readonly certificate: { readonly certificate: string; readonly key: string } | undefined;
+      }
+    | undefined;
+}
+
+export interface RedisConfigs {
+  /** BUILDLOGS_REDIS */
+  readonly buildLogs: RedisConfig | undefined;
+  /** USER_EVENTS_REDIS */
+  readonly userEvents: RedisConfig | undefined;
+}
+
+export interface FeatureConfig {
+  /** FEATURE_BUILD_SUPPORT */
+  readonly build: boolean;
+  /** FEATURE_READER_BUILD_LOGS */
+  readonly readerBuildLogs: boolean;
+  /** FEATURE_SUPER_USERS */
+  readonly superUsers: boolean;
+}
+
+export type OrchestratorConfig =
+  | { readonly provider: 'memory'; readonly prefix: string }
+  | {
+      readonly provider: 'redis';
+      /** ORCHESTRATOR_PREFIX: in front of all keys. */
+      readonly prefix: string;
+      readonly redis: RedisConfig;
+      /** REDIS_SKIP_KEYSPACE_EVENT_SETUP */
+      readonly skipKeyspaceEventSetup: boolean;
+    };
+
+/** The fields that ManagerSettings has too have its names, so that one can be spread over the other. */
+export interface ManagerConfig {
+  readonly orchestrator: OrchestratorConfig;
+  /** In the order in which they are asked; at least one. */
+  readonly executors: readonly ExecutorConfig[];
+  readonly settings: {
+    readonly allowedWorkerCount: number;
+    readonly jobRegistrationTimeout: number;
+    readonly setupTime: number;
+    readonly heartbeatTimeout: number;
+    readonly lease: number;
+    readonly machineMaxTime: number;
+    readonly retryDelay: number;
+  };
+  /** Milliseconds running builds may go on when the server is stopped. */
+  readonly drain: number;
+}
+
+export interface ExecutorCommon {
+  readonly name: string;
+  /** SETUP_TIME */
+  readonly setupTime: number;
+  readonly rules: {
+    readonly minimumRetryThreshold: number;
+    readonly namespaceWhitelist?: readonly string[];
+    readonly stagedRollout?: number;
+    readonly cordoned: boolean;
+    /** Such as `linux/amd64`. Absent: all. */
+    readonly platforms?: readonly string[];
+  };
+  /** Workers it runs at once; undefined: only ALLOWED_WORKER_COUNT counts. */
+  readonly maxWorkers: number | undefined;
+  /** Workers are kept after their build. */
+  readonly debug: boolean;
+  /** What it gives every worker it starts. */
+  readonly worker: {
+    readonly image: string;
+    readonly tag: string;
+    /** For the registry of the worker's image. */
+    readonly imageCredentials: { readonly username: string; readonly password: Secret } | undefined;
+    readonly containerRuntime: 'docker' | 'podman';
+    readonly maxLifetime: number;
+    readonly sshAuthorizedKeys: readonly string[];
+    readonly volumeSize: string;
+    /** PEM text. */
+    readonly caCert: string | undefined;
+    readonly extraCaCerts: readonly string[];
+    readonly proxies: Readonly<Record<string, string>>;
+  };
+}
+
+export interface LocalExecutorConfig extends ExecutorCommon {
+  readonly type: 'local';
+  /** BUILDER_BINARY_LOCATION: runs this instead of Slipway's own worker. */
+  readonly binary: string | undefined;
+  readonly buildEngine: 'auto' | 'buildah' | 'buildkit' | 'docker' | 'podman' | 'dummy';
+  readonly isolation: 'chroot' | 'rootless' | 'oci' | undefined;
+}
+
+export interface KubernetesExecutorConfig extends ExecutorCommon {
+  /** `kubernetes`: a virtual machine in a pod. `kubernetesPodman`: a rootless pod. */
+  readonly type: 'kubernetes' | 'kubernetesPodman';
+  readonly api: {
+    /** Undefined: the cluster that Slipway itself runs in, or the kubeconfig. */
+    readonly server: string | undefined;
+    readonly kubeconfig: string | undefined;
+    readonly ca: string | undefined;
+    readonly verifyTls: boolean;
+    readonly timeout: number;
+    readonly token: Secret | undefined;
+    /** Read again when it changes. */
+    readonly tokenFile: string | undefined;
+    readonly certificate: { readonly certificate: string; readonly key: string } | undefined;
+  };
+  readonly distribution: 'openshift' | 'k8s' | 'basic';
+  readonly namespace: string;
+  /** BUILDER_VM_CONTAINER_IMAGE or BUILDER_CONTAINER_IMAGE. */
+  readonly image: string;
+  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  readonly imagePullSecret: string;
+  readonly serviceAccount: string;
+  readonly dnsPolicy: string;
+  readonly maximumJobTime: number;
+  readonly retentionAfterFinished: number;
+  readonly nodeSelector: { readonly key: string; readonly value: string } | undefined;
+  readonly vmMemory: string;
+  readonly memoryRequest: string;
+  readonly memoryLimit: string;
+  readonly cpuRequest: string;
+  readonly cpuLimit: string;
+  readonly runtimeClass: string | undefined;
+  readonly priorityClass: string | undefined;
+}
+
+export interface Ec2ExecutorConfig extends ExecutorCommon {
+  readonly type: 'ec2';
+  readonly region: string;
+  readonly endpoint: string | undefined;
+  /** Undefined: the usual AWS chain. */
+  readonly credentials: { readonly accessKey: string; readonly secretKey: Secret } | undefined;
+  /** Undefined: looked up in the channel. */
+  readonly ami: string | undefined;
+  readonly channel: string;
+  readonly instanceType: string;
+  readonly subnet: string | undefined;
+  readonly securityGroups: readonly string[];
+  readonly keyName: string | undefined;
+  /** GiB */
+  readonly diskSize: number;
+}
+
+export type ExecutorConfig = LocalExecutorConfig | KubernetesExecutorConfig | Ec2ExecutorConfig;
+
+export interface LimitConfig {
+  /** DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT: builds of one namespace that may wait; undefined: any number. */
+  readonly queuedPerNamespace: number | undefined;
+  /** Builds of one namespace that run at once; undefined: any number. */
+  readonly runningPerNamespace: number | undefined;
+  /** Builds of one repository that run at once. */
+  readonly runningPerRepository: number;
+  /** Bytes of an uploaded source. */
+  readonly upload: number;
+  /** Bytes of a source a worker unpacks. */
+  readonly source: number;
+  /** MAXIMUM_LAYER_SIZE */
+  readonly layer: number;
+  /** Bytes of a build's log, after which its middle is left out; and how many of them are its end. */
+  readonly log: number;
+  readonly logTail: number;
+}
+
+export interface TriggerConfig {
+  /** SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD; undefined: never disabled. */
+  readonly failureThreshold: number | undefined;
+  /** SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD; undefined: never disabled. */
+  readonly internalErrorThreshold: number | undefined;
+}
+
+export interface RetentionConfig {
+  /** Builds that ended longer ago are removed with their logs; undefined: kept. */
+  readonly builds: number | undefined;
+  /** Logs of builds that ended longer ago are removed; undefined: kept as long as the build. */
+  readonly logs: number | undefined;
+}
+
+export interface SecretConfig {
+  /** 32 bytes made of DATABASE_SECRET_KEY: what seals secrets in the database. Undefined: this server's key file. */
+  readonly database: Secret<Uint8Array> | undefined;
+  /** SECRET_KEY */
+  readonly session: Secret | undefined;
+}
