@@ -1,67 +1,45 @@
 import { randomBytes } from 'node:crypto';
-import { chown, mkdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { availableParallelism, hostname as machineName } from 'node:os';
 import { join } from 'node:path';
-import { AccountAuthorizer } from '../account/authorizer.ts';
 import { LoginLimiter } from '../account/login-limiter.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SignIn } from '../account/sign-in.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
-import { createApi } from '../api/server.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import { FolderBlobStore } from '../blob/folder-blob-store.ts';
 import { writeLogin } from '../cli/profile.ts';
 import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
-import { EgressGuard } from '../egress/egress-guard.ts';
-import { EgressPolicy } from '../egress/egress-policy.ts';
-import { DiskKeeper } from '../executor/disk-keeper.ts';
-import { LocalExecutor } from '../executor/local-executor.ts';
-import { SqlLogStore } from '../log/sql-log-store.ts';
-import { AttemptEnd } from '../manager/attempt-end.ts';
-import { BuildEnd } from '../manager/build-end.ts';
-import { BuildManager } from '../manager/build-manager.ts';
-import { Publisher } from '../manager/publisher.ts';
 import { defaultSettings, type ManagerSettings } from '../manager/settings.ts';
-import { WorkerSessionService } from '../manager/worker-session-service.ts';
 import { MemoryOrchestrator } from '../orchestrator/memory-orchestrator.ts';
-import { SqlBuildQueue } from '../queue/sql-build-queue.ts';
-import { BuildCredentials } from '../registry/build-credential.ts';
-import { cachedTag } from '../registry/cached-tag.ts';
-import { embeddedClient } from '../registry/embedded-client.ts';
-import { EmbeddedRegistry } from '../registry/embedded-registry.ts';
-import { RegistryGateway } from '../registry/gateway.ts';
-import { OciRegistry } from '../registry/oci-registry.ts';
 import { publicOrigin } from '../registry/public-origin.ts';
 import { loadSigningKey } from '../registry/signing-key.ts';
-import { SqlPushHistory } from '../registry/sql-push-history.ts';
-import { TokenEndpoint } from '../registry/token-endpoint.ts';
-import { TokenService } from '../registry/token-service.ts';
 import { createOnePort } from '../rpc/one-port.ts';
-import { RpcServer } from '../rpc/server.ts';
 import { newTokenKey, TokenKeySet } from '../rpc/token-keys.ts';
 import { WorkerTokens } from '../rpc/tokens.ts';
 import { checkAccountReach } from '../setup/account-reach.ts';
-import { type DataFolder, openDataFolder } from '../setup/data-folder.ts';
+import { openDataFolder } from '../setup/data-folder.ts';
 import { checkOwnAccount } from '../setup/own-account.ts';
 import { buildPackages } from '../setup/package-list.ts';
 import { ensurePackages } from '../setup/packages.ts';
-import { type ProgramView, viewProgram } from '../setup/program-view.ts';
-import { SetupError } from '../setup/setup-error.ts';
 import { ensureWorkerAccount, existingWorkerAccount, type WorkerAccount } from '../setup/worker-account.ts';
-import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
-import { UploadSweeper } from '../upload/upload-sweeper.ts';
-import { Uploads } from '../upload/uploads.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
-import type { CleanPolicy } from '../worker/engine/engine.ts';
+import { composeApi } from './compose-api.ts';
+import { composeLocalWorkers } from './compose-local-executor.ts';
+import { composeManager } from './compose-manager.ts';
+import { composeRegistry } from './compose-registry.ts';
+import { composeStore } from './compose-store.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
 import { loadOrMake, loadSecretKey } from './keys.ts';
+import { expectFree, listenError } from './listen-error.ts';
 import { managerMetrics } from './manager-metrics.ts';
 import { beginLife } from './manager-name.ts';
+import { versionOf } from './version.ts';
 
 export interface EmbeddedServerOptions {
   readonly data: string;
@@ -102,9 +80,6 @@ export interface EmbeddedServer {
 
 const administrator = 'admin';
 const issuer = 'slipway';
-/** Layers unused for a week go, and sooner the oldest ones while less than a tenth of the disk is free. */
-const cleanPolicy: CleanPolicy = { unusedFor: 7 * 24 * 3_600_000, minimumFree: 0.1 };
-const cleanEvery = 10 * 60_000;
 
 /**
  * The whole of Slipway in one process on one machine: SQLite, workers as child processes, docker-registry as a child.
@@ -126,11 +101,10 @@ export async function startEmbeddedServer(
     if (!environment.root) await checkOwnAccount({ report });
 
     // Before anything is made: a port that is taken leaves no half-made data folder behind.
-    if (options.port !== 0) await expectFree(options.host, options.port);
+    if (options.port !== 0) await expectFree({ host: options.host, port: options.port }, '--port or --host');
     const folder = await openDataFolder(options.data);
     stops.push(() => folder.release());
     if (account !== undefined) await checkAccountReach({ account, paths: [folder.workers] });
-    const program = await programView(environment, folder, account);
     const logger = openServerLog(join(folder.root, 'server.log'));
     const port = options.port === 0 ? await freePort(options.host) : options.port;
     const local = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
@@ -142,80 +116,43 @@ export async function startEmbeddedServer(
     stops.push(() => database.stop());
     const secretBox = new SecretBox({ key: await loadSecretKey(folder.keys, 'database-secret-key') });
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
-    const queue = new SqlBuildQueue(database, {
+    const blobs = new FolderBlobStore({ folder: folder.blobs });
+    const { queue, log, uploads, sweeper } = composeStore({
+      database,
+      blobs,
       secretBox,
+      signer,
       clock,
-      onError: (error) => logger.error({ err: error }, 'the queue lost its connection'),
+      logger,
+      ...(options.uploadLimit === undefined ? {} : { uploadLimit: options.uploadLimit }),
+      ...(options.logLimit === undefined ? {} : { logLimit: options.logLimit }),
     });
     await queue.start();
     stops.push(() => queue.stop());
-    const log = new SqlLogStore(database, {
-      clock,
-      ...(options.logLimit === undefined ? {} : { limit: options.logLimit }),
-    });
     await log.start();
     stops.push(() => log.stop());
-    const blobs = new FolderBlobStore({ folder: folder.blobs });
     await blobs.start();
-    const uploads = new Uploads({
-      database,
-      blobs,
-      signer,
-      clock,
-      ...(options.uploadLimit === undefined ? {} : { limit: options.uploadLimit }),
-    });
-    const sweeper = new UploadSweeper({
-      uploads,
-      clock,
-      onError: (error) => logger.error({ err: error }, 'removing unused uploads failed; it is tried again'),
-    });
     const metrics = new Metrics();
 
     const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
     const signIn = new SignIn(accounts, new LoginLimiter(clock));
-
-    const origin = (incoming: IncomingMessage) =>
+    const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, { trustForwarded: false, fallback: url });
-
-    // The registry: a child behind our gateway, with our tokens.
-    const key = await loadSigningKey(folder.keys, clock);
-    const identity = { key, issuer, service: 'slipway-registry', clock };
-    const tokens = new TokenService(identity);
-    const buildCredentials = new BuildCredentials(identity);
-    const embedded = new EmbeddedRegistry({
-      ...identity,
+    const registry = composeRegistry({
+      database,
+      accounts,
+      signIn,
+      attempts: queue,
+      key: await loadSigningKey(folder.keys, clock),
+      issuer,
       folder: folder.registry,
-      realm: `${url}/v2/auth`,
-      onEvent: ({ kind, ...event }) => {
-        const level = kind === 'exited' || kind === 'start-failed' ? 'error' : 'info';
-        logger[level]({ ...event, ...('error' in event ? { err: event.error } : {}) }, `registry: ${kind}`);
-      },
-    });
-    const history = new SqlPushHistory(database, clock);
-    const onPush = (push: Parameters<typeof history.record>[0]) => history.record(push);
-    const gateway = new RegistryGateway({
-      socketPath: embedded.socketPath,
-      tokens,
-      attempts: queue,
+      url,
+      registryHost,
+      publicOrigin: publicOriginOf,
       clock,
-      publicOrigin: origin,
-      onPush,
-      onFault: (error) => logger.error({ err: error }, 'the registry gateway failed'),
-    });
-    const registry = new OciRegistry({
-      client: embeddedClient({ socketPath: embedded.socketPath, name: registryHost, tokens, clock }),
-      pusher: 'slipway',
-      onPush,
-    });
-    const tokenEndpoint = new TokenEndpoint({
-      tokens,
-      buildCredentials,
-      authorizer: new AccountAuthorizer(accounts, signIn),
-      attempts: queue,
-      clock,
+      logger,
     });
 
-    // The manager and its workers.
     const settings: ManagerSettings = {
       ...defaultSettings,
       allowedWorkerCount: options.workers ?? Math.max(2, Math.floor(availableParallelism() / 2)),
@@ -224,61 +161,25 @@ export async function startEmbeddedServer(
     const lives = await beginLife(folder.run);
     const orchestrator = new MemoryOrchestrator({ clock });
     stops.push(() => orchestrator.close());
-    const workerTokens = new WorkerTokens({
-      keys: new TokenKeySet([await loadOrMake(folder.keys, 'worker-token.key.pem', newTokenKey)]),
-      issuer,
-      audience: new URL(url).hostname,
-      clock,
-    });
-    const workerHome = join(folder.workers, 'home');
-    await mkdir(workerHome, { recursive: true, mode: 0o700 });
-    if (account !== undefined) await chown(workerHome, account.uid, account.gid);
-    const workerEnvironment = {
-      PATH: environment.path,
-      HOME: workerHome,
-      SLIPWAY_STATE_DIR: workerHome,
-      NODE_COMPILE_CACHE: join(workerHome, 'node-cache'),
-      ...environment.proxies,
-      ...environment.worker,
-    };
-    const executor = new LocalExecutor({
-      command: [...program.command, program.pathOf('src/bin/worker.ts')],
-      commandDropsPrivileges: program.dropsPrivileges,
-      environment: workerEnvironment,
+    const { executor, diskKeeper } = await composeLocalWorkers({
+      environment,
       workersFolder: folder.workers,
       recordsFolder: join(folder.run, 'workers'),
-      token: 'stdin',
       clock,
+      logger,
       ...(account === undefined ? {} : { account }),
     });
     stops.push(() => executor.close());
-    const measured = managerMetrics(metrics, executor.name);
-    const end = new BuildEnd({ log, clock, logger, metrics: measured });
-    const publisher = new Publisher({ queue, registry, end, clock, settings, logger });
-    const attemptEnd = new AttemptEnd({
-      queue,
-      orchestrator,
-      end,
-      publisher,
-      clock,
-      settings,
-      logger,
-      metrics: measured,
-    });
+    const keeper = diskKeeper(queue);
     const allowPrivate = options.allowPrivate ?? [];
-    const sessions = new WorkerSessionService({
+    const parts = composeManager({
+      name: lives.name,
+      formerNames: lives.former,
       queue,
       log,
       orchestrator,
-      registry,
-      cachedTag: async ({ repository, requested }, signal) =>
-        await cachedTag(
-          { repository: `${repository.namespace}/${repository.name}`, requested },
-          { registry, history },
-          signal,
-        ),
-      attemptEnd,
-      buildEnd: end,
+      executor,
+      ...registry,
       links: {
         packageUrl: async (_identity, uploadId) => {
           const path = await uploads.packageUrl(uploadId, settings.machineMaxTime);
@@ -287,34 +188,13 @@ export async function startEmbeddedServer(
         // Triggers bring keys; builds that are asked for by hand have none.
         privateKey: async () => undefined,
       },
-      credentials: {
-        issue: async ({ identity: worker, repository, push, expiresAt, asker }) => {
-          const grant = {
-            buildId: worker.buildId,
-            jobId: worker.jobId,
-            attemptId: worker.attemptId,
-            epoch: worker.epoch,
-            worker: push.kind === 'by-digest' ? ('slipway' as const) : ('reference' as const),
-            tags: push.kind === 'tags' ? push.tags : [],
-            ...(asker === undefined ? {} : { asker }),
-          };
-          const path = `${repository.namespace}/${repository.name}`;
-          return {
-            pullToken: await buildCredentials.issue({
-              grant,
-              repository: path,
-              actions: ['pull'],
-              expiresAt,
-            }),
-            pushToken: await buildCredentials.issue({
-              grant,
-              repository: path,
-              actions: ['pull', 'push'],
-              expiresAt,
-            }),
-          };
-        },
-      },
+      workerTokens: new WorkerTokens({
+        keys: new TokenKeySet([await loadOrMake(folder.keys, 'worker-token.key.pem', newTokenKey)]),
+        issuer,
+        audience: new URL(url).hostname,
+        clock,
+      }),
+      worker: { server: `${local}:${port}`, serverTls: false, registryHost },
       site: {
         registryHost,
         registryInsecure: true,
@@ -323,112 +203,53 @@ export async function startEmbeddedServer(
       },
       clock,
       settings,
-      metrics: measured,
-    });
-    const manager = new BuildManager({
-      name: lives.name,
-      formerNames: lives.former,
-      queue,
-      log,
-      orchestrator,
-      executor,
-      sessions,
-      attemptEnd,
-      buildEnd: end,
-      publisher,
-      tokens: {
-        issue: async (worker, lifetime) =>
-          await workerTokens.sign('build_job_registration', worker, lifetime),
-      },
-      worker: { server: `${local}:${port}`, serverTls: false, registryHost },
-      clock,
-      settings,
       logger,
-      metrics: measured,
+      metrics: managerMetrics(metrics, executor.name),
     });
-
-    // The doors.
-    const api = createApi({
+    const api = composeApi({
       accounts,
       signIn,
       queue,
-      logs: log,
+      log,
       uploads,
-      egress: new EgressGuard(
-        new EgressPolicy({
-          allowHosts: allowPrivate.filter((host) => !host.includes('/')),
-          allowCidrs: allowPrivate.filter((host) => host.includes('/')),
-        }),
-      ),
+      blobs,
+      registry,
       metrics,
-      health: {
-        instance: [
-          { name: 'database', check: async () => void (await queue.counts()) },
-          { name: 'registry', check: async (signal) => void (await registry.tags('slipway/health', signal)) },
-          diskCheck(folder.root),
-          blobStoreCheck(blobs),
-          queueCheck(queue),
-        ],
-        endToEnd: [
-          { name: 'database', check: async () => void (await queue.counts()) },
-          { name: 'registry', check: async (signal) => void (await registry.tags('slipway/health', signal)) },
-        ],
-      },
-      registry: { tokens: tokenEndpoint, handle: (request, response) => gateway.handle(request, response) },
+      disk: folder.root,
+      allowPrivate,
+      publicOrigin: publicOriginOf,
       clock,
       logger,
       options: {
-        version: await versionOf(environment),
+        version: await versionOf(environment.installation),
         registryHost,
-        publicOrigin: origin,
         readerBuildLogs: false,
         ...(options.maxQueued === undefined ? {} : { maxQueuedPerNamespace: options.maxQueued }),
         https: false,
       },
     });
-    const rpc = new RpcServer({ sessions, tokens: workerTokens, log: logger });
-    const door = createOnePort({ grpc: rpc, http: api.server, log: logger });
-    await embedded.start();
-    stops.push(() => embedded.stop());
-    stops.push(() => gateway.stop());
+    const door = createOnePort({ grpc: parts.rpc, http: api.server, log: logger });
+    await registry.embedded.start();
+    stops.push(() => registry.embedded.stop());
+    stops.push(() => registry.gateway.stop());
     await api.start();
     stops.push(() => api.stop());
-    stops.push(() => rpc.stop());
-    await door.listen({ host: options.host, port }).catch((cause: NodeJS.ErrnoException) => {
-      throw cause.code === 'EADDRINUSE' || cause.code === 'EACCES' || cause.code === 'EADDRNOTAVAIL'
-        ? portError(options.host, port, cause)
-        : cause;
+    stops.push(() => parts.rpc.stop());
+    await door.listen({ host: options.host, port }).catch((cause: unknown) => {
+      throw listenError({ host: options.host, port }, '--port or --host', cause);
     });
     stops.push(async () => {
       api.endStreams();
       await door.stop();
     });
     const { token, password } = await firstAdministrator(accounts, folder.keys);
-    await manager.start();
-    const diskKeeper = new DiskKeeper({
-      command: [...program.command, program.pathOf('src/bin/keep-disk.ts')],
-      commandDropsPrivileges: program.dropsPrivileges,
-      environment: { ...workerEnvironment, SLIPWAY_CLEAN_POLICY: JSON.stringify(cleanPolicy) },
-      ...(account === undefined ? {} : { account }),
-      idle: async () => {
-        const { queued, running } = await queue.counts();
-        return queued + running === 0;
-      },
-      clock,
-      every: cleanEvery,
-      onReport: (report) => logger.info({ report }, 'looked after the disk of the build engine'),
-      onError: (error) => logger.warn({ err: error }, 'cleaning the store of the build engine failed'),
-    });
-    // Other engines keep no store of ours.
-    if ((environment.worker.BUILD_ENGINE ?? 'auto') !== 'dummy') diskKeeper.start();
+    await parts.manager.start();
+    keeper?.start();
     sweeper.start();
     stops.push(async () => {
       await sweeper.stop();
-      await diskKeeper.stop();
-      await manager.drain(options.drain);
-      await manager.stop();
-      await publisher.stop();
-      await sessions.stop();
+      await keeper?.stop();
+      await parts.stop(options.drain);
     });
     return {
       url,
@@ -446,46 +267,6 @@ export async function startEmbeddedServer(
 
 async function workerAccount({ setup, report }: EmbeddedServerOptions): Promise<Omit<WorkerAccount, 'home'>> {
   return setup ? await ensureWorkerAccount({ report }) : await existingWorkerAccount();
-}
-
-/** Workers run the same Node.js and the same sources as the server. */
-async function programView(
-  { installation }: ProcessEnvironment,
-  folder: DataFolder,
-  account: Omit<WorkerAccount, 'home'> | undefined,
-): Promise<ProgramView> {
-  if (account !== undefined)
-    return await viewProgram({
-      account,
-      installation,
-      node: process.execPath,
-      folder: join(folder.workers, 'view'),
-    });
-  return {
-    command: [process.execPath, '--disable-warning=ExperimentalWarning'],
-    pathOf: (program) => join(installation, program),
-    dropsPrivileges: false,
-  };
-}
-
-async function expectFree(host: string, port: number): Promise<void> {
-  await freePort(host, port).catch((cause: NodeJS.ErrnoException) => {
-    throw portError(host, port, cause);
-  });
-}
-
-function portError(host: string, port: number, cause: NodeJS.ErrnoException): SetupError {
-  const why =
-    cause.code === 'EADDRINUSE'
-      ? 'something else listens there already'
-      : cause.code === 'EACCES'
-        ? 'this user may not listen there'
-        : 'this machine has no such address';
-  return new SetupError(
-    'port-taken',
-    `Cannot listen on ${host}:${port}: ${why}. Choose another with --port or --host.`,
-    cause,
-  );
 }
 
 /**
@@ -513,11 +294,4 @@ async function firstAdministrator(
   });
   await loadOrMake(keys, 'local-client-token', () => `${token}\n`);
   return { token, password };
-}
-
-async function versionOf({ installation }: ProcessEnvironment): Promise<string> {
-  const { version } = JSON.parse(await readFile(join(installation, 'package.json'), 'utf8')) as {
-    version: string;
-  };
-  return version;
 }

@@ -1,0 +1,68 @@
+import type { IncomingMessage } from 'node:http';
+import type { Logger } from 'pino';
+import type { Accounts } from '../account/accounts.ts';
+import type { SignIn } from '../account/sign-in.ts';
+import type { ApiOptions } from '../api/dependencies.ts';
+import { type ApiServer, createApi } from '../api/server.ts';
+import type { Clock } from '../base/clock.ts';
+import type { BlobStore } from '../blob/blob-store.ts';
+import { EgressGuard } from '../egress/egress-guard.ts';
+import { EgressPolicy } from '../egress/egress-policy.ts';
+import type { LogStore } from '../log/log-store.ts';
+import type { BuildQueue } from '../queue/build-queue.ts';
+import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Uploads } from '../upload/uploads.ts';
+import type { RegistryParts } from './compose-registry.ts';
+
+export interface ApiCompositionOptions {
+  readonly accounts: Accounts;
+  readonly signIn: SignIn;
+  readonly queue: BuildQueue;
+  readonly log: LogStore;
+  readonly uploads: Uploads;
+  readonly blobs: BlobStore;
+  readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
+  readonly metrics: Metrics;
+  /** A folder on the disk whose free space counts. */
+  readonly disk: string;
+  /** Private hosts and CIDR blocks that URLs of users may lead to. */
+  readonly allowPrivate: readonly string[];
+  readonly publicOrigin: (incoming: IncomingMessage) => string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly options: Omit<ApiOptions, 'publicOrigin'>;
+}
+
+/** REST and `/v2/` as one HTTP server without a port. */
+export function composeApi(parts: ApiCompositionOptions): ApiServer {
+  const { queue, log, allowPrivate, publicOrigin } = parts;
+  const { registry, gateway, tokenEndpoint } = parts.registry;
+  const database = { name: 'database', check: async () => void (await queue.counts()) };
+  const registryAnswers = {
+    name: 'registry',
+    check: async (signal: AbortSignal) => void (await registry.tags('slipway/health', signal)),
+  };
+  return createApi({
+    ...parts,
+    logs: log,
+    egress: new EgressGuard(
+      new EgressPolicy({
+        allowHosts: allowPrivate.filter((host) => !host.includes('/')),
+        allowCidrs: allowPrivate.filter((host) => host.includes('/')),
+      }),
+    ),
+    health: {
+      instance: [
+        database,
+        registryAnswers,
+        diskCheck(parts.disk),
+        blobStoreCheck(parts.blobs),
+        queueCheck(queue),
+      ],
+      endToEnd: [database, registryAnswers],
+    },
+    registry: { tokens: tokenEndpoint, handle: (request, response) => gateway.handle(request, response) },
+    options: { ...parts.options, publicOrigin },
+  });
+}
