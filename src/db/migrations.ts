@@ -3,6 +3,7 @@ import { type Migration, Migrator } from 'kysely/migration';
 import { messageOf } from '../base/coded-error.ts';
 import type { ColumnTypes, DialectName } from './column-types.ts';
 import { first } from './migrations/0001-first.ts';
+import { managers } from './migrations/0002-managers.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -26,6 +27,7 @@ const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
 
 const steps: Readonly<Record<string, (db: Kysely<unknown>, types: ColumnTypes) => Promise<void>>> = {
   '0001-first': first,
+  '0002-managers': managers,
 };
 
 const table = 'schema_migrations';

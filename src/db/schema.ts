@@ -97,6 +97,17 @@ export interface Schema {
     /** Who publishes, and until when nobody else may try. Both set exactly while all jobs are complete and the build is not final. */
     publisher: string | null;
     publish_until: number | null;
+    /** Of builds with the same key in one repository, only the newest need be built. */
+    newest_key: string | null;
+    /** The build that came with the same key while this one waited. */
+    superseded_by: string | null;
+  };
+  /** The managers that are there. One that leaves takes its row away; one that dies stops counting. */
+  managers: {
+    name: string;
+    /** Goes up while the manager lives. */
+    beats: number;
+    joined_at: number;
   };
   jobs: {
     id: string;

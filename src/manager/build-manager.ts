@@ -54,7 +54,9 @@ const lookedBack = 200;
  * | loop      | woken by                              | does                                                  |
  * |-----------|---------------------------------------|-------------------------------------------------------|
  * | claiming  | queue: queued, finished; the poll     | claims what may run now                               |
- * | watching  | the poll                              | looks at every attempt of this manager; adopts        |
+ * | watching  | the poll                              | looks at every attempt of this manager                |
+ * | adopting  | its interval                          | takes over attempts whose lease has run out           |
+ * | beating   | its interval                          | shows that it lives; takes over what the dead left    |
  * | one each  | worker gone, cancel, expiry, finished | looks at that attempt, decides, acts (supervision.ts) |
  */
 export class BuildManager implements AsyncDisposable {
@@ -99,6 +101,7 @@ export class BuildManager implements AsyncDisposable {
         if (event.kind !== 'log') this.#look(event.attemptId);
       }),
     );
+    await this.#beat();
     await queue.adopt(name, settings.lease, formerNames);
     await executor.adopt(async (attemptId) => {
       const attempt = await queue.attempt(attemptId);
@@ -111,6 +114,9 @@ export class BuildManager implements AsyncDisposable {
     this.#tasks.run(() => this.#loop(() => this.#watch(), this.#looks, settings.poll));
     this.#tasks.run(() =>
       this.#loop(() => this.#adopt(), new WakeUp(this.#options.clock), settings.adoptEvery),
+    );
+    this.#tasks.run(() =>
+      this.#loop(() => this.#beat(), new WakeUp(this.#options.clock), settings.beatEvery, settings.beatEvery),
     );
   }
 
@@ -137,7 +143,12 @@ export class BuildManager implements AsyncDisposable {
   }
 
   /** Runs `turn` until the manager stops: whenever it is woken, and every `poll` milliseconds. */
-  async #loop(turn: () => Promise<void>, wakeUp: WakeUp, poll: number): Promise<void> {
+  async #loop(
+    turn: () => Promise<void>,
+    wakeUp: WakeUp,
+    poll: number,
+    afterTrouble = troubleDelay,
+  ): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       let wait = poll;
@@ -145,8 +156,11 @@ export class BuildManager implements AsyncDisposable {
         await turn();
       } catch (thrown) {
         if (signal.aborted) return;
-        this.#options.logger.error({ err: thrown }, 'a turn of the build manager failed; it goes on in 5 s');
-        wait = troubleDelay;
+        this.#options.logger.error(
+          { err: thrown, after: afterTrouble },
+          'a turn of the build manager failed; it goes on in a moment',
+        );
+        wait = afterTrouble;
       }
       await wakeUp.wait(wait, signal);
     }
@@ -177,14 +191,25 @@ export class BuildManager implements AsyncDisposable {
   }
 
   async #adopt(): Promise<void> {
-    const { queue, publisher, name, settings, metrics, logger } = this.#options;
-    const adopted = await queue.adopt(name, settings.lease);
-    if (adopted.length > 0) {
-      metrics.adopted(adopted.length);
-      logger.warn({ attempts: adopted.length }, 'took over attempts whose manager is gone');
-    }
-    for (const attempt of adopted) this.#supervise(attempt);
+    const { queue, publisher, name, settings } = this.#options;
+    this.#takenOver(await queue.adopt(name, settings.lease));
     for (const buildId of await queue.unpublished(name, settings.lease)) publisher.publish(buildId);
+  }
+
+  async #beat(): Promise<void> {
+    const { queue, publisher, name, settings } = this.#options;
+    const { attempts, retried, unpublished } = await queue.beat(name, settings.lease);
+    this.#takenOver(attempts, retried);
+    for (const buildId of unpublished) publisher.publish(buildId);
+  }
+
+  #takenOver(attempts: readonly RunningAttempt[], retried = 0): void {
+    const { metrics, logger } = this.#options;
+    if (attempts.length + retried > 0) {
+      metrics.adopted(attempts.length + retried);
+      logger.warn({ attempts: attempts.length, retried }, 'took over attempts whose manager is gone');
+    }
+    for (const attempt of attempts) this.#supervise(attempt);
   }
 
   #supervise(attempt: RunningAttempt): void {
@@ -247,6 +272,14 @@ export class BuildManager implements AsyncDisposable {
     for (const end of this.#subscriptions.splice(0)) end();
     await Promise.allSettled([...this.#supervised.values()].map((supervision) => supervision.stop()));
     await this.#tasks.idle();
+    const { queue, name, logger } = this.#options;
+    // Best after all else: from here on another manager takes over what runs.
+    await queue.leave(name).catch((thrown: unknown) => {
+      logger.warn(
+        { err: thrown },
+        'the other managers were not told of the end; they find out by themselves',
+      );
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

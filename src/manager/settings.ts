@@ -25,7 +25,9 @@ export interface ManagerSettings {
   readonly settleTime: number;
   /** How often all is looked at, beside the events that hurry it. */
   readonly poll: number;
-  /** How often attempts whose manager died are looked for. */
+  /** How often this manager shows that it lives, and looks whether the others do. */
+  readonly beatEvery: number;
+  /** How often attempts whose lease has run out are looked for. */
   readonly adoptEvery: number;
   /** Tries to publish a finished image, and the first wait between them. */
   readonly publishTries: number;
@@ -47,6 +49,7 @@ export const defaultSettings: ManagerSettings = {
   cancelGrace: 3_000,
   settleTime: 3_000,
   poll: 1_000,
+  beatEvery: 500,
   adoptEvery: 5_000,
   publishTries: 6,
   publishBackOff: 500,

@@ -53,13 +53,21 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
     let database: Database;
     let queue: SqlBuildQueue;
     let clock: ManualClock;
+    /** The processes' own time; the clock's may jump. */
+    let monotonic: number;
     const secretBox = new SecretBox({ key: randomBytes(32) });
 
     beforeEach(async () => {
       scratch = await open();
       database = scratch.database;
       clock = new ManualClock();
-      queue = new SqlBuildQueue(database, { secretBox, clock, mostAttempts: 6 });
+      monotonic = 0;
+      queue = new SqlBuildQueue(database, {
+        secretBox,
+        clock,
+        mostAttempts: 6,
+        monotonic: () => monotonic,
+      });
       await queue.start();
     });
 
@@ -449,6 +457,108 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         ]);
         expect(await queue.extendLease(attempt.id, 1, 'm1', clock.now())).toBe(false);
         expect((await queue.counts()).ownerless).toBe(0);
+      });
+    });
+
+    describe('presence', () => {
+      const lease = 300_000;
+      const beat = (manager: string) => queue.beat(manager, lease);
+      const nothing = { attempts: [], retried: 0, unpublished: [] };
+
+      /** Half a second each, the managers named beating; what each of the others got is counted. */
+      async function halfSeconds(count: number, ...managers: string[]) {
+        const got: Awaited<ReturnType<typeof beat>>[] = [];
+        for (let n = 0; n < count; n += 1) {
+          monotonic += 500;
+          for (const manager of managers) got.push(await beat(manager));
+        }
+        return got.filter(
+          ({ attempts, retried, unpublished }) => attempts.length + retried + unpublished.length > 0,
+        );
+      }
+
+      async function started(manager: string, repository: string) {
+        await queue.enqueue(request(repository));
+        const [attempt] = await claim(1, 1000, manager);
+        if (attempt === undefined) throw new Error('nothing to claim');
+        expect(
+          await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: `pid ${attempt.id}` }),
+        ).toBe(true);
+        return attempt;
+      }
+
+      it('takes over from a manager that stands still, in 5 s and only once, whatever the time of day', async () => {
+        expect(await beat('m1')).toEqual(nothing);
+        expect(await beat('m2')).toEqual(nothing);
+        const attempt = await started('m1', 'team/app');
+        clock.advance(10_000_000);
+        expect(await halfSeconds(20, 'm1', 'm2', 'm3')).toEqual([]);
+        expect(await halfSeconds(7, 'm2', 'm3')).toEqual([]);
+        const [taken, ...others] = await halfSeconds(2, 'm2', 'm3');
+        expect(others).toEqual([]);
+        expect(taken).toMatchObject({
+          attempts: [{ id: attempt.id, epoch: 1 }],
+          retried: 0,
+          unpublished: [],
+        });
+        expect(await queue.supervised('m1')).toEqual([]);
+        expect(taken?.attempts[0]?.leaseUntil).toBe(clock.now() + lease);
+        // It was only paused: it is there again, without what it had.
+        expect(await halfSeconds(20, 'm1', 'm2', 'm3')).toEqual([]);
+        expect(await queue.extendLease(attempt.id, 1, 'm1', clock.now())).toBe(false);
+      });
+
+      it('takes over at once from a manager that left', async () => {
+        await beat('m1');
+        await beat('m2');
+        const attempt = await started('m1', 'team/app');
+        await queue.leave('m1');
+        expect(await beat('m2')).toMatchObject({ attempts: [{ id: attempt.id, manager: 'm2' }] });
+        expect(await beat('m2')).toEqual(nothing);
+      });
+
+      it('tries again, at no cost, what may or may not have got a worker', async () => {
+        await beat('m1');
+        const build = await queue.enqueue(request());
+        const attempt = await claimOne();
+        await queue.leave('m1');
+        expect(await beat('m2')).toEqual({ attempts: [], retried: 1, unpublished: [] });
+        // The worker that the lost manager may still start has nothing to register for.
+        expect(await queue.recordWorker(attempt.id, 1, { executor: 'x', worker: 'y' })).toBe(false);
+        expect(await queue.register(attempt.id, 1, { capabilities: {} })).toBe(false);
+        const [next] = await claim(1, 1000, 'm2');
+        expect(next).toMatchObject({ buildId: build.id, epoch: 2, triesLeft: 2 });
+      });
+
+      it('publishes what a lost manager was to publish', async () => {
+        await beat('m1');
+        const { build, attempt } = await running();
+        expect((await end(attempt)).kind).toBe('publish');
+        expect(await beat('m2')).toEqual(nothing);
+        await queue.leave('m1');
+        expect(await beat('m2')).toMatchObject({ unpublished: [build.id] });
+        expect(await queue.unpublished('m3', lease)).toEqual([]);
+      });
+
+      it("does not hold its own pause, or the database's, against the others", async () => {
+        await beat('m1');
+        await beat('m2');
+        await started('m1', 'team/app');
+        expect(await halfSeconds(4, 'm1', 'm2')).toEqual([]);
+        monotonic += 3_600_000;
+        expect(await halfSeconds(7, 'm2')).toEqual([]);
+        expect(await halfSeconds(1, 'm1')).toEqual([]);
+        expect(await halfSeconds(7, 'm2')).toEqual([]);
+      });
+
+      it('writes nothing while it is alone', async () => {
+        await beat('m1');
+        await halfSeconds(10, 'm1');
+        const beats = () =>
+          database.sql.selectFrom('managers').select('beats').where('name', '=', 'm1').executeTakeFirst();
+        expect(await beats()).toEqual({ beats: 1 });
+        await halfSeconds(4, 'm1', 'm2');
+        expect(await beats()).toEqual({ beats: 4 });
       });
     });
 

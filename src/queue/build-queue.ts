@@ -74,6 +74,15 @@ export type Finished =
   /** The build is final. */
   | { readonly kind: 'final'; readonly build: Build };
 
+/** What came from managers that are gone. */
+export interface TakenOver {
+  readonly attempts: readonly RunningAttempt[];
+  /** Attempts that were given a next one, because their worker may or may not have been started. */
+  readonly retried: number;
+  /** To be published by the caller. */
+  readonly unpublished: readonly BuildId[];
+}
+
 export type CancelVerdict =
   | { readonly kind: 'cancelled'; readonly build: Build }
   /**
@@ -147,6 +156,18 @@ export interface BuildQueue {
 
   /** Takes over attempts whose lease has run out, or whose manager is `dead` (a former life of this machine). */
   adopt(manager: string, lease: number, dead?: readonly string[]): Promise<readonly RunningAttempt[]>;
+
+  /**
+   * Says that this manager lives, and looks whether the others do. To be called before the first claim, and then
+   * about twice a second: a manager that was not heard of for 4 s, or has left, has what it supervised and published
+   * taken over by the first to notice. Nobody's clock is compared with another's. An attempt for which no worker was
+   * recorded yet is not taken over but tried again under the next epoch, its try given back: the worker may be
+   * about to start.
+   */
+  beat(manager: string, lease: number): Promise<TakenOver>;
+
+  /** This manager is gone for good; whatever it still has is the others'. */
+  leave(manager: string): Promise<void>;
 
   attempt(id: AttemptId): Promise<RunningAttempt | undefined>;
   /** Whether a worker of this epoch may still act. */

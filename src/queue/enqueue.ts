@@ -54,6 +54,8 @@ export async function enqueue(
     commit_sha: null,
     publisher: null,
     publish_until: null,
+    newest_key: null,
+    superseded_by: null,
   };
   const platforms = request.platforms.length === 0 ? [''] : request.platforms;
   const jobRows: NewRow<'jobs'>[] = platforms.map((platform, ordinal) => ({

@@ -15,6 +15,7 @@ import type {
   EnqueueOptions,
   Finished,
   RunningAttempt,
+  TakenOver,
 } from './build-queue.ts';
 import { phaseOf, stateOf } from './build-rows.ts';
 import { cancel } from './cancel.ts';
@@ -24,6 +25,7 @@ import { finish, holdAttempt } from './finish.ts';
 import { admitNext } from './places.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
+import { goneManagers, Presence } from './presence.ts';
 import { failPublish, publish, takeUnpublished } from './publishing.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 import {
@@ -37,6 +39,7 @@ import {
 import { settle } from './settle.ts';
 import { LocalChanges, sqliteStatements } from './sqlite-statements.ts';
 import type { Step } from './step.ts';
+import { holdUnrecorded, managerLost, takeOver, unrecorded } from './take-over.ts';
 
 export interface SqlBuildQueueOptions {
   readonly secretBox: SecretBox;
@@ -47,6 +50,8 @@ export interface SqlBuildQueueOptions {
   readonly mostAttempts?: number;
   /** Milliseconds a manager has to publish before another one may take over; 60,000 unless given. */
   readonly publishLease?: number;
+  /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
+  readonly monotonic?: () => number;
   /** Told when the connection that carries changes is lost; it is made again by itself. */
   readonly onError?: (error: unknown) => void;
 }
@@ -64,6 +69,9 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #tries: number;
   readonly #mostAttempts: number;
   readonly #publishLease: number;
+  readonly #monotonic: () => number;
+  /** Of the managers that beat here: one, but in tests. */
+  readonly #presences = new Map<string, Presence>();
 
   constructor(database: Database, options: SqlBuildQueueOptions) {
     this.#database = database;
@@ -72,6 +80,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     this.#tries = options.tries ?? 3;
     this.#mostAttempts = options.mostAttempts ?? 10;
     this.#publishLease = options.publishLease ?? 60_000;
+    this.#monotonic = options.monotonic ?? (() => performance.now());
     this.#statements = database.dialect === 'sqlite' ? sqliteStatements : postgresStatements;
     this.#changes =
       database.dialect === 'sqlite'
@@ -277,6 +286,29 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
         .execute();
       return loadAttempts(step.sql, ids);
     });
+  }
+
+  async beat(manager: string, lease: number): Promise<TakenOver> {
+    const presence = this.#presences.get(manager) ?? new Presence(manager, this.#monotonic);
+    this.#presences.set(manager, presence);
+    const { sql } = this.#database;
+    await presence.beat(sql, this.#clock.now());
+    const gone = await goneManagers(sql);
+    if (gone.length === 0) return { attempts: [], retried: 0, unpublished: [] };
+    let retried = 0;
+    for (const left of await this.#change((step) => unrecorded(step, gone))) {
+      const ended = await this.#change(async (step) => {
+        const held = await holdUnrecorded(step, left, gone);
+        return held === undefined ? undefined : this.#finish(step, held, managerLost, 0);
+      });
+      if (ended !== undefined) retried += 1;
+    }
+    return { retried, ...(await this.#change((step) => takeOver(step, gone, manager, lease))) };
+  }
+
+  async leave(manager: string): Promise<void> {
+    this.#presences.delete(manager);
+    await this.#database.sql.deleteFrom('managers').where('name', '=', manager).execute();
   }
 
   async attempt(id: AttemptId): Promise<RunningAttempt | undefined> {
