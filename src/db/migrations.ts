@@ -4,6 +4,7 @@ import { messageOf } from '../base/coded-error.ts';
 import type { ColumnTypes, DialectName } from './column-types.ts';
 import { first } from './migrations/0001-first.ts';
 import { managers } from './migrations/0002-managers.ts';
+import { audit } from './migrations/0004-audit.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -25,9 +26,12 @@ const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
   },
 };
 
-const steps: Readonly<Record<string, (db: Kysely<unknown>, types: ColumnTypes) => Promise<void>>> = {
+const steps: Readonly<
+  Record<string, (db: Kysely<unknown>, types: ColumnTypes, dialect: DialectName) => Promise<void>>
+> = {
   '0001-first': first,
   '0002-managers': managers,
+  '0004-audit': audit,
 };
 
 const table = 'schema_migrations';
@@ -37,7 +41,7 @@ export async function migrate(db: Kysely<unknown>, dialect: DialectName): Promis
   await refuseNewer(db);
   const migrations: Record<string, Migration> = {};
   for (const [name, up] of Object.entries(steps)) {
-    migrations[name] = { up: (inner) => up(inner, columnTypes[dialect]) };
+    migrations[name] = { up: (inner) => up(inner, columnTypes[dialect], dialect) };
   }
   const migrator = new Migrator({
     db,

@@ -208,6 +208,26 @@ export interface Schema {
     pusher: string;
     pushed_at: number;
   };
+  /** Who did what. Rows are added and read, and go as a whole when they are old. */
+  audit_records: {
+    number: Generated<number>;
+    at: number;
+    actor_kind: string;
+    actor: string | null;
+    /** The id of the personal token that was used. */
+    token_id: string | null;
+    address: string | null;
+    user_agent: string | null;
+    request_id: string | null;
+    action: string;
+    target_kind: string | null;
+    target: string | null;
+    /** Whose administrators may see it. */
+    namespace: string | null;
+    result: string;
+    reason: string | null;
+    detail_json: string;
+  };
   settings: {
     name: string;
     value_json: string;
