@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import { boundLog } from './bounded-log.ts';
 import { endLeftOver, recordProcess } from './left-over-process.ts';
-import { formatRegistryConfig } from './registry-config.ts';
+import { formatRegistryConfig, type RegistryStorage } from './registry-config.ts';
 import { RegistryError } from './registry-error.ts';
 import { derivedSecret, type SigningKey } from './signing-key.ts';
 
@@ -26,6 +26,8 @@ export interface EmbeddedRegistryOptions {
   /** URL of the token service; only said by the registry when it is asked past the gateway. */
   readonly realm: string;
   readonly clock: Clock;
+  /** Default: the folder `storage` in `folder`, which is this process's alone. */
+  readonly storage?: RegistryStorage;
   /** Another account to run as; only root can. */
   readonly account?: { readonly uid: number; readonly gid: number };
   /** Default `docker-registry`, found in PATH. */
@@ -144,13 +146,15 @@ export class EmbeddedRegistry {
 
   async #prepare(): Promise<void> {
     const { folder, key, issuer, service, realm, account } = this.#options;
-    const storageFolder = path.join(folder, 'storage');
+    const storage = this.#options.storage ?? { kind: 'folder', folder: path.join(folder, 'storage') };
     const certificateFile = path.join(folder, 'token.crt.pem');
-    await mkdir(storageFolder, { recursive: true, mode: 0o700 });
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    if (storage.kind === 'folder') await mkdir(storage.folder, { recursive: true, mode: 0o700 });
     await chmod(folder, 0o700);
     await writeFile(certificateFile, key.certificatePem, { mode: 0o600 });
     const config = formatRegistryConfig({
-      storageFolder,
+      storage,
+      shared: this.#options.storage !== undefined,
       socketPath: this.socketPath,
       certificateFile,
       realm,
@@ -160,7 +164,8 @@ export class EmbeddedRegistry {
     });
     await writeFile(this.#configFile, config, { mode: 0o600 });
     if (account === undefined) return;
-    for (const file of [folder, storageFolder, certificateFile, this.#configFile]) {
+    const folders = storage.kind === 'folder' ? [folder, storage.folder] : [folder];
+    for (const file of [...folders, certificateFile, this.#configFile]) {
       await chown(file, account.uid, account.gid);
     }
   }

@@ -1,8 +1,25 @@
 import { stringify } from 'yaml';
 
+/** Where images are kept. Several registry processes may keep theirs in the same place. */
+export type RegistryStorage =
+  | { readonly kind: 'folder' /** Absolute. */; readonly folder: string }
+  | {
+      readonly kind: 's3';
+      readonly bucket: string;
+      readonly region: string;
+      /** `http(s)://host[:port]`; absent: AWS finds it by the region. */
+      readonly endpoint?: string;
+      /** Below which all is kept; may be empty. */
+      readonly prefix: string;
+      /** Absent: the usual AWS chain. */
+      readonly credentials?: { readonly accessKey: string; readonly secretKey: string };
+    };
+
 /** What the registry process has to be told. Paths are absolute. */
 export interface RegistryConfig {
-  readonly storageFolder: string;
+  readonly storage: RegistryStorage;
+  /** Other processes write to that storage too, so what was seen there once may be gone. */
+  readonly shared: boolean;
   readonly socketPath: string;
   /** PEM of the certificate that token signatures are traced to. */
   readonly certificateFile: string;
@@ -19,9 +36,9 @@ export function formatRegistryConfig(config: RegistryConfig): string {
     version: 0.1,
     log: { level: 'warn', accesslog: { disabled: true } },
     storage: {
-      filesystem: { rootdirectory: config.storageFolder },
+      ...storageDriver(config.storage),
       delete: { enabled: true },
-      cache: { blobdescriptor: 'inmemory' },
+      ...(config.shared ? {} : { cache: { blobdescriptor: 'inmemory' } }),
       maintenance: { uploadpurging: { enabled: true, age: '24h', interval: '6h', dryrun: false } },
     },
     http: {
@@ -43,4 +60,24 @@ export function formatRegistryConfig(config: RegistryConfig): string {
     // Layers that live elsewhere (base images of Windows) may be referred to; the registry never fetches them.
     validation: { manifests: { urls: { allow: ['^https://'] } } },
   });
+}
+
+/** Layers are streamed through us in every case: clients may not reach the bucket. */
+function storageDriver(storage: RegistryStorage): object {
+  if (storage.kind === 'folder') return { filesystem: { rootdirectory: storage.folder } };
+  const { bucket, region, endpoint, prefix, credentials } = storage;
+  return {
+    s3: {
+      bucket,
+      region,
+      rootdirectory: `/${prefix}`,
+      ...(endpoint === undefined
+        ? {}
+        : { regionendpoint: endpoint, secure: endpoint.startsWith('https:'), forcepathstyle: true }),
+      ...(credentials === undefined
+        ? {}
+        : { accesskey: credentials.accessKey, secretkey: credentials.secretKey }),
+    },
+    redirect: { disable: true },
+  };
 }

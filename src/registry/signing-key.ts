@@ -23,6 +23,7 @@ export interface SigningKey {
   readonly certificateBase64: string;
 }
 
+const commonName = 'Slipway registry tokens';
 const keyFile = 'registry-token.key.pem';
 const certificateFile = 'registry-token.crt.pem';
 
@@ -34,7 +35,33 @@ export async function loadSigningKey(folder: string, clock: Clock): Promise<Sign
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const privateKey = await loadPrivateKey(path.join(folder, keyFile));
   const publicKey = createPublicKey(privateKey);
-  const certificate = await loadCertificate(path.join(folder, certificateFile), privateKey, publicKey, clock);
+  return await signingKey(
+    privateKey,
+    await loadCertificate(path.join(folder, certificateFile), privateKey, publicKey, clock),
+  );
+}
+
+/** A key pair as text, for those who keep it elsewhere than in a folder. */
+export interface SigningKeyPem {
+  readonly privateKey: string;
+  readonly certificate: string;
+}
+
+export function newSigningKey(clock: Clock): SigningKeyPem {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const der = selfSignedCertificate({ commonName, privateKey, publicKey, now: clock.now() });
+  return {
+    privateKey: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    certificate: pemOf(der),
+  };
+}
+
+export async function readSigningKey({ privateKey, certificate }: SigningKeyPem): Promise<SigningKey> {
+  return await signingKey(createPrivateKey(privateKey), new X509Certificate(certificate));
+}
+
+async function signingKey(privateKey: KeyObject, certificate: X509Certificate): Promise<SigningKey> {
+  const publicKey = createPublicKey(privateKey);
   return {
     kid: await calculateJwkThumbprint(publicKey.export({ format: 'jwk' })),
     privateKey,
@@ -67,12 +94,7 @@ async function loadCertificate(
   const stored = await readIfThere(file);
   const known = stored === undefined ? undefined : parseCertificate(stored);
   if (known?.publicKey.equals(publicKey)) return known;
-  const der = selfSignedCertificate({
-    commonName: 'Slipway registry tokens',
-    privateKey,
-    publicKey,
-    now: clock.now(),
-  });
+  const der = selfSignedCertificate({ commonName, privateKey, publicKey, now: clock.now() });
   await writePrivately(file, pemOf(der));
   return new X509Certificate(der);
 }

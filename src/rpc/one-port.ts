@@ -2,18 +2,18 @@ import { once } from 'node:events';
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { sniff } from './sniff.ts';
 import type { RpcLog } from './status.ts';
 
 export interface OnePortOptions {
   /** Gets the connections that speak HTTP/2, which only gRPC clients do here. */
   readonly grpc: { accept(connection: Duplex): void };
-  /** Gets all others. It must not listen itself. */
-  readonly http: HttpServer;
+  /** Gets all others. It must not listen itself. Absent: the port is gRPC's alone, and others are cut off. */
+  readonly http?: HttpServer;
   readonly log: RpcLog;
-  /** PEM. Without it the port speaks clear text. */
-  readonly tls?: { readonly key: string; readonly cert: string };
+  /** Without it the port speaks clear text. */
+  readonly tls?: TlsMaterial;
   /** Milliseconds a client may take for its first bytes, or for its TLS handshake. */
   readonly firstBytesTimeout?: number;
   readonly maxConnections?: number;
@@ -27,14 +27,23 @@ export interface OnePort {
    * milliseconds destroys what is left. Connections of `grpc` are left to their server, which is stopped apart.
    */
   stop(grace?: number): Promise<void>;
+  /** Takes another key and certificate for connections that are made from now on. For a port with TLS only. */
+  renew(tls: TlsMaterial): void;
   /** Connections that are open, whichever protocol they speak. */
   readonly connections: number;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** PEM: the private key, and the certificate with those that lead from it to its authority. */
+export interface TlsMaterial {
+  readonly key: string;
+  readonly cert: string;
+}
+
 /**
  * One port for REST and gRPC. In clear text the HTTP/2 preface tells them apart. With TLS it is ALPN: http/1.1 is
- * preferred, because browsers and HTTP clients offer both, while gRPC clients offer h2 alone.
+ * preferred, because browsers and HTTP clients offer both, while gRPC clients offer h2 alone. Without `http` it is the
+ * same port for gRPC alone.
  */
 export function createOnePort(options: OnePortOptions): OnePort {
   return new SniffingPort(options);
@@ -43,6 +52,7 @@ export function createOnePort(options: OnePortOptions): OnePort {
 class SniffingPort implements OnePort {
   readonly #options: OnePortOptions;
   readonly #server: Server;
+  readonly #tls: TlsServer | undefined;
   readonly #timeout: number;
   /** Open connections, and for those of the HTTP server the number of responses under way. */
   readonly #open = new Map<Socket, number>();
@@ -55,22 +65,24 @@ class SniffingPort implements OnePort {
     this.#timeout = options.firstBytesTimeout ?? 10_000;
     const settings = { noDelay: true, keepAlive: true, allowHalfOpen: true };
     if (options.tls === undefined) {
+      this.#tls = undefined;
       this.#server = createServer(settings, (socket) => this.#onClearText(socket));
     } else {
       const server = createTlsServer({
         ...settings,
         ...options.tls,
-        ALPNProtocols: ['http/1.1', 'h2'],
+        ALPNProtocols: options.http === undefined ? ['h2'] : ['http/1.1', 'h2'],
         handshakeTimeout: this.#timeout,
       });
       server.on('secureConnection', (socket: TLSSocket) => this.#onTls(socket));
       server.on('tlsClientError', (error) => options.log.info({ err: error }, 'a TLS handshake failed'));
       // Before the handshake: it counts as open, so that a stop ends it too.
       server.on('connection', (socket: Socket) => this.#track(socket));
+      this.#tls = server;
       this.#server = server;
     }
     this.#server.maxConnections = options.maxConnections ?? 10_000;
-    options.http.on('request', this.#onRequest);
+    options.http?.on('request', this.#onRequest);
   }
 
   get connections(): number {
@@ -98,7 +110,12 @@ class SniffingPort implements OnePort {
     const left = [...this.#open.keys()].map((socket) => once(socket, 'close'));
     for (const socket of this.#open.keys()) socket.destroy();
     await Promise.all(left);
-    this.#options.http.off('request', this.#onRequest);
+    this.#options.http?.off('request', this.#onRequest);
+  }
+
+  renew(tls: TlsMaterial): void {
+    if (this.#tls === undefined) throw new TypeError('a port without TLS has no certificate');
+    this.#tls.setSecureContext(tls);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -136,6 +153,8 @@ class SniffingPort implements OnePort {
         // An HTTP/2 peer that has ended its side has nothing more to do here.
         socket.allowHalfOpen = false;
         this.#options.grpc.accept(socket);
+      } else if (this.#options.http === undefined) {
+        socket.destroy();
       } else {
         this.#options.http.emit('connection', socket);
       }
