@@ -74,6 +74,9 @@ function translateBlob(error: BlobError): ApiError {
       return new ApiError('invalid_request', 'The upload was broken off before its end. Send it again.');
     case 'bad-key':
     case 'unavailable':
+    case 'refused':
+    case 'no-bucket':
+    case 'throttled':
       return new ApiError('unavailable', 'The server cannot store files at this moment. Try again later.', {
         cause: error,
         retryAfter: 10,

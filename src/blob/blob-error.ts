@@ -6,7 +6,18 @@ import { CodedError } from '../base/coded-error.ts';
  * - disk-full: no room; nothing was stored
  * - unavailable: the store cannot be reached or written
  * - interrupted: the source failed or was cut off before its end; nothing was stored
+ * - refused: the store knows the credentials not, or lets them not do this
+ * - no-bucket: there is no such bucket, or it is in another region
+ * - throttled: the store asks for patience, also after some tries
  */
-export type BlobErrorCode = 'bad-key' | 'too-large' | 'disk-full' | 'unavailable' | 'interrupted';
+export type BlobErrorCode =
+  | 'bad-key'
+  | 'too-large'
+  | 'disk-full'
+  | 'unavailable'
+  | 'interrupted'
+  | 'refused'
+  | 'no-bucket'
+  | 'throttled';
 
 export class BlobError extends CodedError<BlobErrorCode> {}

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { BlobStore } from './blob-store.ts';
+import type { BlobRange, BlobStore } from './blob-store.ts';
 
 export interface ScratchBlobs extends AsyncDisposable {
   readonly store: BlobStore;
@@ -27,8 +27,8 @@ export function blobStoreSuite(name: string, open: () => Promise<ScratchBlobs>):
 
     const limit = 1 << 20;
 
-    async function content(key: string, start?: number): Promise<Buffer | undefined> {
-      const found = await store.get(key, start === undefined ? {} : { start });
+    async function content(key: string, range?: BlobRange): Promise<Buffer | undefined> {
+      const found = await store.get(key, range);
       return found === undefined ? undefined : buffer(found.stream);
     }
 
@@ -43,7 +43,36 @@ export function blobStoreSuite(name: string, open: () => Promise<ScratchBlobs>):
       expect(found?.size).toBe(bytes.length);
       found?.stream.destroy();
       expect(await content('uploads/a-1')).toEqual(bytes);
-      expect(await content('uploads/a-1', 299_990)).toEqual(bytes.subarray(299_990));
+      expect(await content('uploads/a-1', { start: 299_990 })).toEqual(bytes.subarray(299_990));
+    });
+
+    it('gives any part of a blob, and the size of the whole', async () => {
+      const bytes = randomBytes(1000);
+      await store.put('ranges', Readable.from([bytes]), { limit });
+      for (const [range, part] of [
+        [{ start: 0, end: 1 }, bytes.subarray(0, 1)],
+        [{ start: 10, end: 990 }, bytes.subarray(10, 990)],
+        [{ end: 5 }, bytes.subarray(0, 5)],
+        [{ start: 990, end: 5000 }, bytes.subarray(990)],
+        [{ start: 1000 }, Buffer.alloc(0)],
+        [{ start: 5000 }, Buffer.alloc(0)],
+        [{ start: 20, end: 20 }, Buffer.alloc(0)],
+      ] as const) {
+        const found = await store.get('ranges', range);
+        expect(found?.size).toBe(1000);
+        expect(found && (await buffer(found.stream)), JSON.stringify(range)).toEqual(part);
+      }
+      expect(await store.get('nothing', { start: 10 })).toBeUndefined();
+    });
+
+    it('lets a reader leave at any time', async () => {
+      await store.put('left', Readable.from([randomBytes(500_000)]), { limit });
+      for (let read = 0; read < 20; read += 1) {
+        const found = await store.get('left');
+        if (read % 2 === 0) for await (const piece of found?.stream ?? []) if (piece.length > 0) break;
+        found?.stream.destroy();
+      }
+      expect(await content('left')).toHaveLength(500_000);
     });
 
     it('stores nothing at all, and exactly as much as is allowed', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -30,10 +30,18 @@ describe('a folder of blobs', () => {
   it('is cleared of what a crash left half written, and of nothing else', async () => {
     await using blobs = await scratch();
     await blobs.store.put('uploads/a', Readable.from([Buffer.from('a')]), { limit: 10 });
-    await mkdir(join(blobs.folder, 'logs'));
-    await writeFile(join(blobs.folder, 'logs', '.unfinished-1'), 'x');
+    await writeFile(join(blobs.folder, '.unfinished', 'half'), 'x');
     await new FolderBlobStore({ folder: blobs.folder }).start();
     expect(await blobs.everything()).toEqual(['a']);
+  });
+
+  it('keeps what others who share it are writing', async () => {
+    await using blobs = await scratch();
+    const dayBefore = new Date(Date.now() - 25 * 3_600_000);
+    for (const name of ['now', 'abandoned']) await writeFile(join(blobs.folder, '.unfinished', name), 'x');
+    await utimes(join(blobs.folder, '.unfinished', 'abandoned'), dayBefore, dayBefore);
+    await new FolderBlobStore({ folder: blobs.folder, shared: true }).start();
+    expect(await blobs.everything()).toEqual(['now']);
   });
 
   it('can be read by its owner only', async () => {

@@ -1,33 +1,43 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { messageOf } from '../base/coded-error.ts';
 import { BlobError } from './blob-error.ts';
-import type { BlobStore, StoredBlob } from './blob-store.ts';
+import { checkBlobKey } from './blob-key.ts';
+import { BlobSource } from './blob-source.ts';
+import type { BlobRange, BlobStore, StoredBlob } from './blob-store.ts';
 
-const keyPattern = /^[a-z0-9-]+(?:\/[a-z0-9-]+)*$/;
+/** A key never begins with a dot, so this folder is none of its own: what is still being written lies there. */
+const unfinished = '.unfinished';
 
-/** A key never begins with a dot, so a file that does is one of ours that is still being written. */
-const unfinished = '.unfinished-';
+/** Milliseconds after which nobody can be writing a file any more that nobody has touched. */
+const abandonedAfter = 24 * 3_600_000;
 
 /**
- * Blobs as files of a folder that nobody else writes to; the key is the path. A blob is written beside its place,
- * flushed, and renamed, so that it is there entirely or not at all, also after a power cut.
+ * Blobs as files of a folder that nobody else writes to; the key is the path. A blob is written aside, flushed, and
+ * renamed, so that it is there entirely or not at all, also after a power cut.
  */
 export class FolderBlobStore implements BlobStore {
   readonly #folder: string;
+  readonly #shared: boolean;
 
-  constructor({ folder }: { readonly folder: string }) {
+  /** `shared`: other processes use the folder at the same time. */
+  constructor({ folder, shared = false }: { readonly folder: string; readonly shared?: boolean }) {
     this.#folder = folder;
+    this.#shared = shared;
   }
 
-  /** Makes the folder and removes what a crash left half written. To be called before use, by one process. */
+  /** Makes the folder and removes what a crash left half written. To be called before use. */
   async start(): Promise<void> {
+    const aside = join(this.#folder, unfinished);
     try {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-      for (const entry of await readdir(this.#folder, { recursive: true, withFileTypes: true })) {
-        if (entry.isFile() && entry.name.startsWith(unfinished)) await rm(join(entry.parentPath, entry.name));
+      await mkdir(aside, { recursive: true, mode: 0o700 });
+      const newest = this.#shared ? Date.now() - abandonedAfter : Number.POSITIVE_INFINITY;
+      for (const name of await readdir(aside)) {
+        const file = join(aside, name);
+        const touched = (await stat(file).catch(() => undefined))?.mtimeMs;
+        if (touched !== undefined && touched < newest) await rm(file, { force: true });
       }
     } catch (thrown) {
       throw translated(thrown, this.#folder);
@@ -43,21 +53,24 @@ export class FolderBlobStore implements BlobStore {
   ): Promise<StoredBlob> {
     const path = this.#pathOf(key);
     const folder = dirname(path);
-    const temporary = join(folder, `${unfinished}${randomUUID()}`);
-    // Somebody must hear of a source that fails before it is read; what it says is told below.
-    source.once('error', () => {});
+    const temporary = join(this.#folder, unfinished, randomUUID());
+    const pieces = new BlobSource(source, limit, signal);
     let file: FileHandle | undefined;
     try {
       signal?.throwIfAborted();
       await makeFolder(folder, this.#folder);
       file = await open(temporary, 'wx', 0o600);
-      const stored = await copy(source, file, limit, signal);
+      for await (const bytes of pieces) {
+        for (let at = 0; at < bytes.byteLength; ) {
+          at += (await file.write(bytes, at, bytes.byteLength - at)).bytesWritten;
+        }
+      }
       await file.sync();
       await file.close();
       file = undefined;
       await rename(temporary, path);
       await flushFolder(folder);
-      return stored;
+      return pieces.stored();
     } catch (thrown) {
       source.destroy();
       await file?.close().catch(() => {});
@@ -69,17 +82,22 @@ export class FolderBlobStore implements BlobStore {
 
   async get(
     key: string,
-    { start = 0 }: { readonly start?: number } = {},
+    { start = 0, end }: BlobRange = {},
   ): Promise<{ readonly size: number; readonly stream: Readable } | undefined> {
     const path = this.#pathOf(key);
     try {
       const file = await open(path, 'r');
-      const stat = await file.stat();
-      if (!stat.isFile()) {
+      const found = await file.stat();
+      if (!found.isFile()) {
         await file.close();
         return undefined;
       }
-      return { size: stat.size, stream: file.createReadStream({ start }) };
+      const last = Math.min(end ?? found.size, found.size) - 1;
+      if (last < start) {
+        await file.close();
+        return { size: found.size, stream: Readable.from([]) };
+      }
+      return { size: found.size, stream: file.createReadStream({ start, end: last }) };
     } catch (thrown) {
       if (codeOf(thrown) === 'ENOENT' || codeOf(thrown) === 'ENOTDIR') return undefined;
       throw translated(thrown, path);
@@ -98,67 +116,8 @@ export class FolderBlobStore implements BlobStore {
   }
 
   #pathOf(key: string): string {
-    if (!keyPattern.test(key) || key.length > 512 || key.split('/').some((part) => part.length > 200)) {
-      throw new BlobError(
-        'bad-key',
-        `${JSON.stringify(key.slice(0, 100))} is no key of a blob: it is made of parts of a-z, 0-9 and - joined by /.`,
-      );
-    }
+    checkBlobKey(key);
     return join(this.#folder, key);
-  }
-}
-
-async function copy(
-  source: Readable,
-  file: FileHandle,
-  limit: number,
-  signal: AbortSignal | undefined,
-): Promise<StoredBlob> {
-  const hash = createHash('sha256');
-  const abort = () => source.destroy();
-  signal?.addEventListener('abort', abort, { once: true });
-  let size = 0;
-  try {
-    // It may have fired before the listener was there.
-    signal?.throwIfAborted();
-    for await (const piece of readable(source)) {
-      const bytes: Uint8Array = typeof piece === 'string' ? Buffer.from(piece) : piece;
-      size += bytes.byteLength;
-      if (size > limit) {
-        throw new BlobError(
-          'too-large',
-          `More than the ${limit} bytes that are allowed were sent; send less, or have the limit raised.`,
-        );
-      }
-      hash.update(bytes);
-      for (let at = 0; at < bytes.byteLength; ) {
-        at += (await file.write(bytes, at, bytes.byteLength - at)).bytesWritten;
-      }
-    }
-  } finally {
-    signal?.removeEventListener('abort', abort);
-  }
-  return { size, sha256: hash.digest('hex') };
-}
-
-/** What goes wrong with the source is told apart from what goes wrong with the disk. */
-async function* readable(source: Readable): AsyncIterable<Uint8Array | string> {
-  const pieces = source[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await pieces.next().catch((thrown: unknown) => {
-        if (thrown instanceof BlobError) throw thrown;
-        throw new BlobError(
-          'interrupted',
-          `What was to be stored stopped before its end (${messageOf(thrown)}); send it again.`,
-          thrown,
-        );
-      });
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    await pieces.return?.();
   }
 }
 
