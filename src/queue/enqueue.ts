@@ -1,4 +1,3 @@
-import { sql as raw } from 'kysely';
 import type { NewRow, Row } from '../db/schema.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import type { Build, BuildRequest } from '../model/build.ts';
@@ -95,7 +94,8 @@ async function refuseWhenFull(step: Step, namespace: string, most: number | unde
     .selectFrom('builds')
     .select('id')
     .where('namespace', '=', namespace)
-    .where('phase', '=', raw.lit('waiting'))
+    .where('started_at', 'is', null)
+    .where('finished_at', 'is', null)
     .limit(most)
     .execute();
   if (waiting.length < most) return;

@@ -1,19 +1,27 @@
-import type { Row } from '../db/schema.ts';
 import { afterAttempt, type Outcome, type PushedImage } from '../model/attempt.ts';
 import { type AttemptId, newAttemptId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
 import type { Finished } from './build-queue.ts';
-import { isRunningRow, outcomeOf, phaseOf } from './build-rows.ts';
+import { outcomeOf, phaseOf } from './build-rows.ts';
 import { queuedAttempt } from './enqueue.ts';
+import { type HeldAttempt, type HeldBuild, HeldBuilds } from './held-builds.ts';
 import { retryTurn } from './places.ts';
-import { loadBuild } from './read-builds.ts';
-import { endAttempt, settle } from './settle.ts';
+import { loadBuilds } from './read-builds.ts';
 import type { Step } from './step.ts';
 
-export interface HeldAttempt {
-  readonly attempt: Row<'attempts'>;
-  readonly job: Pick<Row<'jobs'>, 'id' | 'build_id' | 'tries_left'>;
-  readonly build: Pick<Row<'builds'>, 'id' | 'namespace' | 'priority' | 'phase' | 'cancelled_by'>;
+export type { HeldAttempt } from './held-builds.ts';
+
+export interface FinishSettings {
+  readonly mostAttempts: number;
+  readonly publishLease: number;
+}
+
+export interface Finish {
+  readonly id: AttemptId;
+  readonly epoch: number;
+  readonly outcome: Outcome;
+  /** Milliseconds until the next attempt may start, when there is to be one. */
+  readonly retryDelay: number;
 }
 
 /**
@@ -24,125 +32,125 @@ export async function holdAttempt(
   step: Step,
   id: AttemptId,
   epoch: number,
-  { mayEndBuild }: { readonly mayEndBuild: boolean },
+  options: { readonly mayEndBuild: boolean },
 ): Promise<HeldAttempt | undefined> {
-  const { sql } = step;
-  const found = await sql
-    .selectFrom('attempts')
-    .select(['build_id', 'namespace'])
-    .where('id', '=', id)
-    .where('epoch', '=', epoch)
-    .where('lease_until', 'is not', null)
-    .executeTakeFirst();
-  if (found === undefined) return undefined;
-  if (mayEndBuild) await step.statements.lockNamespace(sql, found.namespace);
-  await step.statements.lockBuild(sql, found.build_id);
-  const row = await sql
-    .selectFrom('attempts')
-    .innerJoin('jobs', 'jobs.id', 'attempts.job_id')
-    .innerJoin('builds', 'builds.id', 'attempts.build_id')
-    .selectAll('attempts')
-    .select(['jobs.tries_left', 'builds.phase', 'builds.cancelled_by as build_cancelled_by'])
-    .where('attempts.id', '=', id)
-    .executeTakeFirst();
-  if (row === undefined || !isRunningRow(row)) return undefined;
-  const { tries_left, phase, build_cancelled_by, ...attempt } = row;
-  const { job_id, build_id, namespace, priority } = attempt;
-  return {
-    attempt,
-    job: { id: job_id, build_id, tries_left },
-    build: { id: build_id, namespace, priority, phase, cancelled_by: build_cancelled_by },
-  };
+  return (await HeldBuilds.ofAttempts(step, [id], options)).attempt(id, epoch);
 }
 
+/** Ends an attempt that is held, as the last thing done with its build in this transaction. */
 export async function finish(
   step: Step,
   held: HeldAttempt,
   reported: Outcome,
-  settings: { readonly retryDelay: number; readonly mostAttempts: number; readonly publishLease: number },
+  settings: FinishSettings & { readonly retryDelay: number },
 ): Promise<Finished> {
-  const { attempt, job, build } = held;
-  const buildId = step.buildId(build.id);
-  step.changes.push({ kind: 'finished', buildId });
-  if (isFinal(phaseOf(build.phase))) {
-    await endAttempt(step, attempt.id, reported);
+  const decided = await decide(step, held, reported, settings);
+  await held.builds.write();
+  return (await answers(step, [decided]))[0] ?? { kind: 'stale' };
+}
+
+/** Ends many attempts in one transaction: what each of them would get alone, in their order. */
+export async function finishAll(
+  step: Step,
+  finishes: readonly Finish[],
+  settings: FinishSettings,
+): Promise<readonly Finished[]> {
+  const ids = finishes.map(({ id }) => id);
+  const builds = await HeldBuilds.ofAttempts(step, ids, { mayEndBuild: true });
+  const decided: Decided[] = [];
+  for (const { id, epoch, outcome, retryDelay } of finishes) {
+    const held = builds.attempt(id, epoch);
+    decided.push(
+      held === undefined ? { kind: 'stale' } : await decide(step, held, outcome, { ...settings, retryDelay }),
+    );
+  }
+  await builds.write();
+  return answers(step, decided);
+}
+
+/** `final` is answered with the build as it stands once all is written. */
+type Decided = Exclude<Finished, { kind: 'final' }> | { readonly kind: 'final'; readonly buildId: string };
+
+async function answers(step: Step, decided: readonly Decided[]): Promise<readonly Finished[]> {
+  const ids = decided.flatMap((each) => (each.kind === 'final' ? [each.buildId] : []));
+  const builds = new Map((await loadBuilds(step.sql, ids)).map((build) => [build.id as string, build]));
+  return decided.map((each): Finished => {
+    if (each.kind !== 'final') return each;
+    const build = builds.get(each.buildId);
+    return build === undefined ? { kind: 'others-running' } : { kind: 'final', build };
+  });
+}
+
+async function decide(
+  step: Step,
+  held: HeldAttempt,
+  reported: Outcome,
+  settings: FinishSettings & { readonly retryDelay: number },
+): Promise<Decided> {
+  const { builds, attempt, job, build } = held;
+  const { row } = build;
+  step.changes.push({ kind: 'finished', buildId: step.buildId(row.id) });
+  if (isFinal(phaseOf(row.phase))) {
+    builds.endAttempt(attempt, JSON.stringify(reported));
     return { kind: 'others-running' };
   }
   // Who asked for the end was told that it comes, whatever the worker still achieved or ran into.
   const outcome: Outcome =
     attempt.desired === 'cancel' ? { kind: 'cancelled', by: attempt.cancelled_by ?? 'slipway' } : reported;
-  await endAttempt(step, attempt.id, outcome);
+  builds.endAttempt(attempt, JSON.stringify(outcome));
 
   const after = afterAttempt(outcome);
   const triesLeft = job.tries_left + (after === 'retry-try-kept' ? 1 : 0);
   if (after !== 'finished' && triesLeft > 0 && attempt.epoch < settings.mostAttempts) {
     const availableAt = step.now + settings.retryDelay;
     await retry(step, held, triesLeft, availableAt);
-    await settle(step, [build.id]);
+    builds.settle(build);
     return { kind: 'retry', epoch: attempt.epoch + 1, triesLeft, availableAt };
   }
   if (outcome.kind === 'cancelled') {
-    await step.sql
-      .updateTable('builds')
-      .set({ verdict: 'cancelled', desired: 'cancel', cancelled_by: build.cancelled_by ?? outcome.by })
-      .where('id', '=', build.id)
-      .execute();
+    builds.changeBuild(build, {
+      verdict: 'cancelled',
+      desired: 'cancel',
+      cancelled_by: row.cancelled_by ?? outcome.by,
+    });
   }
-  const images = outcome.kind === 'complete' ? await imagesOf(step, build.id) : undefined;
+  const images = outcome.kind === 'complete' ? imagesOf(build) : undefined;
   if (images !== undefined) {
-    await step.sql
-      .updateTable('builds')
-      .set({ publisher: attempt.manager, publish_until: step.now + settings.publishLease })
-      .where('id', '=', build.id)
-      .execute();
+    builds.changeBuild(build, {
+      publisher: attempt.manager,
+      publish_until: step.now + settings.publishLease,
+    });
   }
-  await settle(step, [build.id]);
+  builds.settle(build);
   if (images !== undefined) return { kind: 'publish', images };
-  const now = await loadBuild(step.sql, build.id);
-  return now !== undefined && isFinal(now.phase) ? { kind: 'final', build: now } : { kind: 'others-running' };
+  return isFinal(phaseOf(row.phase)) ? { kind: 'final', buildId: row.id } : { kind: 'others-running' };
 }
 
 async function retry(
   step: Step,
-  { attempt, job, build }: HeldAttempt,
+  { builds, attempt, job, build }: HeldAttempt,
   triesLeft: number,
   availableAt: number,
 ): Promise<void> {
-  const next = queuedAttempt({ ...job, attempt_id: newAttemptId() }, build, {
+  const next = queuedAttempt({ id: job.id, build_id: job.build_id, attempt_id: newAttemptId() }, build.row, {
     epoch: attempt.epoch + 1,
     now: step.now,
     availableAt,
-    turn: await retryTurn(step, build.priority),
+    turn: await retryTurn(step, build.row.priority),
   });
-  await step.sql.insertInto('attempts').values(next).execute();
-  await step.sql
-    .updateTable('jobs')
-    .set({ attempt_id: next.id, tries_left: triesLeft })
-    .where('id', '=', job.id)
-    .execute();
-  step.changes.push({ kind: 'queued', buildId: step.buildId(build.id) });
+  builds.addAttempt(job, next, triesLeft);
+  step.changes.push({ kind: 'queued', buildId: step.buildId(build.row.id) });
 }
 
 /** Undefined while a job is not complete. */
-async function imagesOf(
-  step: Step,
-  buildId: string,
-): Promise<readonly { readonly platform: string; readonly image?: PushedImage }[] | undefined> {
-  const rows = await step.sql
-    .selectFrom('jobs')
-    .innerJoin('attempts', 'attempts.id', 'jobs.attempt_id')
-    .select(['jobs.platform', 'attempts.outcome_json'])
-    .where('jobs.build_id', '=', buildId)
-    .orderBy('jobs.ordinal')
-    .execute();
+function imagesOf({
+  jobs,
+}: HeldBuild): readonly { readonly platform: string; readonly image?: PushedImage }[] | undefined {
   const images: { platform: string; image?: PushedImage }[] = [];
-  for (const row of rows) {
-    const outcome = outcomeOf(row);
+  for (const { platform, attempt } of jobs) {
+    const outcome = outcomeOf(attempt);
     if (outcome?.kind !== 'complete') return undefined;
-    images.push({
-      platform: row.platform,
-      ...(outcome.image === undefined ? {} : { image: outcome.image }),
-    });
+    images.push({ platform, ...(outcome.image === undefined ? {} : { image: outcome.image }) });
   }
   return images;
 }

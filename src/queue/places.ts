@@ -218,34 +218,6 @@ export async function retryTurn(step: Step, priority: number): Promise<number> {
   return row?.turn ?? 0;
 }
 
-/** Moves the clocks on after a claim. The caller holds the lock of claims. */
-export async function countTurns(
-  step: Step,
-  claimed: readonly { readonly namespace: string; readonly priority: number; readonly turn: number }[],
-): Promise<void> {
-  const clocks = new Map<number, number>();
-  const last = new Map<string, { namespace: string; priority: number; turn: number }>();
-  for (const { namespace, priority, turn } of claimed) {
-    clocks.set(priority, Math.max(clocks.get(priority) ?? 0, turn));
-    const key = `${priority} ${namespace}`;
-    last.set(key, { namespace, priority, turn: Math.max(last.get(key)?.turn ?? 0, turn) });
-  }
-  for (const [priority, turn] of clocks) {
-    await sql`
-      insert into queue_clocks (priority, turn) values (${priority}, ${turn})
-      on conflict (priority) do update set turn = excluded.turn where queue_clocks.turn < excluded.turn
-    `.execute(step.sql);
-  }
-  for (const { namespace, priority, turn } of last.values()) {
-    await sql`
-      insert into queue_turns (namespace, priority, next_turn) values (${namespace}, ${priority},
-        ${turn} + 1.0 / coalesce((select weight from namespaces where name = ${namespace}), 1.0))
-      on conflict (namespace, priority) do update
-        set next_turn = excluded.next_turn where queue_turns.next_turn < excluded.next_turn
-    `.execute(step.sql);
-  }
-}
-
 async function limitsOf(
   step: Step,
   namespace: string,

@@ -88,7 +88,8 @@ export async function countQueue(
   const { queued } = await sql
     .selectFrom('attempts')
     .select((select) => select.fn.countAll<number>().as('queued'))
-    .where('state', '=', 'queued')
+    .where('scheduled_at', 'is', null)
+    .where('done_at', 'is', null)
     .executeTakeFirstOrThrow();
   const { ownerless } = await sql
     .selectFrom('attempts')

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import type { SqlTransaction } from '../db/database.ts';
 import { fromPostgres } from '../db/sql-error.ts';
 import { parseBuildId } from '../model/ids.ts';
+import { type ClaimedRow, claimedAttempt } from './claim.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 
 /** First key of the advisory locks, so that they are ours among those of the database. */
@@ -12,6 +13,16 @@ const lockSpace = 0x51_1b;
 const claimsKey = 0;
 
 export const postgresStatements: QueueStatements = {
+  /** Made by src/db/migrations/0002-managers.ts. */
+  async claim({ sql }, now, { manager, limit, capacity, lease }) {
+    const { rows } = await raw<ClaimedRow>`
+      select * from slipway_claim(${manager}, ${limit}, ${Math.min(capacity, Number.MAX_SAFE_INTEGER)}, ${lease}, ${now})
+    `.execute(sql);
+    return rows.map((row) => claimedAttempt(row, { manager, now, lease }));
+  },
+
+  dialect: 'postgres',
+
   async lockClaims(sql) {
     await raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)}, ${raw.lit(claimsKey)})`.execute(sql);
   },
@@ -20,6 +31,13 @@ export const postgresStatements: QueueStatements = {
   async lockNamespace(sql, namespace) {
     await raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)},
       case hashtext(${namespace}) when 0 then 1 else hashtext(${namespace}) end)`.execute(sql);
+  },
+
+  async lockNamespaces(sql, namespaces) {
+    if (namespaces.length === 0) return;
+    await raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)}, key) from (
+      select distinct case hashtext(name) when 0 then 1 else hashtext(name) end as key
+      from unnest(${namespaces}::text[]) as name order by key) as keys`.execute(sql);
   },
 
   async lockBuild(sql, buildId) {

@@ -4,57 +4,75 @@ import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
 import { outcomeOf, phaseOf } from './build-rows.ts';
-import { loadBuild } from './read-builds.ts';
-import { settle, type Verdict } from './settle.ts';
+import { type HeldBuild, HeldBuilds } from './held-builds.ts';
+import { loadBuilds } from './read-builds.ts';
+import type { Verdict } from './settled-phase.ts';
 import type { Step } from './step.ts';
 
 /** How many builds without a publisher a manager takes at once. */
 const takenAtOnce = 100;
 
-export async function publish(
+/** How publishing a build went. */
+export type Publication =
+  | {
+      readonly kind: 'published';
+      readonly buildId: BuildId;
+      /** What was published: nobody may have been given a new attempt since. */
+      readonly epochs: readonly { readonly id: AttemptId; readonly epoch: number }[];
+      readonly image: { readonly digest: Digest; readonly size: number } | undefined;
+    }
+  | { readonly kind: 'failed'; readonly buildId: BuildId; readonly fault: Fault };
+
+/** Ends many builds whose publication is over in one transaction: each as it would alone, in their order. */
+export async function publishAll(
   step: Step,
-  buildId: BuildId,
-  epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
-  image: { readonly digest: Digest; readonly size: number } | undefined,
-): Promise<Build | 'stale'> {
-  const build = await holdBuild(step, buildId);
-  if (build === undefined) return 'stale';
-  const jobs = await step.sql
-    .selectFrom('jobs')
-    .innerJoin('attempts', 'attempts.id', 'jobs.attempt_id')
-    .select(['attempts.id', 'attempts.epoch', 'attempts.outcome_json'])
-    .where('jobs.build_id', '=', buildId)
-    .execute();
-  const current = jobs.every(
-    (job) =>
-      outcomeOf(job)?.kind === 'complete' &&
-      epochs.some(({ id, epoch }) => id === job.id && epoch === job.epoch),
+  publications: readonly Publication[],
+): Promise<readonly (Build | 'stale')[]> {
+  const builds = await HeldBuilds.toEnd(
+    step,
+    publications.map(({ buildId }) => buildId),
   );
-  if (!current) return 'stale';
-  // Told twice: the answer of the first time was lost.
-  if (build.phase === 'complete') return (await loadBuild(step.sql, buildId)) ?? 'stale';
-  if (isFinal(phaseOf(build.phase)) || build.publish_until === null) return 'stale';
-  const published: Verdict = 'published';
-  await step.sql
-    .updateTable('builds')
-    .set({ verdict: published, digest: image?.digest ?? null, image_size: image?.size ?? null })
-    .where('id', '=', buildId)
-    .execute();
-  await settle(step, [buildId]);
-  return (await loadBuild(step.sql, buildId)) ?? 'stale';
+  const ended = publications.map((publication) => {
+    const build = builds.build(publication.buildId);
+    if (build === undefined || !end(builds, build, publication)) return undefined;
+    return build.row.id;
+  });
+  await builds.write();
+  const views = new Map(
+    (
+      await loadBuilds(
+        step.sql,
+        ended.filter((id) => id !== undefined),
+      )
+    ).map((build) => [build.id as string, build]),
+  );
+  return ended.map((id) => (id === undefined ? undefined : views.get(id)) ?? 'stale');
 }
 
-export async function failPublish(step: Step, buildId: BuildId, fault: Fault): Promise<Build | 'stale'> {
-  const build = await holdBuild(step, buildId);
-  if (build === undefined || build.publish_until === null || isFinal(phaseOf(build.phase))) return 'stale';
-  const verdict: Verdict = build.desired === 'cancel' ? 'cancelled' : 'publish-failed';
-  await step.sql
-    .updateTable('builds')
-    .set({ verdict, fault_json: JSON.stringify(fault) })
-    .where('id', '=', buildId)
-    .execute();
-  await settle(step, [buildId]);
-  return (await loadBuild(step.sql, buildId)) ?? 'stale';
+function end(builds: HeldBuilds, build: HeldBuild, publication: Publication): boolean {
+  const { row, jobs } = build;
+  const open = row.publish_until !== null && !isFinal(phaseOf(row.phase));
+  if (publication.kind === 'failed') {
+    if (!open) return false;
+    const verdict: Verdict = row.desired === 'cancel' ? 'cancelled' : 'publish-failed';
+    builds.changeBuild(build, { verdict, fault_json: JSON.stringify(publication.fault) });
+    builds.settle(build);
+    return true;
+  }
+  const current = jobs.every(
+    ({ attempt }) =>
+      outcomeOf(attempt)?.kind === 'complete' &&
+      publication.epochs.some(({ id, epoch }) => id === attempt.id && epoch === attempt.epoch),
+  );
+  if (!current) return false;
+  // Told twice: the answer of the first time was lost.
+  if (row.phase === 'complete') return true;
+  if (!open) return false;
+  const { image } = publication;
+  const verdict: Verdict = 'published';
+  builds.changeBuild(build, { verdict, digest: image?.digest ?? null, image_size: image?.size ?? null });
+  builds.settle(build);
+  return true;
 }
 
 export async function takeUnpublished(
@@ -70,16 +88,4 @@ export async function takeUnpublished(
     .where('id', 'in', ids)
     .execute();
   return ids.map((id) => step.buildId(id));
-}
-
-async function holdBuild(step: Step, buildId: BuildId) {
-  const found = await step.sql
-    .selectFrom('builds')
-    .select('namespace')
-    .where('id', '=', buildId)
-    .executeTakeFirst();
-  if (found === undefined) return undefined;
-  await step.statements.lockNamespace(step.sql, found.namespace);
-  await step.statements.lockBuild(step.sql, buildId);
-  return step.sql.selectFrom('builds').selectAll().where('id', '=', buildId).executeTakeFirst();
 }

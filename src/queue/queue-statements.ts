@@ -1,5 +1,7 @@
-import type { SqlTransaction } from '../db/database.ts';
+import type { DialectName } from '../db/column-types.ts';
+import type { Database, SqlTransaction } from '../db/database.ts';
 import type { BuildId } from '../model/ids.ts';
+import type { ClaimRequest, RunningAttempt } from './build-queue.ts';
 
 export interface QueueChange {
   readonly kind: 'queued' | 'cancel' | 'finished';
@@ -11,10 +13,15 @@ export interface QueueChange {
  * that no two transactions wait for each other: claims, namespace, build.
  */
 export interface QueueStatements {
+  /** One transaction: what src/queue/claim.ts does. */
+  claim(database: Database, now: number, request: ClaimRequest): Promise<readonly RunningAttempt[]>;
+  readonly dialect: DialectName;
   /** One claim at a time over all managers, so that the capacity is exact. */
   lockClaims(sql: SqlTransaction): Promise<void>;
   /** Whoever gives or frees places of a namespace's repositories holds this. */
   lockNamespace(sql: SqlTransaction, namespace: string): Promise<void>;
+  /** Several, in the one order in which everybody takes several. */
+  lockNamespaces(sql: SqlTransaction, namespaces: readonly string[]): Promise<void>;
   /** Whoever changes a build, its jobs or its attempts holds this. */
   lockBuild(sql: SqlTransaction, buildId: string): Promise<void>;
   /** Those of the builds that nobody else holds; never waits. */

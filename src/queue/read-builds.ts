@@ -1,6 +1,5 @@
 import type { Sql } from '../db/database.ts';
 import type { Build } from '../model/build.ts';
-import type { AttemptId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import type { RunningAttempt } from './build-queue.ts';
 import { type AttemptRow, buildOf, runningAttemptOf } from './build-rows.ts';
@@ -10,16 +9,17 @@ export async function loadBuild(sql: Sql, id: string): Promise<Build | undefined
   return (await loadBuilds(sql, [id]))[0];
 }
 
-async function loadBuilds(sql: Sql, ids: readonly string[]): Promise<readonly Build[]> {
+export async function loadBuilds(sql: Sql, ids: readonly string[]): Promise<readonly Build[]> {
   if (ids.length === 0) return [];
+  const wanted = padded(ids);
   const builds = await sql
     .selectFrom('builds')
     .selectAll()
-    .where('id', 'in', ids)
+    .where('id', 'in', wanted)
     .orderBy('number', 'desc')
     .execute();
-  const jobs = await sql.selectFrom('jobs').selectAll().where('build_id', 'in', ids).execute();
-  const attempts = await sql.selectFrom('attempts').selectAll().where('build_id', 'in', ids).execute();
+  const jobs = await sql.selectFrom('jobs').selectAll().where('build_id', 'in', wanted).execute();
+  const attempts = await sql.selectFrom('attempts').selectAll().where('build_id', 'in', wanted).execute();
   const jobsOf = Map.groupBy(jobs, (job) => job.build_id);
   const attemptsOf = Map.groupBy(attempts, (attempt) => attempt.build_id);
   return builds.map((build) => buildOf(build, jobsOf.get(build.id) ?? [], attemptsOf.get(build.id) ?? []));
@@ -57,19 +57,22 @@ export function selectAttempts(sql: Sql) {
     .select(['builds.repository', 'jobs.platform', 'jobs.tries_left']);
 }
 
-export async function loadAttempt(sql: Sql, id: AttemptId): Promise<RunningAttempt | undefined> {
-  const row = await selectAttempts(sql).where('attempts.id', '=', id).executeTakeFirst();
-  return row === undefined ? undefined : runningAttemptOf(row);
-}
-
 /** In the order of `ids`. */
 export async function loadAttempts(sql: Sql, ids: readonly string[]): Promise<readonly RunningAttempt[]> {
   if (ids.length === 0) return [];
-  const rows = await selectAttempts(sql).where('attempts.id', 'in', ids).execute();
+  const rows = await selectAttempts(sql).where('attempts.id', 'in', padded(ids)).execute();
   const byId = new Map(rows.map((row) => [row.id, row]));
   return runningAttempts(ids.map((id) => byId.get(id)).filter((row) => row !== undefined));
 }
 
 export function runningAttempts(rows: readonly AttemptRow[]): readonly RunningAttempt[] {
   return rows.map(runningAttemptOf).filter((attempt) => attempt !== undefined);
+}
+
+/** As many as the next power of two, the last one repeated: so that there are few different statements to prepare. */
+function padded(ids: readonly string[]): readonly string[] {
+  const last = ids.at(-1);
+  if (last === undefined) return ids;
+  const size = 2 ** Math.ceil(Math.log2(ids.length));
+  return ids.length === size ? ids : [...ids, ...new Array<string>(size - ids.length).fill(last)];
 }

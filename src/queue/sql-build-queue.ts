@@ -1,12 +1,14 @@
 import { type Clock, systemClock } from '../base/clock.ts';
+import { GroupCommit } from '../base/group-commit.ts';
 import type { Database, SqlTransaction } from '../db/database.ts';
 import type { SecretBox } from '../db/secret-box.ts';
-import { judgeStage, type Outcome, type WorkerStage } from '../model/attempt.ts';
+import { SqlError, type SqlErrorCode } from '../db/sql-error.ts';
+import type { Outcome, WorkerStage } from '../model/attempt.ts';
 import type { Build, BuildRequest } from '../model/build.ts';
 import type { Digest } from '../model/digest.ts';
 import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
-import { isFinal } from '../model/phase.ts';
+import { type Advance, type Advanced, advanceAll } from './advance.ts';
 import type {
   BuildQueue,
   BuildSecret,
@@ -17,26 +19,25 @@ import type {
   RunningAttempt,
   TakenOver,
 } from './build-queue.ts';
-import { phaseOf, stateOf } from './build-rows.ts';
 import { cancel } from './cancel.ts';
-import { claim } from './claim.ts';
 import { enqueue, secretPurpose } from './enqueue.ts';
-import { finish, holdAttempt } from './finish.ts';
+import {
+  type Finish,
+  type FinishSettings,
+  finish,
+  finishAll,
+  type HeldAttempt,
+  holdAttempt,
+} from './finish.ts';
+import { extendLeases, type LeaseExtension, recordWorkers, type WorkerRecord } from './grouped-writes.ts';
 import { admitNext } from './places.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
 import { goneManagers, Presence } from './presence.ts';
-import { failPublish, publish, takeUnpublished } from './publishing.ts';
+import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
-import {
-  listBuilds,
-  loadAttempt,
-  loadAttempts,
-  loadBuild,
-  runningAttempts,
-  selectAttempts,
-} from './read-builds.ts';
-import { settle } from './settle.ts';
+import { listBuilds, loadAttempts, loadBuilds, runningAttempts, selectAttempts } from './read-builds.ts';
+import { SharedClaims } from './shared-claims.ts';
 import { LocalChanges, sqliteStatements } from './sqlite-statements.ts';
 import type { Step } from './step.ts';
 import { holdUnrecorded, managerLost, takeOver, unrecorded } from './take-over.ts';
@@ -56,6 +57,16 @@ export interface SqlBuildQueueOptions {
   readonly onError?: (error: unknown) => void;
 }
 
+/** Reads of one kind that are under way at once; more of them wait and go together. */
+const readLanes = 2;
+
+/** What one write of a group may be to blame for, alone; everything else would meet each of them. */
+const ownFaults: readonly SqlErrorCode[] = ['unique-violation', 'foreign-key', 'constraint', 'failed'];
+
+function mayDivide(thrown: unknown): boolean {
+  return !(thrown instanceof SqlError) || ownFaults.includes(thrown.code);
+}
+
 /**
  * The build queue in SQL. `start` before use: from then on changes are heard. The transactions are in the files
  * beside this one; which rows they lock, and in which order, stands in queue-statements.ts.
@@ -67,9 +78,16 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #clock: Clock;
   readonly #secretBox: SecretBox;
   readonly #tries: number;
-  readonly #mostAttempts: number;
-  readonly #publishLease: number;
+  readonly #finishSettings: FinishSettings;
+  readonly #advances: GroupCommit<Advance, Advanced>;
+  readonly #finishes: GroupCommit<Finish, Finished>;
+  readonly #publications: GroupCommit<Publication, Build | 'stale'>;
+  readonly #records: GroupCommit<WorkerRecord, boolean>;
+  readonly #leases: GroupCommit<LeaseExtension, boolean>;
+  readonly #attemptReads: GroupCommit<AttemptId, RunningAttempt | undefined>;
+  readonly #buildReads: GroupCommit<BuildId, Build | undefined>;
   readonly #monotonic: () => number;
+  readonly #claims: SharedClaims;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
 
@@ -78,10 +96,15 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     this.#clock = options.clock ?? systemClock;
     this.#secretBox = options.secretBox;
     this.#tries = options.tries ?? 3;
-    this.#mostAttempts = options.mostAttempts ?? 10;
-    this.#publishLease = options.publishLease ?? 60_000;
+    this.#finishSettings = {
+      mostAttempts: options.mostAttempts ?? 10,
+      publishLease: options.publishLease ?? 60_000,
+    };
     this.#monotonic = options.monotonic ?? (() => performance.now());
     this.#statements = database.dialect === 'sqlite' ? sqliteStatements : postgresStatements;
+    this.#claims = new SharedClaims((request) =>
+      this.#statements.claim(database, this.#clock.now(), request),
+    );
     this.#changes =
       database.dialect === 'sqlite'
         ? new LocalChanges()
@@ -89,6 +112,46 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
             url: database.url ?? '',
             ...(options.onError === undefined ? {} : { onError: options.onError }),
           });
+    const { sql } = database;
+    const written = { mayDivide };
+    this.#advances = new GroupCommit({
+      ...written,
+      commit: (reports) => this.#change((step) => advanceAll(step, reports)),
+    });
+    this.#finishes = new GroupCommit({
+      ...written,
+      commit: (finishes) => this.#change((step) => finishAll(step, finishes, this.#finishSettings)),
+    });
+    this.#publications = new GroupCommit({
+      ...written,
+      commit: (publications) => this.#change((step) => publishAll(step, publications)),
+    });
+    this.#records = new GroupCommit({
+      ...written,
+      commit: (records) => recordWorkers(sql, this.#statements, records),
+      key: ({ id }) => id,
+    });
+    this.#leases = new GroupCommit({
+      ...written,
+      commit: (leases) => extendLeases(sql, this.#statements, leases),
+      key: ({ id }) => id,
+    });
+    this.#attemptReads = new GroupCommit({
+      lanes: readLanes,
+      commit: async (ids) => {
+        const found = await loadAttempts(sql, ids);
+        const byId = new Map(found.map((attempt) => [attempt.id, attempt]));
+        return ids.map((id) => byId.get(id));
+      },
+    });
+    this.#buildReads = new GroupCommit({
+      lanes: readLanes,
+      commit: async (ids) => {
+        const found = await loadBuilds(sql, ids);
+        const byId = new Map(found.map((build) => [build.id, build]));
+        return ids.map((id) => byId.get(id));
+      },
+    });
   }
 
   async start(): Promise<void> {
@@ -110,144 +173,80 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async claim(request: ClaimRequest): Promise<readonly RunningAttempt[]> {
-    return this.#change((step) => claim(step, request));
+    return this.#claims.claim(request);
   }
 
   async release(id: AttemptId, epoch: number, availableAt: number): Promise<boolean> {
     return this.#change(async (step) => {
       const held = await holdAttempt(step, id, epoch, { mayEndBuild: true });
       if (held === undefined || held.attempt.state !== 'scheduled') return false;
-      if (held.attempt.desired === 'cancel') {
-        const outcome: Outcome = { kind: 'cancelled', by: held.attempt.cancelled_by ?? 'slipway' };
+      const { builds, build, job, attempt } = held;
+      if (attempt.desired === 'cancel') {
+        const outcome: Outcome = { kind: 'cancelled', by: attempt.cancelled_by ?? 'slipway' };
         await this.#finish(step, held, outcome, 0);
         return true;
       }
-      await step.sql
-        .updateTable('attempts')
-        .set({
-          state: 'queued',
-          ready: 1,
-          available_at: availableAt,
-          manager: null,
-          lease_until: null,
-          scheduled_at: null,
-          executor: null,
-          worker: null,
-        })
-        .where('id', '=', id)
-        .execute();
-      await step.sql
-        .updateTable('jobs')
-        .set((set) => ({ tries_left: set('tries_left', '+', 1) }))
-        .where('id', '=', held.job.id)
-        .execute();
-      await settle(step, [held.build.id]);
-      step.changes.push({ kind: 'queued', buildId: step.buildId(held.build.id) });
+      builds.changeAttempt(attempt, {
+        state: 'queued',
+        ready: 1,
+        available_at: availableAt,
+        manager: null,
+        lease_until: null,
+        scheduled_at: null,
+        executor: null,
+        worker: null,
+      });
+      builds.changeTries(job, job.tries_left + 1);
+      builds.settle(build);
+      await builds.write();
+      step.changes.push({ kind: 'queued', buildId: step.buildId(build.row.id) });
       return true;
     });
   }
 
-  async recordWorker(
-    id: AttemptId,
-    epoch: number,
-    worker: { executor: string; worker: string },
-  ): Promise<boolean> {
-    const { numUpdatedRows } = await this.#database.sql
-      .updateTable('attempts')
-      .set({ executor: worker.executor, worker: worker.worker })
-      .where('id', '=', id)
-      .where('epoch', '=', epoch)
-      .where('lease_until', 'is not', null)
-      .executeTakeFirst();
-    return numUpdatedRows > 0n;
+  recordWorker(id: AttemptId, epoch: number, worker: { executor: string; worker: string }): Promise<boolean> {
+    return this.#records.submit({ id, epoch, ...worker });
   }
 
   async register(
     id: AttemptId,
     epoch: number,
-    worker: { capabilities: Readonly<Record<string, unknown>> },
+    { capabilities }: { capabilities: Readonly<Record<string, unknown>> },
   ): Promise<boolean> {
-    return this.#change(async (step) => {
-      const held = await holdAttempt(step, id, epoch, { mayEndBuild: false });
-      if (held === undefined || held.attempt.state !== 'scheduled' || held.attempt.desired === 'cancel') {
-        return false;
-      }
-      await step.sql
-        .updateTable('attempts')
-        .set({
-          state: 'registered',
-          registered_at: step.now,
-          capabilities_json: JSON.stringify(worker.capabilities),
-        })
-        .where('id', '=', id)
-        .execute();
-      await settle(step, [held.build.id]);
-      return true;
-    });
+    return (await this.#advances.submit({ kind: 'register', id, epoch, capabilities })) === 'moved';
   }
 
-  async enterStage(
+  enterStage(
     id: AttemptId,
     epoch: number,
     stage: WorkerStage,
     detail: { readonly commit?: string } = {},
   ): Promise<'moved' | 'same' | 'late' | 'stale'> {
-    return this.#change(async (step) => {
-      const held = await holdAttempt(step, id, epoch, { mayEndBuild: false });
-      if (held === undefined || held.attempt.state === 'scheduled') return 'stale';
-      if (isFinal(phaseOf(held.build.phase))) return 'stale';
-      if (detail.commit !== undefined) {
-        await step.sql
-          .updateTable('builds')
-          .set({ commit_sha: detail.commit })
-          .where('id', '=', held.build.id)
-          .execute();
-      }
-      const verdict = judgeStage(stateOf(held.attempt.state), stage);
-      if (verdict !== 'moves') return verdict;
-      await step.sql
-        .updateTable('attempts')
-        .set({ state: stage, [`${stage}_at`]: step.now })
-        .where('id', '=', id)
-        .execute();
-      await settle(step, [held.build.id]);
-      return 'moved';
-    });
+    return this.#advances.submit({ kind: 'stage', id, epoch, stage, ...detail });
   }
 
-  async extendLease(id: AttemptId, epoch: number, manager: string, until: number): Promise<boolean> {
-    const { numUpdatedRows } = await this.#database.sql
-      .updateTable('attempts')
-      .set({ lease_until: until })
-      .where('id', '=', id)
-      .where('epoch', '=', epoch)
-      .where('manager', '=', manager)
-      .where('lease_until', 'is not', null)
-      .executeTakeFirst();
-    return numUpdatedRows > 0n;
+  extendLease(id: AttemptId, epoch: number, manager: string, until: number): Promise<boolean> {
+    return this.#leases.submit({ id, epoch, manager, until });
   }
 
-  async finish(id: AttemptId, epoch: number, outcome: Outcome, retryDelay: number): Promise<Finished> {
-    return this.#change(async (step) => {
-      const held = await holdAttempt(step, id, epoch, { mayEndBuild: true });
-      return held === undefined ? { kind: 'stale' } : this.#finish(step, held, outcome, retryDelay);
-    });
+  finish(id: AttemptId, epoch: number, outcome: Outcome, retryDelay: number): Promise<Finished> {
+    return this.#finishes.submit({ id, epoch, outcome, retryDelay });
   }
 
-  async publish(
+  publish(
     buildId: BuildId,
     epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
     image: { readonly digest: Digest; readonly size: number } | undefined,
   ): Promise<Build | 'stale'> {
-    return this.#change((step) => publish(step, buildId, epochs, image));
+    return this.#publications.submit({ kind: 'published', buildId, epochs, image });
+  }
+
+  failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'> {
+    return this.#publications.submit({ kind: 'failed', buildId, fault });
   }
 
   async unpublished(manager: string, lease: number): Promise<readonly BuildId[]> {
     return this.#change((step) => takeUnpublished(step, manager, lease));
-  }
-
-  async failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'> {
-    return this.#change((step) => failPublish(step, buildId, fault));
   }
 
   async cancel(buildId: BuildId, by: string): Promise<CancelVerdict> {
@@ -312,7 +311,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async attempt(id: AttemptId): Promise<RunningAttempt | undefined> {
-    return loadAttempt(this.#database.sql, id);
+    return this.#attemptReads.submit(id);
   }
 
   async isCurrent(id: AttemptId, epoch: number): Promise<boolean> {
@@ -329,7 +328,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async build(id: BuildId): Promise<Build | undefined> {
-    return loadBuild(this.#database.sql, id);
+    return this.#buildReads.submit(id);
   }
 
   async builds(query: Parameters<BuildQueue['builds']>[0]): Promise<readonly Build[]> {
@@ -371,17 +370,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     });
   }
 
-  #finish(
-    step: Step,
-    held: Parameters<typeof finish>[1],
-    outcome: Outcome,
-    retryDelay: number,
-  ): Promise<Finished> {
-    return finish(step, held, outcome, {
-      retryDelay,
-      mostAttempts: this.#mostAttempts,
-      publishLease: this.#publishLease,
-    });
+  #finish(step: Step, held: HeldAttempt, outcome: Outcome, retryDelay: number): Promise<Finished> {
+    return finish(step, held, outcome, { retryDelay, ...this.#finishSettings });
   }
 
   /** One transaction; its changes are told when it is committed. */

@@ -1,10 +1,14 @@
 import type { SqlTransaction } from '../db/database.ts';
+import { claim } from './claim.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 
 /** SQLite runs one writing transaction at a time (BEGIN IMMEDIATE), so there is nothing further to lock. */
 export const sqliteStatements: QueueStatements = {
+  claim: (database, now, request) => database.transaction((sql) => claim(sql, now, request)),
+  dialect: 'sqlite',
   lockClaims: async () => {},
   lockNamespace: async () => {},
+  lockNamespaces: async () => {},
   lockBuild: async () => {},
   lockFreeBuilds: async (_sql, buildIds) => new Set(buildIds),
   async lockOwnerless(sql, now, dead) {

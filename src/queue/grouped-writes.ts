@@ -1,0 +1,73 @@
+import { sql } from 'kysely';
+import type { Sql } from '../db/database.ts';
+import { type RowSetColumn, rowSet } from '../db/row-set.ts';
+import type { AttemptId } from '../model/ids.ts';
+import type { QueueStatements } from './queue-statements.ts';
+
+/** A change of an attempt that moves nothing: it is a single statement for any number of attempts. */
+export interface WorkerRecord {
+  readonly id: AttemptId;
+  readonly epoch: number;
+  readonly executor: string;
+  readonly worker: string;
+}
+
+export interface LeaseExtension {
+  readonly id: AttemptId;
+  readonly epoch: number;
+  readonly manager: string;
+  readonly until: number;
+}
+
+/** Which of them were current, in order. */
+export async function recordWorkers(
+  db: Sql,
+  statements: QueueStatements,
+  records: readonly WorkerRecord[],
+): Promise<readonly boolean[]> {
+  const columns = { id: 'text', epoch: 'int', executor: 'text', worker: 'text' } as const;
+  const held = holdRunning(statements, columns, records, sql`new.executor, new.worker`, sql`true`);
+  const { rows } = await sql<{ id: string }>`
+    update attempts set executor = held.executor, worker = held.worker
+    from (${held}) as held where attempts.id = held.id returning attempts.id as id
+  `.execute(db);
+  return found(rows, records);
+}
+
+export async function extendLeases(
+  db: Sql,
+  statements: QueueStatements,
+  leases: readonly LeaseExtension[],
+): Promise<readonly boolean[]> {
+  const columns = { id: 'text', epoch: 'int', manager: 'text', until: 'int' } as const;
+  const held = holdRunning(statements, columns, leases, sql`new.until`, sql`old.manager = new.manager`);
+  const { rows } = await sql<{ id: string }>`
+    update attempts set lease_until = held.until
+    from (${held}) as held where attempts.id = held.id returning attempts.id as id
+  `.execute(db);
+  return found(rows, leases);
+}
+
+/** The attempts that somebody has under these epochs, locked in the order of their ids as everybody locks several. */
+function holdRunning<Columns extends Readonly<Record<string, RowSetColumn>>>(
+  { dialect }: QueueStatements,
+  columns: Columns,
+  rows: readonly { readonly [name in keyof Columns]: string | number | null }[],
+  taken: ReturnType<typeof sql>,
+  condition: ReturnType<typeof sql>,
+) {
+  const lock = dialect === 'postgres' ? sql`order by old.id for update of old` : sql``;
+  return sql`
+    select old.id, ${taken} from attempts as old
+    join ${rowSet(dialect, 'new', columns, rows)} on old.id = new.id
+    where old.epoch = new.epoch and old.lease_until is not null and ${condition} ${lock}
+  `;
+}
+
+function found(
+  rows: readonly { id: string }[],
+  asked: readonly { readonly id: string }[],
+): readonly boolean[] {
+  const ids = new Set(rows.map(({ id }) => id));
+  return asked.map(({ id }) => ids.has(id));
+}
