@@ -8,6 +8,8 @@ export type Principal =
       readonly username: string;
       readonly superuser: boolean;
       readonly scopes: readonly TokenScope[] | 'all';
+      /** Of the personal token that was used; absent: a password. */
+      readonly tokenId?: string;
     }
   | { readonly kind: 'robot'; readonly name: string; readonly namespace: string };
 

@@ -12,6 +12,11 @@ const mostTokens = 200;
 /** How exact `lastUsedAt` is, in milliseconds: a token is used often, its row is written seldom. */
 const useGranularity = 60_000;
 
+/** Whether a user is a superuser now, given what is stored: the configuration may name others, or nobody. */
+export type SuperuserRule = (username: string, stored: boolean) => boolean;
+
+export const asStored: SuperuserRule = (_username, stored) => stored;
+
 /** People's tokens in the database; the part of Accounts that is about them. */
 export class SqlPersonalTokens
   implements Pick<Accounts, 'verifyToken' | 'createToken' | 'tokens' | 'revokeToken'>
@@ -19,9 +24,12 @@ export class SqlPersonalTokens
   readonly #database: Database;
   readonly #clock: Clock;
 
-  constructor(database: Database, clock: Clock) {
+  readonly #isSuperuser: SuperuserRule;
+
+  constructor(database: Database, clock: Clock, isSuperuser: SuperuserRule) {
     this.#database = database;
     this.#clock = clock;
+    this.#isSuperuser = isSuperuser;
   }
 
   async verifyToken(token: string): Promise<Principal | undefined> {
@@ -45,8 +53,9 @@ export class SqlPersonalTokens
     return {
       kind: 'user',
       username: row.username,
-      superuser: row.superuser === 1 && scopes.includes('super:user'),
+      superuser: scopes.includes('super:user') && this.#isSuperuser(row.username, row.superuser === 1),
       scopes,
+      tokenId: row.id,
     };
   }
 

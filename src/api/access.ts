@@ -5,9 +5,10 @@ import { parseRepositoryName, type RepositoryName } from '../model/repository-na
 import { parseBasic } from '../registry/token-endpoint.ts';
 import type { Access, Api } from './api.ts';
 import { ApiError } from './api-error.ts';
+import { type AuditTrail, originOf } from './audit-trail.ts';
 import type { ApiDependencies } from './dependencies.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'signIn' | 'options'>;
+type Needs = Pick<ApiDependencies, 'accounts' | 'signIn' | 'options'> & { readonly trail: AuditTrail };
 
 const anonymous: Principal = { kind: 'anonymous' };
 
@@ -32,14 +33,21 @@ export function enforceAccess(api: Api, needs: Needs): void {
   });
 }
 
-async function authenticate(request: FastifyRequest, { accounts, signIn }: Needs): Promise<Principal> {
+async function authenticate(request: FastifyRequest, { accounts, signIn, trail }: Needs): Promise<Principal> {
   const { authorization } = request.headers;
   if (authorization === undefined) return anonymous;
+  const refused = async (username: string | undefined, reason: 'wrong-credentials' | 'locked') => {
+    // One record says it; that the request itself came to nothing is no news.
+    request.audited = true;
+    await trail.signInRefused(username, reason, 'api', originOf(request));
+  };
   const bearer = /^bearer +(\S+) *$/i.exec(authorization)?.[1];
   if (bearer !== undefined) {
     const principal = await accounts.verifyToken(bearer);
-    if (principal === undefined)
+    if (principal === undefined) {
+      await refused(undefined, 'wrong-credentials');
       throw new ApiError('invalid_token', 'The token is wrong, revoked or expired. Sign in again.');
+    }
     return principal;
   }
   const credentials = parseBasic(authorization);
@@ -48,10 +56,13 @@ async function authenticate(request: FastifyRequest, { accounts, signIn }: Needs
   const verdict = await signIn.check(credentials, request.ip);
   switch (verdict.kind) {
     case 'accepted':
+      await trail.signedIn(verdict.principal, 'api', originOf(request));
       return verdict.principal;
     case 'refused':
+      await refused(credentials.username, 'wrong-credentials');
       throw new ApiError('invalid_token', 'The user name or password is wrong.');
     case 'locked':
+      await refused(credentials.username, 'locked');
       throw new ApiError('rate_limited', 'Too many failed sign-ins. Wait before the next one.', {
         retryAfter: verdict.retryAfter / 1000,
       });

@@ -56,5 +56,9 @@ declare module 'fastify' {
     principal: Principal;
     /** Set for routes with a repository in the path, once access was granted. */
     repositoryAccess: { readonly name: RepositoryName; readonly role: Role } | undefined;
+    /** What is about to be sent, before it becomes text; for the audit log. */
+    auditAnswer: unknown;
+    /** The request has its record in the audit log. */
+    audited: boolean;
   }
 }

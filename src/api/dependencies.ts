@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
 import type { SignIn } from '../account/sign-in.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { LogStore } from '../log/log-store.ts';
@@ -39,6 +40,7 @@ export interface ApiOptions {
 export interface ApiDependencies {
   readonly accounts: Accounts;
   readonly signIn: SignIn;
+  readonly audit: AuditLog;
   readonly queue: BuildQueue;
   readonly logs: LogStore;
   readonly uploads: Uploads;

@@ -1,11 +1,19 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Clock } from '../base/clock.ts';
-import { parseBasic, type TokenRequest, TokenRequestError } from '../registry/token-endpoint.ts';
+import {
+  parseBasic,
+  type TokenRefusal,
+  type TokenRequest,
+  TokenRequestError,
+} from '../registry/token-endpoint.ts';
+import type { AuditTrail } from './audit-trail.ts';
 import type { RegistryMount } from './dependencies.ts';
 
 export interface RegistryHandlerOptions {
   readonly registry: RegistryMount;
-  readonly clock: Clock;
+  readonly trail: AuditTrail;
+  /** IP address of whoever sent a request, with what trusted proxies say of it. */
+  readonly addressOf: (request: IncomingMessage) => string;
   /** Told of faults of ours. */
   readonly onFault: (error: unknown) => void;
 }
@@ -18,6 +26,8 @@ export function isForRegistry(url: string): boolean {
 /** Answers what is below `/v2/`: tokens here, all else by the registry's gateway. */
 export function registryHandler({
   registry,
+  trail,
+  addressOf,
   onFault,
 }: RegistryHandlerOptions): (request: IncomingMessage, response: ServerResponse) => void {
   return (request, response) => {
@@ -26,7 +36,7 @@ export function registryHandler({
       void Promise.resolve(registry.handle(request, response)).catch(onFault);
       return;
     }
-    answerToken(registry, request, response, searchParams).catch((error: unknown) => {
+    answerToken({ registry, trail, addressOf }, request, response, searchParams).catch((error: unknown) => {
       onFault(error);
       if (!response.headersSent)
         sendError(response, 500, 'UNKNOWN', 'Something in Slipway failed. Try again.');
@@ -35,7 +45,7 @@ export function registryHandler({
 }
 
 async function answerToken(
-  registry: RegistryMount,
+  { registry, trail, addressOf }: Omit<RegistryHandlerOptions, 'onFault'>,
   request: IncomingMessage,
   response: ServerResponse,
   query: URLSearchParams,
@@ -48,16 +58,30 @@ async function answerToken(
     return;
   }
   const credentials = parseBasic(request.headers.authorization);
+  const agent = request.headers['user-agent'];
+  const origin = {
+    address: addressOf(request),
+    requestId: randomUUID(),
+    ...(agent === undefined ? {} : { userAgent: agent }),
+  };
+  const signedIn: string[] = [];
+  const refusals: TokenRefusal[] = [];
   const wanted: TokenRequest = {
     service: query.get('service') ?? undefined,
     scopes: query.getAll('scope'),
-    credentials:
-      credentials === undefined
-        ? undefined
-        : { ...credentials, address: request.socket.remoteAddress ?? 'unknown' },
+    credentials: credentials === undefined ? undefined : { ...credentials, address: origin.address },
+    witness: {
+      signedIn: (username) => signedIn.push(username),
+      refused: (refusal) => refusals.push(refusal),
+    },
   };
   try {
-    const answer = await registry.tokens.answer(wanted);
+    const answer = await registry.tokens.answer(wanted).finally(async () => {
+      for (const username of signedIn) {
+        await trail.signedIn({ kind: 'user', username, superuser: false, scopes: [] }, 'registry', origin);
+      }
+      for (const refusal of refusals) await trail.registryRefused(refusal, origin);
+    });
     send(response, 200, answer);
   } catch (error) {
     if (!(error instanceof TokenRequestError)) throw error;

@@ -73,6 +73,9 @@ const table: Readonly<Record<string, Row>> = {
   'get /api/v1/superuser/queue': superusers(200),
   'post /api/v1/superuser/users': superusers(201, { username: 'newcomer' }),
   'get /api/v1/superuser/{namespace}/{repository}/build/{build}/logs': superusers(200),
+  'get /api/v1/superuser/audit': superusers(200),
+  // Of the namespace `owner`, which only its own administrators see.
+  'get /api/v1/organization/{namespace}/audit': row([401, 403, 403, 403, 403, 200, 403]),
   'get /health/instance': everybody(200),
   'get /health/endtoend': everybody(200),
   'get /metrics': everybody(200),

@@ -1,7 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import proxyAddress from '@fastify/proxy-addr';
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { enforceAccess } from './access.ts';
 import type { Api } from './api.ts';
+import { addAuditRoutes } from './audit.ts';
+import { AuditTrail } from './audit-trail.ts';
 import { addBuildLogRoutes } from './build-logs.ts';
 import { addBuildRoutes } from './builds.ts';
 import { answerClientError } from './client-error.ts';
@@ -43,13 +47,17 @@ export interface ApiServer extends AsyncDisposable {
 }
 
 export function createApi(dependencies: ApiDependencies): ApiServer {
-  const { logger, options, registry, clock } = dependencies;
+  const { logger, options, registry } = dependencies;
+  const trustedProxies = [...(options.trustedProxies ?? [])];
+  const isTrusted = proxyAddress.compile(trustedProxies);
+  const trail = new AuditTrail(dependencies);
   const toRegistry =
     registry === undefined
       ? undefined
       : registryHandler({
           registry,
-          clock,
+          trail,
+          addressOf: (request) => proxyAddress(request, isTrusted),
           onFault: (error) => logger.error({ err: error }, 'the registry mount failed'),
         });
 
@@ -80,7 +88,9 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
     },
     clientErrorHandler: answerClientError,
     bodyLimit: 256 * 1024,
-    trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
+    trustProxy: options.trustedProxies === undefined ? false : trustedProxies,
+    // Unique over all servers: it stands in the server's log and in the audit log.
+    genReqId: () => randomUUID(),
     exposeHeadRoutes: true,
     return503OnClosing: false,
     onProtoPoisoning: 'error',
@@ -96,7 +106,8 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   answerUnknownAddresses(api);
   addSecurityHeaders(api, headers);
   logRequests(api);
-  enforceAccess(api, dependencies);
+  trail.watch(api);
+  enforceAccess(api, { ...dependencies, trail });
   readJsonBodies(api);
 
   addRepositoryRoutes(api, dependencies);
@@ -109,6 +120,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addUserTokenRoutes(api, dependencies);
   addSuperuserRoutes(api, dependencies);
   addSuperuserUserRoutes(api, dependencies);
+  addAuditRoutes(api, dependencies);
   addHealthRoutes(api, dependencies);
   addMetricsRoutes(api, dependencies);
   addErrorTypeRoutes(api);

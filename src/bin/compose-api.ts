@@ -4,6 +4,7 @@ import type { Accounts } from '../account/accounts.ts';
 import type { SignIn } from '../account/sign-in.ts';
 import type { ApiOptions } from '../api/dependencies.ts';
 import { type ApiServer, createApi } from '../api/server.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import { EgressGuard } from '../egress/egress-guard.ts';
@@ -18,6 +19,7 @@ import type { RegistryParts } from './compose-registry.ts';
 export interface ApiCompositionOptions {
   readonly accounts: Accounts;
   readonly signIn: SignIn;
+  readonly audit: AuditLog;
   readonly queue: BuildQueue;
   readonly log: LogStore;
   readonly uploads: Uploads;

@@ -117,7 +117,7 @@ export async function startEmbeddedServer(
     const secretBox = new SecretBox({ key: await loadSecretKey(folder.keys, 'database-secret-key') });
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
     const blobs = new FolderBlobStore({ folder: folder.blobs });
-    const { queue, log, uploads, sweeper } = composeStore({
+    const { queue, log, uploads, sweeper, audit, auditRetention } = composeStore({
       database,
       blobs,
       secretBox,
@@ -209,6 +209,7 @@ export async function startEmbeddedServer(
     const api = composeApi({
       accounts,
       signIn,
+      audit,
       queue,
       log,
       uploads,
@@ -246,8 +247,10 @@ export async function startEmbeddedServer(
     await parts.manager.start();
     keeper?.start();
     sweeper.start();
+    auditRetention.start();
     stops.push(async () => {
       await sweeper.stop();
+      await auditRetention.stop();
       await keeper?.stop();
       await parts.stop(options.drain);
     });

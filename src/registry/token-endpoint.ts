@@ -13,6 +13,23 @@ export interface TokenRequest {
   readonly scopes: readonly string[];
   /** From `Authorization: Basic`; undefined when there is none. */
   readonly credentials: RegistryCredentials | undefined;
+  /** Told who was recognised, and of everything that was not given. Called before the answer is. */
+  readonly witness?: TokenWitness;
+}
+
+/** Something that was asked for and not given. */
+export interface TokenRefusal {
+  /** Who asked; the name of a worker is its attempt, where its credentials are good enough to know it. */
+  readonly by: { readonly kind: 'nobody' } | { readonly kind: 'user' | 'worker'; readonly name: string };
+  readonly reason: 'wrong-credentials' | 'attempt-over' | 'not-allowed';
+  readonly repository?: string;
+  readonly actions?: readonly RegistryAction[];
+}
+
+export interface TokenWitness {
+  /** Somebody signed in with credentials of their own. */
+  signedIn(username: string): void;
+  refused(refusal: TokenRefusal): void;
 }
 
 /** The answer's JSON. `token` and `access_token` are the same; clients read one or the other. */
@@ -76,34 +93,46 @@ export class TokenEndpoint {
     const wanted = parseScopes(request.scopes);
     const { credentials } = request;
     return credentials?.username === buildUsername
-      ? await this.#answerBuild(credentials.password, wanted)
-      : await this.#answerUser(credentials, wanted);
+      ? await this.#answerBuild(credentials.password, wanted, request.witness)
+      : await this.#answerUser(credentials, wanted, request.witness);
   }
 
   async #answerUser(
     credentials: RegistryCredentials | undefined,
     wanted: readonly RegistryAccess[],
+    witness: TokenWitness | undefined,
   ): Promise<TokenAnswer> {
     const subject = credentials === undefined ? undefined : await this.#authorizer.authenticate(credentials);
     if (credentials !== undefined && subject === undefined) {
+      witness?.refused({ by: { kind: 'user', name: credentials.username }, reason: 'wrong-credentials' });
       throw new TokenRequestError('unauthorized', 'The user name or password is wrong.');
     }
+    if (subject !== undefined) witness?.signedIn(subject.name);
+    const by = subject === undefined ? nobody : ({ kind: 'user', name: subject.name } as const);
     const access: RegistryAccess[] = [];
     for (const { repository, actions } of wanted) {
       const allowed = await this.#authorizer.authorize(subject, repository, actions);
       const granted = actions.filter((action) => allowed.includes(action));
+      tellWithheld(witness, by, repository, actions, granted);
       if (granted.length > 0) access.push({ repository, actions: granted });
     }
     return await this.#sign({ subject: subject?.name ?? '', access, expiresIn: tokenLifetime });
   }
 
-  async #answerBuild(password: string, wanted: readonly RegistryAccess[]): Promise<TokenAnswer> {
+  async #answerBuild(
+    password: string,
+    wanted: readonly RegistryAccess[],
+    witness: TokenWitness | undefined,
+  ): Promise<TokenAnswer> {
     const credential = await this.#buildCredentials.verify(password);
     if (credential === undefined) {
+      witness?.refused({ by: { kind: 'worker', name: 'unknown' }, reason: 'wrong-credentials' });
       throw new TokenRequestError('unauthorized', 'The build token is not valid, or not any more.');
     }
     const { grant, repository, actions } = credential;
+    const by = { kind: 'worker', name: grant.attemptId } as const;
     if (!(await this.#attempts.isCurrent(grant.attemptId, grant.epoch))) {
+      witness?.refused({ by, reason: 'attempt-over', repository });
       throw new TokenRequestError(
         'unauthorized',
         `Attempt ${grant.attemptId} of build ${grant.buildId} is over.`,
@@ -114,6 +143,7 @@ export class TokenEndpoint {
       const granted =
         entry.repository === repository ? actions : await this.#readable(entry.repository, grant.asker);
       const both = entry.actions.filter((action) => granted.includes(action));
+      tellWithheld(witness, by, entry.repository, entry.actions, both);
       if (both.length > 0) access.push({ repository: entry.repository, actions: both });
     }
     const left = Math.floor((credential.expiresAt - this.#clock.now()) / 1000);
@@ -141,6 +171,19 @@ export class TokenEndpoint {
       issued_at: new Date(this.#clock.now()).toISOString(),
     };
   }
+}
+
+const nobody = { kind: 'nobody' } as const;
+
+function tellWithheld(
+  witness: TokenWitness | undefined,
+  by: TokenRefusal['by'],
+  repository: string,
+  wanted: readonly RegistryAction[],
+  granted: readonly RegistryAction[],
+): void {
+  const actions = wanted.filter((action) => !granted.includes(action));
+  if (actions.length > 0) witness?.refused({ by, reason: 'not-allowed', repository, actions });
 }
 
 /** The credentials of an `Authorization: Basic` header; undefined for any other header. */

@@ -12,6 +12,7 @@ import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import type { ApiOptions } from '../../src/api/dependencies.ts';
 import { createApi } from '../../src/api/server.ts';
+import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
@@ -65,12 +66,14 @@ export async function startApiServer({
     ...(uploadLimit === undefined ? {} : { limit: uploadLimit }),
   });
   const metrics = new Metrics();
+  const audit = new SqlAuditLog({ database, clock });
   const logged: string[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(line) });
   const checks = health ?? [diskCheck(folder, 1)];
   const api = createApi({
     accounts,
     signIn,
+    audit,
     queue,
     logs,
     uploads,
@@ -113,6 +116,7 @@ export async function startApiServer({
     blobs,
     accounts,
     signIn,
+    audit,
     authorizer,
     queue,
     logs,

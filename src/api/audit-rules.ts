@@ -1,0 +1,135 @@
+import type { AuditEvent, AuditTarget } from '../audit/audit-log.ts';
+
+/** One request that is over, as a rule sees it. Nothing in it was checked if the request was refused. */
+export interface AuditedCall {
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly body: Readonly<Record<string, unknown>>;
+  /** The answer's JSON. */
+  readonly answer: Readonly<Record<string, unknown>>;
+  /** The user who asked. */
+  readonly username: string | undefined;
+}
+
+/** What the record of a route says. A rule names the fields that it takes, so that no secret slips in with the rest. */
+export interface AuditRule {
+  readonly action: string;
+  readonly target?: (call: AuditedCall) => AuditTarget | undefined;
+  readonly detail?: (call: AuditedCall) => Readonly<Record<string, unknown>>;
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const texts = (value: unknown): readonly string[] =>
+  Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
+
+/** What was given of these fields. */
+export function plainDetail(fields: Readonly<Record<string, unknown>>): NonNullable<AuditEvent['detail']> {
+  const kept: Record<string, string | number | boolean | readonly string[]> = {};
+  for (const [name, value] of Object.entries(fields)) {
+    if (typeof value === 'number' || typeof value === 'boolean') kept[name] = value;
+    else if (typeof value === 'string' && value !== '') kept[name] = value;
+    else if (Array.isArray(value) && value.length > 0) kept[name] = texts(value);
+  }
+  return kept;
+}
+
+function repository({ params }: AuditedCall): AuditTarget {
+  const namespace = text(params.namespace);
+  return { kind: 'repository', name: `${namespace}/${text(params.repository)}`, namespace };
+}
+
+function build(call: AuditedCall): AuditTarget {
+  return { kind: 'build', name: text(call.params.build), namespace: text(call.params.namespace) };
+}
+
+/** The repository a build belongs to: records of builds can be found by it as well. */
+const ofRepository = (call: AuditedCall) => ({ repository: repository(call).name });
+
+function token(id: unknown, { username }: AuditedCall): AuditTarget {
+  return {
+    kind: 'token',
+    name: text(id),
+    ...(username === undefined ? {} : { namespace: username }),
+  };
+}
+
+const sourceOf = ({ body }: AuditedCall): string | undefined => {
+  if (body.file_id !== undefined) return 'upload';
+  if (body.archive_url !== undefined) return 'archive';
+  return body.git === undefined ? undefined : 'git';
+};
+
+/**
+ * By operation id: every route that changes something, and reading what only superusers may. A route that changes
+ * something and is not here is recorded under its operation id, and fails a test.
+ */
+export const auditRules: Readonly<Record<string, AuditRule>> = {
+  createRepo: {
+    action: 'repository.create',
+    target: ({ body, username }) => {
+      const namespace = text(body.namespace) || (username ?? '');
+      return { kind: 'repository', name: `${namespace}/${text(body.repository)}`, namespace };
+    },
+    detail: ({ body }) => ({ visibility: body.visibility }),
+  },
+  deleteRepository: { action: 'repository.delete', target: repository },
+  changeUserPermissions: {
+    action: 'permission.set',
+    target: repository,
+    detail: ({ params, body }) => ({ user: params.username, role: body.role }),
+  },
+  deleteUserPermissions: {
+    action: 'permission.remove',
+    target: repository,
+    detail: ({ params }) => ({ user: params.username }),
+  },
+  requestRepoBuild: {
+    action: 'build.request',
+    // Only an answer that is a build has an id.
+    target: (call) =>
+      call.answer.id === undefined
+        ? repository(call)
+        : { kind: 'build', name: text(call.answer.id), namespace: text(call.params.namespace) },
+    detail: (call) => ({
+      ...ofRepository(call),
+      source: sourceOf(call),
+      tags: call.answer.tags,
+      secrets: secretNames(call),
+    }),
+  },
+  cancelRepoBuild: { action: 'build.cancel', target: build, detail: ofRepository },
+  getRepoBuildLogsSuperUser: { action: 'build.logs.read', target: build, detail: ofRepository },
+  getFiledropUrl: {
+    action: 'file.create',
+    target: ({ answer, username }) => file(answer.file_id, username),
+    detail: ({ body }) => ({ type: body.mimeType }),
+  },
+  putUserFile: {
+    action: 'file.upload',
+    target: ({ params }) => file(params.file, undefined),
+    detail: ({ answer }) => ({ size: answer.size, sha256: answer.checksum }),
+  },
+  createUserToken: {
+    action: 'token.create',
+    target: (call) => token(call.answer.id, call),
+    detail: ({ body }) => ({ name: body.name, scopes: body.scopes, expires: body.expires }),
+  },
+  revokeUserToken: { action: 'token.revoke', target: (call) => token(call.params.token, call) },
+  createInstallUser: {
+    action: 'user.create',
+    target: ({ body }) => ({
+      kind: 'user',
+      name: text(body.username),
+      namespace: text(body.username),
+    }),
+  },
+};
+
+/** The ids of a build's secrets, never their values. */
+function secretNames({ body: { secrets } }: AuditedCall): readonly string[] {
+  return typeof secrets === 'object' && secrets !== null ? Object.keys(secrets) : [];
+}
+
+function file(id: unknown, namespace: string | undefined): AuditTarget | undefined {
+  const name = text(id);
+  return name === '' ? undefined : { kind: 'file', name, ...(namespace === undefined ? {} : { namespace }) };
+}

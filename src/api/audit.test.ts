@@ -1,0 +1,405 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
+import type { AuditRecord } from '../audit/audit-log.ts';
+import { auditRules } from './audit-rules.ts';
+
+const source = { archive_url: 'https://sources.example/source.tar.gz?key=hunter2' };
+const repository = '/api/v1/repository/kim/web';
+
+let server: ApiHarness;
+let token: string;
+let tokenId: string;
+let superuser: string;
+let buildId: string;
+/** The number of the last record before the test. */
+let last: number;
+
+beforeAll(async () => {
+  server = await startApiServer({ options: { trustedProxies: ['127.0.0.1'] } });
+  token = await server.addUser('kim');
+  tokenId = (await server.accounts.tokens('kim'))[0]?.id ?? '';
+  superuser = await server.addUser('root', { superuser: true });
+  await server.addUser('lee');
+  await server.addRepository('kim/web');
+});
+afterAll(async () => await server[Symbol.asyncDispose]());
+
+const newest = async (): Promise<readonly AuditRecord[]> => await server.audit.records({ limit: 1_000 });
+const since = async () => (await newest()).filter(({ number }) => number > last);
+
+beforeEach(async () => {
+  const { json } = await server.call('POST', `${repository}/build`, { token, body: source });
+  buildId = String(json.id);
+  last = (await newest())[0]?.number ?? 0;
+});
+
+interface Operation {
+  readonly operationId: string;
+}
+
+async function operations(): Promise<readonly { method: string; id: string }[]> {
+  const { json } = await server.call('GET', '/api/v1/openapi.json');
+  const paths = json.paths as Record<string, Record<string, Operation>>;
+  return Object.values(paths).flatMap((methods) =>
+    Object.entries(methods).map(([method, { operationId }]) => ({ method, id: operationId })),
+  );
+}
+
+test('every route that changes something says what its record is, and every rule has its route', async () => {
+  const all = await operations();
+  const changing = all.filter(({ method }) => method !== 'get').map(({ id }) => id);
+  expect(changing.length).toBeGreaterThan(8);
+  expect(changing.filter((id) => !Object.hasOwn(auditRules, id))).toEqual([]);
+  const known = new Set(all.map(({ id }) => id));
+  expect(Object.keys(auditRules).filter((id) => !known.has(id))).toEqual([]);
+  // And each has its row below.
+  expect(Object.keys(calls).sort()).toEqual(Object.keys(auditRules).sort());
+});
+
+interface Call {
+  readonly method: string;
+  readonly path: () => string;
+  readonly body?: unknown;
+  readonly as?: 'superuser';
+  readonly before?: () => Promise<unknown>;
+  readonly status: number;
+  readonly record: (answer: Record<string, unknown>) => Partial<AuditRecord>;
+}
+
+let file = { id: '', url: '' };
+
+/** One request to each route that is recorded, and what its one record says. */
+const calls: Readonly<Record<string, Call>> = {
+  createRepo: {
+    method: 'POST',
+    path: () => '/api/v1/repository',
+    body: { repository: 'app', visibility: 'public' },
+    status: 201,
+    record: () => ({
+      action: 'repository.create',
+      target: { kind: 'repository', name: 'kim/app', namespace: 'kim' },
+      detail: { visibility: 'public' },
+    }),
+  },
+  deleteRepository: {
+    method: 'DELETE',
+    path: () => '/api/v1/repository/kim/gone',
+    before: () => server.addRepository('kim/gone'),
+    status: 204,
+    record: () => ({
+      action: 'repository.delete',
+      target: { kind: 'repository', name: 'kim/gone', namespace: 'kim' },
+    }),
+  },
+  changeUserPermissions: {
+    method: 'PUT',
+    path: () => `${repository}/permissions/user/lee`,
+    body: { role: 'write' },
+    status: 200,
+    record: () => ({
+      action: 'permission.set',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      detail: { user: 'lee', role: 'write' },
+    }),
+  },
+  deleteUserPermissions: {
+    method: 'DELETE',
+    path: () => `${repository}/permissions/user/lee`,
+    before: () => server.accounts.setPermission({ namespace: 'kim', name: 'web' }, 'lee', 'read'),
+    status: 204,
+    record: () => ({
+      action: 'permission.remove',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      detail: { user: 'lee' },
+    }),
+  },
+  requestRepoBuild: {
+    method: 'POST',
+    path: () => `${repository}/build`,
+    body: { ...source, docker_tags: ['1.0'], secrets: { npm: Buffer.from('hunter2').toString('base64') } },
+    status: 201,
+    record: ({ id }) => ({
+      action: 'build.request',
+      target: { kind: 'build', name: String(id), namespace: 'kim' },
+      detail: { repository: 'kim/web', source: 'archive', tags: ['1.0'], secrets: ['npm'] },
+    }),
+  },
+  cancelRepoBuild: {
+    method: 'DELETE',
+    path: () => `${repository}/build/${buildId}`,
+    status: 201,
+    record: () => ({
+      action: 'build.cancel',
+      target: { kind: 'build', name: buildId, namespace: 'kim' },
+      detail: { repository: 'kim/web' },
+    }),
+  },
+  getRepoBuildLogsSuperUser: {
+    method: 'GET',
+    path: () => `/api/v1/superuser/kim/web/build/${buildId}/logs`,
+    as: 'superuser',
+    status: 200,
+    record: () => ({
+      action: 'build.logs.read',
+      target: { kind: 'build', name: buildId, namespace: 'kim' },
+    }),
+  },
+  getFiledropUrl: {
+    method: 'POST',
+    path: () => '/api/v1/filedrop',
+    body: { mimeType: 'application/gzip' },
+    status: 200,
+    record: ({ file_id }) => ({
+      action: 'file.create',
+      target: { kind: 'file', name: String(file_id), namespace: 'kim' },
+      detail: { type: 'application/gzip' },
+    }),
+  },
+  putUserFile: {
+    method: 'PUT',
+    path: () => file.url,
+    before: async () => {
+      const body = { mimeType: 'application/gzip' };
+      const { json } = await server.call('POST', '/api/v1/filedrop', { token, body });
+      const { pathname, search } = new URL(String(json.url));
+      file = { id: String(json.file_id), url: `${pathname}${search}` };
+    },
+    body: 'the bytes',
+    status: 200,
+    record: ({ checksum }) => ({
+      actor: { kind: 'anonymous' },
+      action: 'file.upload',
+      target: { kind: 'file', name: file.id },
+      detail: { size: 11, sha256: String(checksum) },
+    }),
+  },
+  createUserToken: {
+    method: 'POST',
+    path: () => '/api/v1/user/tokens',
+    body: { name: 'ci', scopes: ['repo:read'] },
+    status: 201,
+    record: ({ id }) => ({
+      action: 'token.create',
+      target: { kind: 'token', name: String(id), namespace: 'kim' },
+      detail: { name: 'ci', scopes: ['repo:read'] },
+    }),
+  },
+  revokeUserToken: {
+    method: 'DELETE',
+    path: () => `/api/v1/user/tokens/${file.id}`,
+    before: async () => {
+      file = {
+        id: (await server.accounts.createToken('kim', { name: 'x', scopes: ['repo:read'] })).view.id,
+        url: '',
+      };
+    },
+    status: 204,
+    record: () => ({
+      action: 'token.revoke',
+      target: { kind: 'token', name: file.id, namespace: 'kim' },
+    }),
+  },
+  createInstallUser: {
+    method: 'POST',
+    path: () => '/api/v1/superuser/users',
+    body: { username: 'newcomer', password: 'a very secret password' },
+    as: 'superuser',
+    status: 201,
+    record: () => ({
+      action: 'user.create',
+      target: { kind: 'user', name: 'newcomer', namespace: 'newcomer' },
+    }),
+  },
+};
+
+describe.each(Object.entries(calls))('%s', (operation, call) => {
+  test('leaves exactly one record, of who, what, where and when', async () => {
+    await call.before?.();
+    last = (await newest())[0]?.number ?? 0;
+    const started = Date.now();
+    const answer = await server.call(call.method, call.path(), {
+      ...(operation === 'putUserFile' ? {} : { token: call.as === 'superuser' ? superuser : token }),
+      ...(call.body === undefined ? {} : { body: call.body }),
+      headers: { 'x-forwarded-for': '192.0.2.77', 'user-agent': 'audit-test/1' },
+    });
+    expect({ status: answer.status, detail: answer.json.detail }).toMatchObject({ status: call.status });
+    const records = await since();
+    expect(records).toHaveLength(1);
+    expect(records[0]).toMatchObject({
+      actor:
+        call.as === 'superuser' ? { kind: 'user', name: 'root' } : { kind: 'user', name: 'kim', tokenId },
+      result: 'done',
+      address: '192.0.2.77',
+      userAgent: 'audit-test/1',
+      requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      ...call.record(answer.json),
+    });
+    expect(records[0]?.at).toBeGreaterThanOrEqual(started);
+    // Not what was given as a secret, nor what was made.
+    const written = JSON.stringify(records);
+    for (const secret of ['hunter2', 'secret password', 'slp_', Buffer.from('hunter2').toString('base64')])
+      expect(written).not.toContain(secret);
+  });
+
+  test('leaves exactly one record when it is refused, with the reason', async () => {
+    const path = call.path();
+    const answer = await server.call(call.method, path, call.body === undefined ? {} : { body: call.body });
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    const records = await since();
+    expect(records).toMatchObject([
+      {
+        actor: { kind: 'anonymous' },
+        action: auditRules[operation]?.action,
+        result: answer.status === 401 || answer.status === 403 ? 'refused' : 'failed',
+        reason: answer.json.error_type,
+      },
+    ]);
+  });
+});
+
+test('what is read leaves no record', async () => {
+  for (const path of [
+    repository,
+    `${repository}/build`,
+    `${repository}/build/${buildId}/logs`,
+    '/api/v1/user',
+  ])
+    expect((await server.call('GET', path, { token })).status).toBe(200);
+  expect(await since()).toEqual([]);
+});
+
+test('a request that was allowed and came to nothing is failed, with the code of the error', async () => {
+  await server.call('DELETE', `${repository}/build/${buildId}`, { token });
+  await server.call('DELETE', `${repository}/build/${buildId}`, { token });
+  expect(await since()).toMatchObject([
+    { action: 'build.cancel', result: 'failed', reason: 'invalid_request' },
+    { action: 'build.cancel', result: 'done' },
+  ]);
+});
+
+describe('signing in', () => {
+  const basic = (username: string, secret: string) => ({
+    authorization: `Basic ${Buffer.from(`${username}:${secret}`).toString('base64')}`,
+  });
+
+  test('with a password is recorded, once for a while', async () => {
+    for (let at = 0; at < 3; at += 1)
+      await server.call('GET', '/api/v1/user', { headers: basic('lee', password) });
+    expect(await since()).toMatchObject([
+      {
+        actor: { kind: 'user', name: 'lee' },
+        action: 'sign-in',
+        result: 'done',
+        detail: { door: 'api', way: 'password' },
+      },
+    ]);
+  });
+
+  test('with a wrong password is recorded each time, then as locked; a changing request leaves no second record', async () => {
+    const victim = await server.addUser('mel');
+    expect(victim).not.toBe('');
+    for (let at = 0; at < 7; at += 1)
+      await server.call('POST', '/api/v1/repository', {
+        headers: basic('mel', 'a guess'),
+        body: { repository: 'x' },
+      });
+    const records = await since();
+    expect(records).toHaveLength(7);
+    for (const record of records)
+      expect(record).toMatchObject({
+        actor: { kind: 'anonymous' },
+        action: 'sign-in',
+        target: { kind: 'user', name: 'mel' },
+        result: 'refused',
+      });
+    expect(records.map(({ reason }) => reason)).toContain('locked');
+    expect(records.at(-1)?.reason).toBe('wrong-credentials');
+    expect(JSON.stringify(records)).not.toContain('a guess');
+  });
+
+  test('under a name that is nobody’s does not keep what was typed', async () => {
+    await server.call('GET', '/api/v1/user', { headers: basic('hunter2', 'x') });
+    const records = await since();
+    expect(records).toHaveLength(1);
+    expect(JSON.stringify(records)).not.toContain('hunter2');
+  });
+
+  test('with a token that is not good is recorded without it', async () => {
+    await server.call('GET', '/api/v1/user', { token: 'slp_wrong' });
+    const records = await since();
+    expect(records).toMatchObject([{ action: 'sign-in', result: 'refused', detail: { way: 'token' } }]);
+    expect(JSON.stringify(records)).not.toContain('slp_');
+  });
+});
+
+test('a flood of refusals does not fill the log', async () => {
+  const flooded = await startApiServer();
+  try {
+    for (let at = 0; at < 70; at += 1) await flooded.call('DELETE', '/api/v1/repository/kim/web');
+    const records = await flooded.audit.records({ limit: 1_000 });
+    expect(records).toHaveLength(60);
+  } finally {
+    await flooded[Symbol.asyncDispose]();
+  }
+});
+
+describe('reading the log', () => {
+  const list = async (path: string, as: string) => await server.call('GET', path, { token: as });
+
+  test('superusers see all of it, by filters, in pages', async () => {
+    const all: unknown[] = [];
+    let next: unknown = '';
+    for (let pages = 0; next !== undefined && pages < 100; pages += 1) {
+      const query = next === '' ? '' : `&next_page=${String(next)}`;
+      const { status, json } = await list(`/api/v1/superuser/audit?limit=7${query}`, superuser);
+      expect(status).toBe(200);
+      all.push(...(json.records as unknown[]));
+      next = json.next_page;
+    }
+    expect(all).toHaveLength((await newest()).length);
+    const { json } = await list(
+      '/api/v1/superuser/audit?actor=kim&action=build.*&namespace=kim&result=done&since=2020-01-01T00:00:00Z',
+      superuser,
+    );
+    const records = json.records as { actor: { name: string }; action: string }[];
+    expect(records.length).toBeGreaterThan(3);
+    expect(new Set(records.map(({ actor }) => actor.name))).toEqual(new Set(['kim']));
+    expect([...new Set(records.map(({ action }) => action))].sort()).toEqual([
+      'build.cancel',
+      'build.request',
+    ]);
+    expect((await list('/api/v1/superuser/audit?since=tomorrow', superuser)).status).toBe(400);
+    const none = await list('/api/v1/superuser/audit?until=1000', superuser);
+    expect(none.json.records).toEqual([]);
+  });
+
+  test('administrators of a namespace see what was done in it, others nothing', async () => {
+    const own = await list('/api/v1/organization/kim/audit?limit=1000', token);
+    const records = own.json.records as { target: { namespace: string } | null }[];
+    expect(records.length).toBeGreaterThan(3);
+    expect(new Set(records.map(({ target }) => target?.namespace))).toEqual(new Set(['kim']));
+    expect((await list('/api/v1/organization/root/audit', token)).status).toBe(403);
+    expect((await list('/api/v1/superuser/audit', token)).status).toBe(403);
+    // A role on one repository is not the namespace.
+    await server.accounts.setPermission({ namespace: 'kim', name: 'web' }, 'lee', 'admin');
+    const lee = (await server.accounts.createToken('lee', { name: 't', scopes: ['repo:admin'] })).token;
+    expect((await list('/api/v1/organization/kim/audit', lee)).status).toBe(403);
+  });
+});
+
+test('what could not be recorded is not answered as done', async () => {
+  const broken = await startApiServer();
+  try {
+    const own = await broken.addUser('kim');
+    const { sql } = await import('kysely');
+    await sql`drop table audit_records`.execute(broken.database.sql);
+    const answer = await broken.call('POST', '/api/v1/repository', {
+      token: own,
+      body: { repository: 'web' },
+    });
+    expect([answer.status, answer.json.error_type]).toEqual([503, 'unavailable']);
+    expect(broken.logged.join('')).toContain('"action":"repository.create"');
+  } finally {
+    await broken[Symbol.asyncDispose]();
+  }
+});
