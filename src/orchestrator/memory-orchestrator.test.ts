@@ -10,6 +10,8 @@ describe('memory orchestrator', () => {
     return {
       orchestrator,
       now: () => clock.now(),
+      scale: 1,
+      precision: 0,
       advance: (milliseconds) => clock.advance(milliseconds),
       assertNothingLeft: async () => expect(clock.sleeping).toBe(0),
       [Symbol.asyncDispose]: async () => {

@@ -8,14 +8,19 @@ export type OrchestratorEvent =
 
 /**
  * Tracks the heartbeats of running attempts and carries events between managers. Everything in it may vanish at any
- * time: attempts are tracked again by their next heartbeat, and expiry falls back to the lease in the database.
+ * time: attempts are tracked again by their next heartbeat, and expiry falls back to the lease in the database. No
+ * method throws, and none waits long, whatever has become of the server behind it.
  */
 export interface Orchestrator {
   /** A sign of life; the attempt expires when `ttl` milliseconds pass without another. */
   beat(attemptId: AttemptId, ttl: number): Promise<void>;
-  /** Milliseconds since 1970 of the last sign of life, when known. */
+  /**
+   * Milliseconds since 1970 of the last sign of life, when known. As long as signs that other managers heard cannot
+   * be asked for, silence proves nothing: then it is now, and afterwards not earlier than the time since when they can.
+   */
   lastBeat(attemptId: AttemptId): Promise<number | undefined>;
   forget(attemptId: AttemptId): Promise<void>;
+  /** The listeners of this process are told before it resolves, those of others soon after. */
   publish(event: OrchestratorEvent): Promise<void>;
   subscribe(listen: (event: OrchestratorEvent) => void): () => void;
   close(): Promise<void>;

@@ -106,6 +106,11 @@ export class ServerProcess {
     return this.#output;
   }
 
+  /** Sends a signal and waits for nothing. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   async stop(signal: NodeJS.Signals): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(signal);
     const force = setTimeout(() => this.#child.kill('SIGKILL'), 10_000);
