@@ -4,6 +4,7 @@ import { messageOf } from '../base/coded-error.ts';
 import type { ColumnTypes, DialectName } from './column-types.ts';
 import { first } from './migrations/0001-first.ts';
 import { managers } from './migrations/0002-managers.ts';
+import { archives } from './migrations/0003-archives.ts';
 import { audit } from './migrations/0004-audit.ts';
 import { SqlError } from './sql-error.ts';
 
@@ -31,6 +32,7 @@ const steps: Readonly<
 > = {
   '0001-first': first,
   '0002-managers': managers,
+  '0003-archives': archives,
   '0004-audit': audit,
 };
 

@@ -69,6 +69,8 @@ export interface Schema {
     /** The repository it was first built for. */
     namespace: string | null;
     repository: string | null;
+    /** When a build was last asked for with it. */
+    used_at: Generated<number | null>;
   };
   builds: {
     /** Order of arrival. */
@@ -185,6 +187,31 @@ export interface Schema {
     carry: Uint8Array | null;
     carry_attempt: string | null;
     carry_time: number | null;
+    /** Of a closed log: not before this time its archiving begins. While somebody is at it: when another may. */
+    archive_at: Generated<number>;
+    /** Failures so far. */
+    archive_tries: Generated<number>;
+    /** The blob of who is at it last; who holds another one has lost the log. */
+    archive_key: Generated<string | null>;
+    /** Set when the archive has the log; its chunks go with this change, or are named in log_remainders. */
+    archived_at: Generated<number | null>;
+  };
+  log_archives: {
+    build_id: string;
+    blob_key: string;
+    /** Bytes of the blob. */
+    size: number;
+    sha256: string;
+    /** `[entries, bytes]` of each part of the blob, in order. */
+    parts_json: string;
+  };
+  /** Archived logs that still have chunks: large ones are removed a few at a time. */
+  log_remainders: { build_id: string };
+  /** Blobs that no row refers to: not yet, while they are written, or no more. Who removes the blob removes the row. */
+  stray_blobs: {
+    store: 'logs' | 'uploads';
+    blob_key: string;
+    remove_at: number;
   };
   log_chunks: {
     build_id: string;
