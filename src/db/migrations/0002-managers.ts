@@ -1,9 +1,12 @@
 import { type Kysely, sql } from 'kysely';
-import type { ColumnTypes } from '../column-types.ts';
+import type { ColumnTypes, DialectName } from '../column-types.ts';
 
-/** Several managers, and builds that a newer one makes needless. */
-export async function managers(db: Kysely<unknown>, types: ColumnTypes): Promise<void> {
-  const { int, text, end } = types;
+/** Several managers on one queue, and builds that a newer one makes needless. */
+export async function managers(
+  db: Kysely<unknown>,
+  { int, text, end }: ColumnTypes,
+  dialect: DialectName,
+): Promise<void> {
   const statements = [
     `create table managers (
       name ${text} primary key,
@@ -13,8 +16,109 @@ export async function managers(db: Kysely<unknown>, types: ColumnTypes): Promise
     `create index builds_publishing on builds (publisher) where publisher is not null`,
     `alter table builds add column newest_key text`,
     `alter table builds add column superseded_by text`,
+    // No index names the phase of a build or the state of an attempt, which change most often: PostgreSQL then
+    // writes a change of them into the row's own page, and no index at all.
+    `drop index builds_waiting`,
+    `create index builds_unstarted on builds (namespace) where started_at is null and finished_at is null`,
     `create index builds_newest on builds (namespace, repository, newest_key)
-      where newest_key is not null and phase = 'waiting'`,
+      where newest_key is not null and started_at is null and finished_at is null`,
+    `create index builds_finished on builds (namespace, repository, finished_at) where finished_at is not null`,
+    `drop index attempts_queued`,
+    `create index attempts_waiting on attempts (build_id) where scheduled_at is null and done_at is null`,
+    ...(dialect === 'postgres' ? postgresOnly : []),
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
 }
+
+/** Room in the pages for the next versions of rows, and rows that are over cleared away before they are in the way. */
+const vacuum = `autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500,
+  autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0`;
+
+/**
+ * A claim in one round trip; what it does is told in src/queue/claim.ts. Its plans must not depend on statistics, which
+ * know nothing of a queue that was empty a minute ago: every table is read by the index that fits, in the index's
+ * order, so all other ways of reading, joining and sorting are switched off.
+ */
+const claim = `create function slipway_claim(
+    claimer text, wanted bigint, capacity bigint, lease bigint, at bigint)
+  returns table (
+    id text, job_id text, build_id text, epoch bigint,
+    namespace text, repository text, platform text, tries_left bigint)
+  language plpgsql
+  set plan_cache_mode = force_generic_plan
+  set jit = off
+  set enable_seqscan = off
+  set enable_bitmapscan = off
+  set enable_sort = off
+  set enable_hashjoin = off
+  set enable_mergejoin = off
+as $claim$
+#variable_conflict use_column
+declare
+  room bigint;
+  seen text[];
+begin
+  perform pg_advisory_xact_lock(20763, 0);
+  select least(wanted, capacity - count(*)) into room from attempts where lease_until is not null;
+  if room <= 0 then
+    return;
+  end if;
+  seen := array(
+    select a.id
+      from attempts a join builds b on b.id = a.build_id
+      where a.ready = 1 and a.available_at <= at
+      order by a.priority desc, a.turn, a.queued_at, a.id
+      limit room
+      for update of b skip locked);
+  if cardinality(seen) = 0 then
+    return;
+  end if;
+  return query
+    with moved as (
+      update attempts a
+        set state = 'scheduled', ready = 0, manager = claimer, lease_until = at + lease, scheduled_at = at
+        where a.id = any (seen) and a.ready = 1
+        returning a.id, a.job_id, a.build_id, a.epoch, a.namespace, a.priority, a.turn
+    ), charged as (
+      update jobs j set tries_left = j.tries_left - 1
+        from moved where j.id = moved.job_id
+        returning j.id, j.platform, j.tries_left
+    ), begun as (
+      update builds b
+        set started_at = coalesce(b.started_at, at),
+            phase = case when exists (
+                select from attempts o
+                  where o.build_id = b.id and o.scheduled_at is null and o.done_at is null
+                    and o.id not in (select moved.id from moved))
+              then b.phase else 'build-scheduled' end
+        where b.id in (select moved.build_id from moved)
+        returning b.id, b.repository
+    ), clock as (
+      insert into queue_clocks as c (priority, turn)
+        select moved.priority, max(moved.turn) from moved group by moved.priority
+        on conflict (priority) do update set turn = excluded.turn where c.turn < excluded.turn
+    ), turns as (
+      insert into queue_turns as t (namespace, priority, next_turn)
+        select moved.namespace, moved.priority, max(moved.turn) + 1 / coalesce(max(n.weight), 1)
+          from moved left join namespaces n on n.name = moved.namespace
+          group by moved.namespace, moved.priority
+        on conflict (namespace, priority) do update
+          set next_turn = excluded.next_turn where t.next_turn < excluded.next_turn
+    )
+    select moved.id, moved.job_id, moved.build_id, moved.epoch,
+        moved.namespace::text, begun.repository::text, charged.platform, charged.tries_left
+      from moved
+        join charged on charged.id = moved.job_id
+        join begun on begun.id = moved.build_id
+      order by array_position(seen, moved.id);
+end
+$claim$`;
+
+const postgresOnly = [
+  `alter table builds set (fillfactor = 70, ${vacuum})`,
+  `alter table jobs set (fillfactor = 80, ${vacuum})`,
+  `alter table attempts set (fillfactor = 60, ${vacuum})`,
+  `alter table queue_clocks set (fillfactor = 10, autovacuum_vacuum_threshold = 50)`,
+  `alter table queue_turns set (fillfactor = 50)`,
+  claim,
+];
