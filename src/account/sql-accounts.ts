@@ -5,7 +5,7 @@ import { AccountError } from './account-error.ts';
 import type { Accounts, Principal, Role } from './accounts.ts';
 import { onDuplicate } from './duplicate.ts';
 import type { PasswordHasher } from './password-hash.ts';
-import { SqlPersonalTokens } from './sql-personal-tokens.ts';
+import { asStored, SqlPersonalTokens, type SuperuserRule } from './sql-personal-tokens.ts';
 import { SqlRepositories } from './sql-repositories.ts';
 import { storable } from './storable.ts';
 
@@ -17,6 +17,7 @@ export class SqlAccounts implements Accounts {
   readonly #database: Database;
   readonly #passwords: PasswordHasher;
   readonly #clock: Clock;
+  readonly #isSuperuser: SuperuserRule;
   readonly #tokens: SqlPersonalTokens;
   readonly #repositories: SqlRepositories;
 
@@ -24,15 +25,19 @@ export class SqlAccounts implements Accounts {
     database,
     passwords,
     clock,
+    isSuperuser = asStored,
   }: {
     readonly database: Database;
     readonly passwords: PasswordHasher;
     readonly clock: Clock;
+    /** Default: as stored. */
+    readonly isSuperuser?: SuperuserRule;
   }) {
+    this.#isSuperuser = isSuperuser;
     this.#database = database;
     this.#passwords = passwords;
     this.#clock = clock;
-    this.#tokens = new SqlPersonalTokens(database, clock);
+    this.#tokens = new SqlPersonalTokens(database, clock, isSuperuser);
     this.#repositories = new SqlRepositories(database, clock);
   }
 
@@ -96,7 +101,12 @@ export class SqlAccounts implements Accounts {
       .executeTakeFirst();
     const right = await this.#passwords.verify(password, row?.password_hash);
     if (!right || row === undefined) return undefined;
-    return { kind: 'user', username: row.username, superuser: row.superuser === 1, scopes: 'all' };
+    return {
+      kind: 'user',
+      username: row.username,
+      superuser: this.#isSuperuser(row.username, row.superuser === 1),
+      scopes: 'all',
+    };
   }
 
   async isEnabled(username: string): Promise<boolean> {

@@ -233,17 +233,23 @@ export class BuildManager implements AsyncDisposable {
   }
 
   /**
-   * Claims no more and gives running builds `grace` milliseconds to end. What still runs then goes back to the queue,
+   * Claims no more and gives running builds `grace` milliseconds to end. What still runs then is left to another manager,
+   * which takes it over once this one has stopped; the workers go on. When there is no other, it goes back to the queue,
    * available at once, its try given back; its worker is stopped.
    */
   async drain(grace: number): Promise<void> {
     this.#claiming = false;
-    const { clock, publisher, logger } = this.#options;
+    const { clock, publisher, logger, queue, name } = this.#options;
     const end = clock.now() + grace;
     while (this.#supervised.size > 0 && clock.now() < end) {
       await this.#emptied.wait(end - clock.now(), this.#stopping.signal);
     }
     const left = [...this.#supervised.values()];
+    if (left.length > 0 && (await queue.othersLive(name))) {
+      logger.info({ builds: left.length }, 'leaving running builds to another manager');
+      await publisher.idle();
+      return;
+    }
     if (left.length > 0) logger.warn({ builds: left.length }, 'giving running builds back to the queue');
     await Promise.allSettled(
       left.map((supervision) =>

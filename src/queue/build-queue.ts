@@ -166,6 +166,9 @@ export interface BuildQueue {
    */
   beat(manager: string, lease: number): Promise<TakenOver>;
 
+  /** Whether another manager lives, as far as the last beats of this one showed. */
+  othersLive(manager: string): Promise<boolean>;
+
   /** This manager is gone for good; whatever it still has is the others'. */
   leave(manager: string): Promise<void>;
 

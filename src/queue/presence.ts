@@ -9,6 +9,9 @@ const silence = 4_000;
  */
 const blindness = 1_500;
 
+/** A manager whose counter moved within so many milliseconds surely lives: it counts about twice a second. */
+const liveliness = 2_000;
+
 /**
  * One manager's row among the managers, and what it has seen of the other rows. The others' counters are watched by
  * this process's own monotonic clock, so that it does not matter what time it is anywhere. A manager that is alone
@@ -35,6 +38,12 @@ export class Presence {
       // Only as it was seen: it may have counted meanwhile, or another one may have taken the row away.
       await sql.deleteFrom('managers').where('name', '=', name).where('beats', '=', beats).execute();
     }
+  }
+
+  /** Whether another manager was seen to count a moment ago. */
+  get othersLive(): boolean {
+    const at = this.#monotonic();
+    return [...this.#others.values()].some(({ since }) => at - since < liveliness);
   }
 
   async #count(sql: Sql, now: number): Promise<void> {

@@ -305,6 +305,10 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return { retried, ...(await this.#change((step) => takeOver(step, gone, manager, lease))) };
   }
 
+  async othersLive(manager: string): Promise<boolean> {
+    return this.#presences.get(manager)?.othersLive ?? false;
+  }
+
   async leave(manager: string): Promise<void> {
     this.#presences.delete(manager);
     await this.#database.sql.deleteFrom('managers').where('name', '=', manager).execute();

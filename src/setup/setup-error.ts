@@ -12,6 +12,8 @@ import { CodedError } from '../base/coded-error.ts';
  * - folder-closed: the account workers run as cannot get to the data folder or to the program
  * - already-running: another server uses the data folder
  * - port-taken: something else listens on the port
+ * - wrong-secret-key: the database was sealed with another key than the one configured
+ * - not-supported: the configuration asks for what this version cannot do
  */
 export type SetupErrorCode =
   | 'packages-missing'
@@ -24,6 +26,8 @@ export type SetupErrorCode =
   | 'data-folder'
   | 'folder-closed'
   | 'already-running'
-  | 'port-taken';
+  | 'port-taken'
+  | 'wrong-secret-key'
+  | 'not-supported';
 
 export class SetupError extends CodedError<SetupErrorCode> {}
