@@ -1,5 +1,5 @@
 import { sql as raw } from 'kysely';
-import type { SqlTransaction } from '../db/database.ts';
+import type { Sql, SqlTransaction } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { attemptStates, isRunning } from '../model/attempt.ts';
 import type { BuildId } from '../model/ids.ts';
@@ -33,10 +33,14 @@ export async function appendPieces(
     readonly limits: LogLimits;
     readonly now: number;
   },
-): Promise<AppendVerdict> {
+): Promise<{
+  readonly verdict: Extract<AppendVerdict, { kind: 'stored' | 'stale' }>;
+  /** The log is over its limit. */
+  readonly long: boolean;
+}> {
   const { buildId, limits, now } = given;
   let head = await holdHead(sql, buildId);
-  if (head.closed_at !== null) return { kind: 'stale' };
+  if (head.closed_at !== null) return { verdict: { kind: 'stale' }, long: false };
   const { pieces, carry } = joinCharacters(given.pieces, head, given.attemptId);
   const { carry: held, carry_attempt, carry_time } = carry;
   head = { ...head, carry: held, carry_attempt, carry_time };
@@ -49,28 +53,37 @@ export async function appendPieces(
   }
   const { build_id, ...columns } = head;
   await sql.updateTable('log_heads').set(columns).where('build_id', '=', build_id).execute();
-  return { kind: 'stored', total: head.total };
+  return { verdict: { kind: 'stored', total: head.total }, long: head.cut_at !== null };
 }
 
 /**
- * Lets one writer through: the attempt runs, under this epoch, and this is its next sequence number. Undefined: go
- * on. Holds the attempt's row to the end of the transaction.
+ * Lets one writer through: the attempt runs, under this epoch, and this is its next sequence number. Holds the attempt's
+ * row to the end of the transaction. With -1 the count of this number is taken back.
  */
 export async function admitWriter(
   sql: SqlTransaction,
   buildId: BuildId,
   { attemptId, epoch, sequence }: WorkerWriter,
-): Promise<AppendVerdict | undefined> {
+  count: 1 | -1 = 1,
+): Promise<boolean> {
   const { numUpdatedRows } = await sql
     .updateTable('attempts')
-    .set({ log_sequence: sequence })
+    .set({ log_sequence: count === 1 ? sequence : sequence - 1 })
     .where('id', '=', attemptId)
     .where('build_id', '=', buildId)
     .where('epoch', '=', epoch)
     .where('lease_until', 'is not', null)
-    .where('log_sequence', '=', sequence - 1)
+    .where('log_sequence', '=', count === 1 ? sequence - 1 : sequence)
     .executeTakeFirst();
-  if (numUpdatedRows > 0n) return undefined;
+  return numUpdatedRows > 0n;
+}
+
+/** Why a writer was not let through. */
+export async function writerVerdict(
+  sql: Sql,
+  buildId: BuildId,
+  { attemptId, epoch, sequence }: WorkerWriter,
+): Promise<AppendVerdict> {
   const attempt = await sql
     .selectFrom('attempts')
     .select(['epoch', 'state', 'log_sequence', 'build_id'])
@@ -90,14 +103,14 @@ export async function admitWriter(
   return { kind: 'gap', expected: attempt.log_sequence + 1 };
 }
 
-/** Everything that is held back is put in place, and no entry is added any more. */
+/** Everything that is held back is put in place, and no entry is added any more. Returns how many there are. */
 export async function closeLog(
   sql: SqlTransaction,
   buildId: BuildId,
   { limits, now }: { readonly limits: LogLimits; readonly now: number },
-): Promise<void> {
+): Promise<number> {
   let head = await holdHead(sql, buildId);
-  if (head.closed_at !== null) return;
+  if (head.closed_at !== null) return head.total;
   if (head.carry !== null) {
     const rest: LogPiece = {
       kind: 'lines',
@@ -114,6 +127,7 @@ export async function closeLog(
     .set({ total: head.total, bytes: head.bytes, closed_at: now, carry: null, carry_attempt: null })
     .where('build_id', '=', buildId)
     .execute();
+  return head.total;
 }
 
 /** The head's row, made when there is none, and held to the end of the transaction. */

@@ -15,8 +15,9 @@ export interface LogChunk {
 }
 
 /**
- * A stored chunk: a zstd frame of header length (4 bytes, little endian), header (JSON: one item for each piece),
- * and the pieces' bytes one after the other. Lines are kept as the build wrote them and become entries only when
+ * A stored chunk: header length (4 bytes, little endian), header (JSON: one item for each piece), and the pieces' bytes
+ * one after the other; all of it in a zstd frame when it is long enough to become shorter. The two are told apart by the
+ * frame's first four bytes, which would be the length of a header of 4 GB. Lines are kept as the build wrote them and become entries only when
  * they are read.
  */
 type HeaderItem =
@@ -28,6 +29,11 @@ const params = { [constants.ZSTD_c_compressionLevel]: 1 };
 
 /** Most bytes of text in a chunk, but for a longer single line. Bounds what reading one page has in memory. */
 const chunkBytes = 256 * 1024;
+
+/** Below so many bytes compression costs more than it saves: the single lines of workers that send no batches. */
+const leastCompressed = 256;
+
+const zstdMagic = 0xfd2fb528;
 
 /** Bytes of output that (de)compression is given room for at once, at least. */
 const leastOutput = 16 * 1024;
@@ -45,9 +51,8 @@ export function encodeChunks(pieces: readonly LogPiece[]): readonly LogChunk[] {
     const length = Buffer.alloc(4);
     length.writeUInt32LE(head.length);
     const plain = Buffer.concat([length, head, ...payload]);
-    // The output is made in pieces of 16 KiB otherwise, which costs as much as the compression.
-    const chunkSize = Math.max(leastOutput, Math.ceil(plain.length / 2));
-    chunks.push({ entries, bytes, data: zstdCompressSync(plain, { params, chunkSize }) });
+    if (plain.length < leastCompressed) chunks.push({ entries, bytes, data: plain });
+    else chunks.push({ entries, bytes, data: compressed(plain) });
     header = [];
     payload = [];
     bytes = 0;
@@ -78,11 +83,23 @@ export function encodeChunks(pieces: readonly LogPiece[]): readonly LogChunk[] {
   return chunks;
 }
 
+function compressed(plain: Buffer): Buffer {
+  // The output is made in pieces of 16 KiB otherwise, which costs as much as the compression.
+  const chunkSize = Math.max(leastOutput, Math.ceil(plain.length / 2));
+  return zstdCompressSync(plain, { params, chunkSize });
+}
+
+function plainOf(data: Uint8Array): Buffer {
+  const buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  if (buffer.readUInt32LE(0) !== zstdMagic) return buffer;
+  return zstdDecompressSync(buffer, {
+    chunkSize: Math.min(chunkBytes + leastOutput, Math.max(leastOutput, data.length * 16)),
+  });
+}
+
 export function decodeChunk(data: Uint8Array): readonly LogPiece[] {
   try {
-    const bytes = zstdDecompressSync(data, {
-      chunkSize: Math.min(chunkBytes + leastOutput, Math.max(leastOutput, data.length * 16)),
-    });
+    const bytes = plainOf(data);
     const headerEnd = 4 + bytes.readUInt32LE(0);
     const header = JSON.parse(bytes.toString('utf8', 4, headerEnd)) as readonly HeaderItem[];
     let at = headerEnd;

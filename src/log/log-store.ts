@@ -75,8 +75,11 @@ export interface LogStore {
   appendEntry(buildId: BuildId, entry: LogEntry): Promise<AppendVerdict>;
   /** The last sequence number stored for an attempt; 0 when there is none. */
   lastSequence(attemptId: AttemptId): Promise<number>;
-  /** No more entries: what was kept of the end of an over-long log is put in place. Safe to call twice. */
-  close(buildId: BuildId): Promise<void>;
+  /**
+   * No more entries after these: what was kept of the end of an over-long log is put in place. All of it at once, and
+   * once: false, and nothing changed, when the log is closed already.
+   */
+  close(buildId: BuildId, last?: readonly LogEntry[]): Promise<boolean>;
   read(buildId: BuildId, start: number, limit: number): Promise<LogPage>;
   /** Pages from `start` on, each as soon as it is there; ends when the log is closed and read, or the signal fires. */
   tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogTailPage>;

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { Database } from '../db/database.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
-import { admitWriter, appendPieces, closeLog, type LogLimits, piecesOf } from './append-log.ts';
+import { piecesOf } from './append-log.ts';
 import { decodeChunk, entriesOf, type LogPiece, textOf } from './log-chunk.ts';
 import { type LogHints, LogWaiters } from './log-hints.ts';
 import { dropEntries } from './log-json.ts';
@@ -14,6 +14,7 @@ import type {
   LogTailPage,
   LogWriter,
 } from './log-store.ts';
+import { GroupedLogWriter, type Writing } from './log-writer.ts';
 import { storedPage } from './stored-page.ts';
 
 export interface SqlLogStoreOptions {
@@ -30,8 +31,11 @@ export interface SqlLogStoreOptions {
 
 const mebibyte = 1024 * 1024;
 
-/** Chunks read from the database at once. Each has 256 KiB of text, but for a longer single line. */
+/** Chunks read from the database at once. Each has up to 256 KiB of text, but for a longer single line. */
 const chunksAtOnce = 4;
+/** Of small ones more: about as much text as the four may have. */
+const mostChunksAtOnce = 512;
+const textAtOnce = 1024 * 1024;
 
 interface Position {
   readonly total: number;
@@ -43,7 +47,7 @@ interface Position {
 export class SqlLogStore implements LogStore, AsyncDisposable {
   readonly #database: Database;
   readonly #clock: Clock;
-  readonly #limits: LogLimits;
+  readonly #writer: GroupedLogWriter;
   readonly #hints: LogHints | undefined;
   readonly #poll: number | undefined;
   readonly #waiters = new LogWaiters();
@@ -55,7 +59,9 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     this.#clock = options.clock ?? systemClock;
     const limit = options.limit ?? 100 * mebibyte;
     const tail = Math.min(options.tail ?? 10 * mebibyte, Math.floor(limit / 2));
-    this.#limits = { head: limit === Number.POSITIVE_INFINITY ? limit : limit - tail, tail };
+    // Without a limit: more than a row can count is none.
+    const head = limit === Number.POSITIVE_INFINITY ? Number.MAX_SAFE_INTEGER : limit - tail;
+    this.#writer = new GroupedLogWriter(database, { clock: this.#clock, limits: { head, tail } });
     this.#hints = options.hints;
     this.#poll = options.poll;
   }
@@ -76,11 +82,11 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   }
 
   async append(buildId: BuildId, writer: LogWriter, runs: readonly LogRun[]): Promise<AppendVerdict> {
-    return this.#append(buildId, writer, piecesOf(runs));
+    return this.#write({ buildId, writer, pieces: piecesOf(runs), close: false });
   }
 
   async appendEntry(buildId: BuildId, entry: LogEntry): Promise<AppendVerdict> {
-    return this.#append(buildId, { kind: 'manager' }, [{ kind: 'entry', entry }]);
+    return this.#write({ buildId, writer: byManager, pieces: [{ kind: 'entry', entry }], close: false });
   }
 
   async lastSequence(attemptId: AttemptId): Promise<number> {
@@ -92,11 +98,10 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     return row?.log_sequence ?? 0;
   }
 
-  async close(buildId: BuildId): Promise<void> {
-    await this.#database.transaction((sql) =>
-      closeLog(sql, buildId, { limits: this.#limits, now: this.#clock.now() }),
-    );
-    this.#tell(buildId);
+  async close(buildId: BuildId, last: readonly LogEntry[] = []): Promise<boolean> {
+    const pieces = last.map((entry): LogPiece => ({ kind: 'entry', entry }));
+    const { kind } = await this.#write({ buildId, writer: byManager, pieces, close: true });
+    return kind === 'stored';
   }
 
   async read(buildId: BuildId, start: number, limit: number): Promise<LogPage> {
@@ -158,27 +163,9 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     this.#tell(buildId);
   }
 
-  async #append(buildId: BuildId, writer: LogWriter, pieces: readonly LogPiece[]): Promise<AppendVerdict> {
-    const verdict = await this.#database
-      .transaction(async (sql): Promise<AppendVerdict> => {
-        const refused = writer.kind === 'worker' ? await admitWriter(sql, buildId, writer) : undefined;
-        if (refused !== undefined) return refused;
-        const made = await appendPieces(sql, {
-          buildId,
-          pieces,
-          limits: this.#limits,
-          now: this.#clock.now(),
-          ...(writer.kind === 'worker' ? { attemptId: writer.attemptId } : {}),
-        });
-        // The sequence number was counted already: that is taken back with the transaction.
-        if (made.kind === 'stale') throw new LogClosed();
-        return made;
-      })
-      .catch((thrown: unknown): AppendVerdict => {
-        if (thrown instanceof LogClosed) return { kind: 'stale' };
-        throw thrown;
-      });
-    if (verdict.kind === 'stored') this.#tell(buildId);
+  async #write(writing: Writing): Promise<AppendVerdict> {
+    const verdict = await this.#writer.write(writing);
+    if (verdict.kind === 'stored') this.#tell(writing.buildId);
     return verdict;
   }
 
@@ -207,10 +194,11 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     readonly pieces: readonly LogPiece[];
   }> {
     let next = start;
+    let atOnce = chunksAtOnce;
     while (next < end) {
       const rows = await this.#database.sql
         .selectFrom('log_chunks')
-        .select(['first_index', 'entries', 'data'])
+        .select(['first_index', 'entries', 'bytes', 'data'])
         .where('build_id', '=', buildId)
         .where('first_index', '>=', (at) =>
           at
@@ -221,9 +209,14 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
         )
         .where('first_index', '<', end)
         .orderBy('first_index')
-        .limit(chunksAtOnce)
+        .limit(atOnce)
         .execute();
       if (rows.length === 0) return;
+      const text = rows.reduce((sum, { bytes }) => sum + bytes, 0);
+      atOnce = Math.max(
+        chunksAtOnce,
+        Math.min(mostChunksAtOnce, 4 * atOnce, Math.floor((atOnce * textAtOnce) / Math.max(1, text))),
+      );
       for (const row of rows) {
         yield { first: row.first_index, entries: row.entries, pieces: decodeChunk(row.data) };
         next = row.first_index + row.entries;
@@ -243,4 +236,4 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   }
 }
 
-class LogClosed extends Error {}
+const byManager: LogWriter = { kind: 'manager' };

@@ -27,15 +27,11 @@ export class BuildEnd {
   }
 
   async phase(buildId: BuildId, phase: string, data: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    await this.#entry(buildId, { type: 'phase', message: phase, data: { ...data } });
+    await this.#options.log.appendEntry(buildId, this.#phase(phase, data));
   }
 
-  async fault(
-    buildId: BuildId,
-    { code, message }: Fault,
-    data: Readonly<Record<string, unknown>> = {},
-  ): Promise<void> {
-    await this.#entry(buildId, { type: 'error', message, data: { ...data, code } });
+  async fault(buildId: BuildId, fault: Fault, data: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    await this.#options.log.appendEntry(buildId, this.#fault(fault, data));
   }
 
   /** Called for every build that became final: its last entries are written, its log closed, listeners told. */
@@ -54,23 +50,33 @@ export class BuildEnd {
 
   async #end(build: Build): Promise<void> {
     const { log, clock, logger, metrics } = this.#options;
-    const { closed } = await log.read(build.id, 0, 0);
-    if (closed) return;
-    if (build.fault !== undefined) await this.fault(build.id, build.fault);
-    await this.phase(build.id, build.phase, {
-      ...(build.digest === undefined ? {} : { digest: build.digest, tags: build.tags }),
-      ...(build.phase === 'cancelled' && build.cancelledBy !== undefined ? { by: build.cancelledBy } : {}),
-    });
-    await log.close(build.id);
+    const last: LogEntry[] = [];
+    if (build.fault !== undefined) last.push(this.#fault(build.fault, {}));
+    last.push(
+      this.#phase(build.phase, {
+        ...(build.digest === undefined ? {} : { digest: build.digest, tags: build.tags }),
+        ...(build.phase === 'cancelled' && build.cancelledBy !== undefined ? { by: build.cancelledBy } : {}),
+      }),
+    );
+    // Several managers may hear of one end: the one that closes the log is the one that ended the build.
+    if (!(await log.close(build.id, last))) return;
     const finishedAt = build.finishedAt ?? clock.now();
     metrics.buildFinished(build.phase, finishedAt - build.createdAt);
     logger.info({ build: build.id, phase: build.phase, code: build.fault?.code }, 'build finished');
     for (const listener of [...this.#listeners]) listener(build);
   }
 
-  async #entry(buildId: BuildId, { data, ...entry }: LogEntry): Promise<void> {
+  #phase(phase: string, data: Readonly<Record<string, unknown>>): LogEntry {
+    return this.#entry({ type: 'phase', message: phase, data });
+  }
+
+  #fault({ code, message }: Fault, data: Readonly<Record<string, unknown>>): LogEntry {
+    return this.#entry({ type: 'error', message, data: { ...data, code } });
+  }
+
+  #entry({ data, ...entry }: LogEntry): LogEntry {
     const datetime = new Date(this.#options.clock.now()).toISOString();
-    await this.#options.log.appendEntry(buildId, { ...entry, data: { datetime, ...data } });
+    return { ...entry, data: { datetime, ...data } };
   }
 
   /** Calls `tell` once for every build this manager ended. */

@@ -1,0 +1,170 @@
+import type { Clock } from '../base/clock.ts';
+import { GroupCommit } from '../base/group-commit.ts';
+import type { Database, SqlTransaction } from '../db/database.ts';
+import { SqlError } from '../db/sql-error.ts';
+import type { BuildId } from '../model/ids.ts';
+import { admitWriter, appendPieces, closeLog, type LogLimits, writerVerdict } from './append-log.ts';
+import { type Appended, appendMany } from './append-many.ts';
+import { encodeChunks, type LogChunk, type LogPiece } from './log-chunk.ts';
+import type { AppendVerdict, LogWriter } from './log-store.ts';
+import { unfinishedBytes } from './utf8-boundary.ts';
+
+export interface Writing {
+  readonly buildId: BuildId;
+  readonly writer: LogWriter;
+  readonly pieces: readonly LogPiece[];
+  /** The log is closed with these entries. */
+  readonly close: boolean;
+}
+
+/** What is written, with its chunks when they can be made without knowing the log. */
+interface Prepared extends Writing {
+  readonly chunks: readonly LogChunk[] | undefined;
+  readonly bytes: number;
+}
+
+/** Bytes of text that go together at most, but for a single writing. */
+const groupBytes = 4 * 1024 * 1024;
+/** Logs over their limit that are remembered: their writings are made one by one. */
+const rememberedLong = 1_000;
+
+/**
+ * All writing to logs of this process: what comes at the same time goes into one transaction, and nobody is answered
+ * before that is durable. Of one log one writing at most is under way, so its entries keep their order.
+ */
+export class GroupedLogWriter {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #limits: LogLimits;
+  readonly #group: GroupCommit<Prepared, AppendVerdict>;
+  readonly #long = new Set<BuildId>();
+
+  constructor(database: Database, { clock, limits }: { readonly clock: Clock; readonly limits: LogLimits }) {
+    this.#database = database;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#group = new GroupCommit({
+      commit: (writings) => this.#commit(writings),
+      key: ({ buildId }) => buildId,
+      weight: { of: ({ bytes }) => bytes, most: groupBytes },
+      mayDivide: (thrown) => !(thrown instanceof SqlError) || thrown.code === 'failed',
+    });
+  }
+
+  write(writing: Writing): Promise<AppendVerdict> {
+    const bytes = writing.pieces.reduce(
+      (sum, piece) => sum + (piece.kind === 'lines' ? piece.run.text.length : 0),
+      0,
+    );
+    const plain =
+      this.#database.dialect === 'postgres' && bytes <= this.#limits.head && !hasCut(writing.pieces);
+    return this.#group.submit({
+      ...writing,
+      bytes,
+      chunks: plain ? encodeChunks(writing.pieces) : undefined,
+    });
+  }
+
+  async #commit(writings: readonly Prepared[]): Promise<readonly AppendVerdict[]> {
+    if (this.#database.dialect === 'sqlite') {
+      return this.#database.transaction(async (sql) => {
+        const verdicts: AppendVerdict[] = [];
+        for (const writing of writings) verdicts.push(await this.#writeOne(sql, writing));
+        return verdicts;
+      });
+    }
+    const verdicts = new Map<Prepared, AppendVerdict>();
+    let usual = writings.filter(({ buildId, chunks }) => chunks !== undefined && !this.#long.has(buildId));
+    while (usual.length > 0) {
+      const unusual = await this.#writeMany(usual, verdicts);
+      if (unusual.size === 0) break;
+      usual = usual.filter((writing) => !unusual.has(writing));
+    }
+    for (const writing of writings) {
+      if (verdicts.has(writing)) continue;
+      verdicts.set(writing, await this.#database.transaction((sql) => this.#writeOne(sql, writing)));
+    }
+    return writings.map((writing) => verdicts.get(writing) ?? { kind: 'stale' });
+  }
+
+  /** All of them, or none when some are unusual; those are answered then. */
+  async #writeMany(
+    writings: readonly Prepared[],
+    verdicts: Map<Prepared, AppendVerdict>,
+  ): Promise<ReadonlySet<Prepared>> {
+    const appends = writings.map(({ buildId, writer, chunks = [], close }) => ({
+      buildId,
+      chunks,
+      close,
+      ...(writer.kind === 'worker' ? { worker: writer } : {}),
+    }));
+    const given = { limit: this.#limits.head, now: this.#clock.now() };
+    const refused: Prepared[] = [];
+    try {
+      const appended = await this.#database.transaction(async (sql) => {
+        const made = await appendMany(sql, appends, given);
+        if (made.includes('unusual')) throw new Unusual(made);
+        return made;
+      });
+      for (const [index, writing] of writings.entries()) {
+        const made = appended[index];
+        if (typeof made === 'object') verdicts.set(writing, { kind: 'stored', total: made.total });
+        else refused.push(writing);
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof Unusual)) throw thrown;
+      return new Set(writings.filter((_writing, index) => thrown.appended[index] === 'unusual'));
+    }
+    for (const writing of refused) {
+      if (writing.writer.kind !== 'worker') continue;
+      verdicts.set(writing, await writerVerdict(this.#database.sql, writing.buildId, writing.writer));
+    }
+    return new Set();
+  }
+
+  async #writeOne(sql: SqlTransaction, { buildId, writer, pieces, close }: Writing): Promise<AppendVerdict> {
+    const now = this.#clock.now();
+    if (writer.kind === 'worker' && !(await admitWriter(sql, buildId, writer))) {
+      return writerVerdict(sql, buildId, writer);
+    }
+    const { verdict, long } = await appendPieces(sql, {
+      buildId,
+      pieces,
+      limits: this.#limits,
+      now,
+      ...(writer.kind === 'worker' ? { attemptId: writer.attemptId } : {}),
+    });
+    if (verdict.kind === 'stale') {
+      // The number was counted already.
+      if (writer.kind === 'worker') await admitWriter(sql, buildId, writer, -1);
+      this.#long.delete(buildId);
+      return verdict;
+    }
+    if (long) this.#remember(buildId);
+    if (!close) return verdict;
+    this.#long.delete(buildId);
+    return { kind: 'stored', total: await closeLog(sql, buildId, { limits: this.#limits, now }) };
+  }
+
+  #remember(buildId: BuildId): void {
+    this.#long.add(buildId);
+    if (this.#long.size <= rememberedLong) return;
+    const [oldest] = this.#long;
+    if (oldest !== undefined) this.#long.delete(oldest);
+  }
+}
+
+class Unusual extends Error {
+  readonly appended: readonly Appended[];
+  constructor(appended: readonly Appended[]) {
+    super('a log of the group is closed, over its limit, or in the middle of a character');
+    this.appended = appended;
+  }
+}
+
+/** A piece of a line that ends in the middle of a character: the log holds that back. */
+function hasCut(pieces: readonly LogPiece[]): boolean {
+  return pieces.some(
+    (piece) => piece.kind === 'lines' && piece.run.partial === true && unfinishedBytes(piece.run.text) > 0,
+  );
+}
