@@ -1,0 +1,229 @@
+import { createReadStream } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { systemClock as clock } from '../../src/base/clock.ts';
+import type { Row } from '../../src/db/schema.ts';
+import type { LogEntry, LogStore } from '../../src/log/log-store.ts';
+import type { Outcome } from '../../src/model/attempt.ts';
+import { parseBuildId } from '../../src/model/ids.ts';
+import { isFinal, type Phase } from '../../src/model/phase.ts';
+import { parseTag } from '../../src/model/tag.ts';
+import { OciClient } from '../../src/registry/oci-client.ts';
+import { parseManifest } from '../../src/registry/oci-manifest.ts';
+import { attemptLabel } from './attempt-engine.ts';
+import type { Cluster } from './cluster.ts';
+import type { Accepted, Load } from './load.ts';
+import { faultsOfLog } from './log-check.ts';
+import type { Schedule } from './schedule.ts';
+import type { Violate } from './violation.ts';
+import type { Acknowledged } from './wiretap.ts';
+import { workOf } from './work.ts';
+
+export interface FinalCheckOptions {
+  readonly cluster: Cluster;
+  readonly schedule: Schedule;
+  readonly load: Load;
+  readonly log: LogStore;
+  readonly violate: Violate;
+}
+
+export interface BuildRows {
+  readonly build: Row<'builds'>;
+  readonly attempts: readonly Row<'attempts'>[];
+}
+
+/** After everything has settled: I1, I2, I3, I6 and I7 from the database, the registry, and the files. */
+export class FinalCheck {
+  readonly #options: FinalCheckOptions;
+  readonly #registry: OciClient;
+
+  constructor(options: FinalCheckOptions) {
+    this.#options = options;
+    this.#registry = new OciClient({
+      endpoint: { kind: 'network', host: new URL(options.cluster.url).host, security: 'http' },
+      credentials: { kind: 'password', username: '$oauthtoken', password: options.cluster.token },
+      clock,
+    });
+  }
+
+  async run(): Promise<void> {
+    const { cluster, schedule, load, violate } = this.#options;
+    const rows = await rowsOf(cluster);
+    if (load.accepted.size !== schedule.builds.length)
+      violate('I1', `${load.accepted.size} of ${schedule.builds.length} builds were accepted`);
+    if (rows.size !== schedule.builds.length)
+      violate('I1', `${schedule.builds.length} builds were asked for, the database has ${rows.size}`);
+    const acknowledged = await this.#acknowledged();
+    for (const accepted of load.accepted.values()) {
+      const found = rows.get(accepted.id);
+      if (found === undefined) {
+        violate('I1', `build ${accepted.planned.index} was accepted and is not in the database`, accepted.id);
+        continue;
+      }
+      this.#end(accepted, found);
+      await this.#log(accepted, found, acknowledged);
+      await this.#image(accepted, found);
+    }
+    await this.#secrets();
+  }
+
+  /** I1: every build is final, and ended in a way that its nature and what was done to it allow. */
+  #end({ planned, id }: Accepted, { build, attempts }: BuildRows): void {
+    const { violate, load } = this.#options;
+    const phase = build.phase as Phase;
+    if (!isFinal(phase) || build.finished_at === null) {
+      violate('I1', `the build never ended: it is ${phase}`, id);
+      return;
+    }
+    const byNature = {
+      complete: 'complete',
+      unpushed: 'complete',
+      error: 'error',
+      infrastructure: 'internalerror',
+    } as const;
+    const allowed: string[] = [byNature[planned.nature], 'internalerror'];
+    if (planned.cancelAfter !== undefined) allowed.push('cancelled');
+    if (!allowed.includes(phase))
+      violate('I1', `a build that is to be ${planned.nature} ended as ${phase}`, id);
+    // A cancel that was answered with success holds, unless the tags were being written already.
+    if (load.cancelled.has(planned.index) && phase !== 'cancelled' && phase !== 'complete')
+      violate('I1', `it was cancelled, and ended as ${phase}`, id);
+    if (attempts.some(({ state }) => state !== 'done'))
+      violate('I1', `the build is ${phase} and has attempts that are not over`, id);
+  }
+
+  async #log({ planned, id }: Accepted, { build, attempts }: BuildRows, told: Map<string, number>) {
+    const { log, violate } = this.#options;
+    const buildId = parseBuildId(id);
+    if (buildId === undefined) throw new Error(`${id} is no id of a build`);
+    const entries: LogEntry[] = [];
+    let closed = false;
+    for (let total = 1; entries.length < total; ) {
+      const page = await log.read(buildId, entries.length, 1_000);
+      entries.push(...page.entries);
+      ({ total, closed } = page);
+      if (page.entries.length === 0) break;
+    }
+    const faults = faultsOfLog({
+      entries,
+      closed,
+      phase: build.phase,
+      work: workOf(planned),
+      ...(planned.secret === undefined ? {} : { secret: planned.secret }),
+      attempts: attempts.map((row) => ({
+        id: row.id,
+        epoch: row.epoch,
+        complete: outcomeOf(row)?.kind === 'complete',
+        pushed: row.pushing_at !== null,
+        acknowledged: told.get(row.id) ?? 0,
+      })),
+    });
+    for (const fault of faults) violate('I3', fault, id);
+  }
+
+  /** I2 and I6. The registry's storage knows every digest that a tag ever stood for. */
+  async #image({ planned, id }: Accepted, { build, attempts }: BuildRows): Promise<void> {
+    const { cluster, violate } = this.#options;
+    const repository = `${planned.namespace}/${planned.repository}`;
+    const published = build.phase === 'complete' && planned.nature !== 'unpushed';
+    const last = attempts.reduce<Row<'attempts'> | undefined>(
+      (highest, row) => (highest === undefined || row.epoch > highest.epoch ? row : highest),
+      undefined,
+    );
+    if (published && build.digest === null) violate('I6', 'the complete build reports no digest', id);
+    if (!published && build.digest !== null) violate('I6', `a ${build.phase} build reports a digest`, id);
+    for (const name of planned.tags) {
+      const stood = await everStoodFor(cluster.storage, repository, name);
+      if (stood.length > 1)
+        violate('I2', `tag ${name} stood for ${stood.length} images: ${stood.join(' ')}`, id);
+      if (!published) {
+        if (stood.length > 0)
+          violate('I2', `a ${build.phase} build has published ${name}: ${stood.join(' ')}`, id);
+        continue;
+      }
+      const tag = parseTag(name);
+      if (tag === undefined) throw new Error(`${name} is no tag`);
+      const signal = AbortSignal.timeout(20_000);
+      const served = await this.#registry.getManifest(repository, tag, signal).catch((thrown: unknown) => {
+        violate('I6', `the registry does not serve ${repository}:${name}: ${String(thrown)}`, id);
+      });
+      if (served === undefined) continue;
+      if (served.digest !== build.digest)
+        violate(
+          'I6',
+          `the build reports ${build.digest}, the registry serves ${served.digest} as ${name}`,
+          id,
+        );
+      const manifest = parseManifest(served);
+      if (manifest.kind !== 'image') continue;
+      const config = await this.#config(repository, manifest.config.digest, signal);
+      const maker = config.config?.Labels?.[attemptLabel];
+      if (maker !== last?.id)
+        violate('I2', `tag ${name} is the image of attempt ${maker}, the last attempt is ${last?.id}`, id);
+      const reported = last === undefined ? undefined : outcomeOf(last);
+      if (reported?.kind === 'complete' && reported.image?.digest !== build.digest)
+        violate('I6', `the attempt reported ${reported.image?.digest}, the build ${build.digest}`, id);
+    }
+  }
+
+  async #config(repository: string, digest: Parameters<OciClient['getBlob']>[1], signal: AbortSignal) {
+    const { stream } = await this.#registry.getBlob(repository, digest, signal);
+    const pieces: Buffer[] = [];
+    for await (const piece of stream) pieces.push(piece as Buffer);
+    return JSON.parse(Buffer.concat(pieces).toString()) as {
+      readonly config?: { readonly Labels?: Readonly<Record<string, string>> };
+    };
+  }
+
+  async #acknowledged(): Promise<Map<string, number>> {
+    const { cluster } = this.#options;
+    const told = new Map<string, number>();
+    for (const host of cluster.hosts.keys()) {
+      const text = await readFile(cluster.journalOf(host), 'utf8').catch(() => '');
+      for (const line of text.split('\n')) {
+        // The last line of a host that was killed may be cut short.
+        if (!line.endsWith('}')) continue;
+        const { attemptId, lines } = JSON.parse(line) as Acknowledged;
+        told.set(attemptId, Math.max(told.get(attemptId) ?? 0, lines));
+      }
+    }
+    return told;
+  }
+
+  /** I7: what processes wrote holds no token and no secret of a build. */
+  async #secrets(): Promise<void> {
+    const { cluster, violate, schedule } = this.#options;
+    const secrets = schedule.builds.flatMap(({ secret }) => secret ?? []);
+    const token = /eyJ[\w-]{10,}\.eyJ[\w-]{20,}\.[\w-]{20,}/;
+    for (const file of await writtenFiles(cluster.folder)) {
+      for await (const line of createInterface(createReadStream(file))) {
+        const found = token.test(line) || line.includes(cluster.token) || line.includes(cluster.password);
+        if (found || secrets.some((secret) => line.includes(secret)))
+          violate('I7', `${file} holds a secret: ${line.slice(0, 300)}`);
+      }
+    }
+  }
+}
+
+export async function rowsOf({ database }: Pick<Cluster, 'database'>): Promise<Map<string, BuildRows>> {
+  const builds = await database.sql.selectFrom('builds').selectAll().execute();
+  const attempts = await database.sql.selectFrom('attempts').selectAll().orderBy('epoch').execute();
+  const of = Map.groupBy(attempts, (row) => row.build_id);
+  return new Map(builds.map((build) => [build.id, { build, attempts: of.get(build.id) ?? [] }]));
+}
+
+function outcomeOf({ outcome_json }: Row<'attempts'>): Outcome | undefined {
+  return outcome_json === null ? undefined : (JSON.parse(outcome_json) as Outcome);
+}
+
+async function everStoodFor(storage: string, repository: string, tag: string): Promise<string[]> {
+  const folder = `docker/registry/v2/repositories/${repository}/_manifests/tags/${tag}/index/sha256`;
+  return await readdir(join(storage, folder)).catch(() => []);
+}
+
+/** Logs and outputs of the run's processes. */
+async function writtenFiles(folder: string): Promise<string[]> {
+  const files = await readdir(folder, { recursive: true });
+  return files.filter((file) => /\.(?:log|out)$/.test(file)).map((file) => join(folder, file));
+}

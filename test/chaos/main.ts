@@ -1,0 +1,51 @@
+import { parseArgs } from 'node:util';
+import { runChaos } from './run.ts';
+import { describeFault, scheduleOf } from './schedule.ts';
+
+/**
+ * `npm run chaos -- --seed N --minutes M [--builds B] [--managers K] [--hosts H] [--plan]`: one run of the fault
+ * runner. Without a seed one is drawn and printed; the same seed and sizes make the same schedule.
+ */
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    minutes: { type: 'string', default: '3' },
+    builds: { type: 'string' },
+    managers: { type: 'string', default: '3' },
+    hosts: { type: 'string', default: '3' },
+    plan: { type: 'boolean', default: false },
+  },
+});
+
+function whole(name: string, text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new Error(`--${name} takes a whole number, not "${text}"`);
+  return Number(text);
+}
+
+const minutes = Number(values.minutes);
+if (!(minutes > 0)) throw new Error(`--minutes takes a number over 0, not "${values.minutes}"`);
+const seed = values.seed === undefined ? Math.floor(Math.random() * 1e9) : whole('seed', values.seed);
+const schedule = scheduleOf(seed, {
+  minutes,
+  builds: values.builds === undefined ? Math.ceil(minutes * 180) : whole('builds', values.builds),
+  managers: whole('managers', values.managers),
+  hosts: whole('hosts', values.hosts),
+});
+const sizes = `--minutes ${minutes} --builds ${schedule.size.builds} --managers ${schedule.size.managers} --hosts ${schedule.size.hosts}`;
+console.log(`seed ${seed} (again: npm run chaos -- --seed ${seed} ${sizes})`);
+if (values.plan) {
+  for (const fault of schedule.faults) console.log(describeFault(fault));
+} else {
+  const begun = performance.now();
+  const { violations, report, ...counts } = await runChaos(schedule, (line) =>
+    console.log(`${((performance.now() - begun) / 1000).toFixed(1).padStart(6)}  ${line}`),
+  );
+  console.log(JSON.stringify(counts));
+  if (violations.length > 0) {
+    console.log(report);
+    console.log(
+      `${violations.length} violations with seed ${seed} (again: npm run chaos -- --seed ${seed} ${sizes})`,
+    );
+    process.exitCode = 1;
+  } else console.log(`every invariant held with seed ${seed}`);
+}

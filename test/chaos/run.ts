@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { systemClock as clock } from '../../src/base/clock.ts';
+import { composeStore } from '../../src/bin/compose-store.ts';
+import { loadSecretKey } from '../../src/bin/keys.ts';
+import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
+import { SecretBox } from '../../src/db/secret-box.ts';
+import { isFinal, type Phase } from '../../src/model/phase.ts';
+import { UrlSigner } from '../../src/upload/url-signer.ts';
+import { Cluster, settings } from './cluster.ts';
+import { FaultMaker } from './fault-maker.ts';
+import { FinalCheck } from './final-check.ts';
+import { Load } from './load.ts';
+import { processesOf } from './process-list.ts';
+import { reportOn } from './report.ts';
+import { Sampler } from './sampler.ts';
+import type { Schedule } from './schedule.ts';
+import type { Violation } from './violation.ts';
+
+export interface ChaosResult {
+  readonly violations: readonly Violation[];
+  /** Rows, logs and events of the builds that something is wrong with; empty when nothing is. */
+  readonly report: string;
+  readonly phases: Readonly<Record<string, number>>;
+  readonly attempts: number;
+  readonly mostRunning: number;
+  readonly samples: number;
+  readonly seconds: number;
+}
+
+/** Milliseconds that builds have to end once nothing disturbs them any more. */
+const settleLimit = 150_000;
+const stopLimit = 30_000;
+
+/** One run of a schedule: disturb, let everything settle, check. Nothing of it is left when this returns or throws. */
+export async function runChaos(schedule: Schedule, say: (line: string) => void): Promise<ChaosResult> {
+  const begun = performance.now();
+  const violations: Violation[] = [];
+  const violate = (invariant: Violation['invariant'], what: string, buildId?: string) => {
+    violations.push({ invariant, what, ...(buildId === undefined ? {} : { buildId }) });
+    say(`VIOLATED ${invariant} ${buildId ?? ''}: ${what}`);
+  };
+  await using cluster = await Cluster.open(schedule);
+  say(`the cluster runs after ${seconds(begun)} s: ${cluster.folder}`);
+  const blobs = new FolderBlobStore({ folder: cluster.blobs });
+  const { log } = composeStore({
+    database: cluster.database,
+    blobs,
+    secretBox: new SecretBox({ key: await loadSecretKey(cluster.keys, 'database-secret-key') }),
+    signer: new UrlSigner(await loadSecretKey(cluster.keys, 'url-signing-key'), clock),
+    clock,
+    logger: pino({ level: 'silent' }),
+  });
+  const over = new AbortController();
+  const sampler = new Sampler(cluster, settings.allowedWorkerCount, violate);
+  const sampling = sampler.run(over.signal);
+  const load = new Load(cluster, schedule);
+  const faults = new FaultMaker(cluster, schedule, say);
+  try {
+    const loading = load.run(over.signal);
+    // Its end is waited for below; until then a failure of it is nobody's.
+    loading.catch(() => {});
+    await faults.run(over.signal);
+    say(`the last fault is over after ${seconds(begun)} s`);
+    const limit = sleep(settleLimit, undefined, { signal: over.signal, ref: false }).then(
+      () => 'late' as const,
+    );
+    limit.catch(() => {});
+    if ((await Promise.race([loading, limit])) === 'late')
+      violate('I1', `not every request was answered: ${load.lastTrouble}`);
+    await settled(cluster, schedule.builds.length, limit);
+    say(`everything has settled after ${seconds(begun)} s`);
+    await sampler.sample();
+    for (const host of cluster.hosts.keys()) {
+      const left = await untilNoWorkers(cluster, host);
+      if (left.length > 0)
+        violate('I4', `host ${host} still has workers: ${JSON.stringify(left)}`, left[0]?.buildId);
+    }
+    await new FinalCheck({ cluster, schedule, load, log, violate }).run();
+    for (const failure of [...load.failures, ...faults.failures]) violate('processes', failure);
+    for (const crash of cluster.crashes) violate('processes', crash);
+    for (const manager of [...cluster.managers, ...cluster.hosts]) {
+      if (!(await manager.retire(stopLimit))) violate('processes', `${manager.name} did not end in order`);
+    }
+    for (const left of await processesOf(cluster.mark, cluster.folder))
+      violate('processes', `a process is left: ${left.pid} ${left.command}`);
+    const report = violations.length === 0 ? '' : await reportOn(violations, cluster, log);
+    return { ...(await countsOf(cluster)), ...pick(sampler), violations, report, seconds: seconds(begun) };
+  } finally {
+    over.abort();
+    await sampling;
+  }
+}
+
+/** Resolves when every build is final and its log closed, or when `limit` has passed. */
+async function settled(cluster: Cluster, builds: number, limit: Promise<unknown>): Promise<void> {
+  let late = false;
+  limit.then(
+    () => {
+      late = true;
+    },
+    () => {},
+  );
+  while (!late) {
+    const { sql } = cluster.database;
+    const rows = await sql
+      .selectFrom('builds')
+      .leftJoin('log_heads', 'log_heads.build_id', 'builds.id')
+      .select(['builds.phase', 'log_heads.closed_at'])
+      .execute();
+    const done = rows.filter(({ phase, closed_at }) => isFinal(phase as Phase) && closed_at !== null);
+    if (done.length >= builds) return;
+    await sleep(500);
+  }
+}
+
+/** Workers that are left of a host a while after the end of the builds. */
+async function untilNoWorkers(cluster: Cluster, host: number) {
+  for (const deadline = Date.now() + 30_000; ; await sleep(500)) {
+    const workers = (await cluster.workersOn(host)) ?? [];
+    if (workers.length === 0 || Date.now() > deadline) return workers;
+  }
+}
+
+async function countsOf({ database }: Cluster) {
+  const builds = await database.sql.selectFrom('builds').select(['phase']).execute();
+  const { attempts } = await database.sql
+    .selectFrom('attempts')
+    .select((of) => of.fn.countAll<number>().as('attempts'))
+    .executeTakeFirstOrThrow();
+  const phases = Object.fromEntries(
+    [...Map.groupBy(builds, ({ phase }) => phase)].map(([phase, rows]) => [phase, rows.length]),
+  );
+  return { phases, attempts };
+}
+
+function pick({ samples, mostRunning }: Sampler) {
+  return { samples, mostRunning };
+}
+
+function seconds(since: number): number {
+  return Math.round((performance.now() - since) / 1000);
+}

@@ -1,0 +1,182 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isFinal, type Phase } from '../../src/model/phase.ts';
+import type { Cluster } from './cluster.ts';
+import type { Violate } from './violation.ts';
+
+interface SeenBuild {
+  readonly phase: string;
+  readonly digest: string | null;
+  readonly fault: string | null;
+  readonly finishedAt: number | null;
+  /** By this process's own clock; undefined while it is not final. */
+  readonly finalSince: number | undefined;
+}
+
+interface SeenAttempt {
+  readonly state: string;
+  readonly epoch: number;
+  readonly outcome: string | null;
+  readonly doneSince: number | undefined;
+}
+
+interface SeenLog {
+  readonly total: number;
+  readonly closed: boolean;
+}
+
+const every = 1_000;
+/** Milliseconds a worker may outlive what it works for. */
+const outlivable = 30_000;
+const ranks = ['queued', 'scheduled', 'registered', 'unpacking', 'pulling', 'building', 'pushing', 'done'];
+
+/**
+ * Looks at the database and at the worker hosts every second, past the disturbed ways, for what must hold at every
+ * moment: final states stay as they are (I5), logs only grow (I3), workers end with their builds (I4), and no more
+ * attempts run than are allowed.
+ */
+export class Sampler {
+  readonly #cluster: Cluster;
+  readonly #violate: Violate;
+  readonly #capacity: number;
+  readonly #builds = new Map<string, SeenBuild>();
+  readonly #attempts = new Map<string, SeenAttempt>();
+  readonly #logs = new Map<string, SeenLog>();
+  readonly #told = new Set<string>();
+  /** How often everything could be looked at. */
+  samples = 0;
+  mostRunning = 0;
+
+  constructor(cluster: Cluster, capacity: number, violate: Violate) {
+    this.#cluster = cluster;
+    this.#capacity = capacity;
+    this.#violate = violate;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.sample();
+      await sleep(every, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async sample(): Promise<void> {
+    // While PostgreSQL is away there is nothing to see.
+    if (await this.#rows().catch(() => false)) this.samples += 1;
+    for (let host = 0; host < this.#cluster.hosts.length; host += 1) {
+      for (const { attemptId, buildId } of (await this.#cluster.workersOn(host)) ?? [])
+        this.#worker(host, attemptId, buildId);
+    }
+  }
+
+  async #rows(): Promise<boolean> {
+    const { sql } = this.#cluster.database;
+    // One statement each, so each of them sees one moment.
+    const attempts = await sql
+      .selectFrom('attempts')
+      .select(['id', 'build_id', 'job_id', 'epoch', 'state', 'outcome_json', 'lease_until'])
+      .execute();
+    const builds = await sql
+      .selectFrom('builds')
+      .select(['id', 'phase', 'digest', 'fault_json', 'finished_at', 'namespace', 'repository'])
+      .execute();
+    const logs = await sql.selectFrom('log_heads').select(['build_id', 'total', 'closed_at']).execute();
+    const now = performance.now();
+    for (const row of builds) {
+      const seen = this.#builds.get(row.id);
+      const next: SeenBuild = {
+        phase: row.phase,
+        digest: row.digest,
+        fault: row.fault_json,
+        finishedAt: row.finished_at,
+        finalSince: isFinal(row.phase as Phase) ? (seen?.finalSince ?? now) : undefined,
+      };
+      this.#builds.set(row.id, next);
+      if (seen?.finalSince !== undefined && !same(seen, next))
+        this.#once('I5', `the final build changed from ${text(seen)} to ${text(next)}`, row.id);
+    }
+    const repositories = new Map(builds.map((row) => [row.id, `${row.namespace}/${row.repository}`]));
+    const running = attempts.filter((row) => row.lease_until !== null);
+    this.mostRunning = Math.max(this.mostRunning, running.length);
+    if (running.length > this.#capacity)
+      this.#once('capacity', `${running.length} attempts run at once, ${this.#capacity} are allowed`);
+    const busy = new Map<string, string>();
+    for (const row of running) {
+      const repository = repositories.get(row.build_id);
+      if (repository === undefined) continue;
+      const other = busy.get(repository);
+      if (other !== undefined && other !== row.build_id)
+        this.#once('capacity', `${repository} runs two builds at once, this and ${other}`, row.build_id);
+      busy.set(repository, row.build_id);
+    }
+    for (const row of attempts) {
+      const seen = this.#attempts.get(row.id);
+      const next: SeenAttempt = {
+        state: row.state,
+        epoch: row.epoch,
+        outcome: row.outcome_json,
+        doneSince: row.state === 'done' ? (seen?.doneSince ?? now) : undefined,
+      };
+      this.#attempts.set(row.id, next);
+      if (seen === undefined) continue;
+      const what = `attempt ${row.id} changed from ${text(seen)} to ${text(next)}`;
+      if (seen.doneSince !== undefined && !same(seen, next)) this.#once('I5', what, row.build_id);
+      // Back to the queue is the one way back: no worker was started.
+      const back = ranks.indexOf(next.state) < ranks.indexOf(seen.state);
+      if (back && !(seen.state === 'scheduled' && next.state === 'queued'))
+        this.#once('I5', what, row.build_id);
+    }
+    const unfinished = Map.groupBy(
+      attempts.filter((row) => row.state !== 'done'),
+      (row) => row.job_id,
+    );
+    for (const [job, rows] of unfinished) {
+      if (rows.length > 1)
+        this.#once('I2', `job ${job} has ${rows.length} attempts that are not over`, rows[0]?.build_id);
+    }
+    for (const row of logs) {
+      const seen = this.#logs.get(row.build_id);
+      const next = { total: row.total, closed: row.closed_at !== null };
+      this.#logs.set(row.build_id, next);
+      if (seen === undefined) continue;
+      if (next.total < seen.total || (seen.closed && !same(seen, next)))
+        this.#once('I3', `the log changed from ${text(seen)} to ${text(next)}`, row.build_id);
+    }
+    return true;
+  }
+
+  #worker(host: number, attemptId: string, buildId: string): void {
+    const now = performance.now();
+    const final = this.#builds.get(buildId)?.finalSince;
+    const done = this.#attempts.get(attemptId)?.doneSince;
+    if (final !== undefined && now - final > outlivable) {
+      const seconds = Math.round((now - final) / 1000);
+      this.#once(
+        'I4',
+        `the worker of attempt ${attemptId} on host ${host} lives ${seconds} s after its build`,
+        buildId,
+      );
+    } else if (done !== undefined && now - done > outlivable) {
+      const seconds = Math.round((now - done) / 1000);
+      this.#once(
+        'I4',
+        `the worker of attempt ${attemptId} on host ${host} lives ${seconds} s after it`,
+        buildId,
+      );
+    }
+  }
+
+  #once(invariant: Parameters<Violate>[0], what: string, buildId?: string): void {
+    const key = `${invariant} ${buildId ?? what}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    this.#violate(invariant, what, buildId);
+  }
+}
+
+function text(value: object): string {
+  return JSON.stringify(value);
+}
+
+function same(a: object, b: object): boolean {
+  return text(a) === text(b);
+}

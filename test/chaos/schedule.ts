@@ -1,0 +1,257 @@
+import { Random } from './random.ts';
+
+export interface ChaosSize {
+  /** How long faults are made. */
+  readonly minutes: number;
+  readonly builds: number;
+  readonly managers: number;
+  readonly hosts: number;
+}
+
+export type Target = { readonly kind: 'manager' | 'host'; readonly index: number };
+
+/** The ways that can be disturbed; one to each manager from its database and its Redis, one for all workers. */
+export type Way =
+  | { readonly kind: 'postgres' | 'redis'; readonly manager: number }
+  | { readonly kind: 'workers' };
+
+/** Times are milliseconds; `for` is how long it lasts. */
+export type Fault =
+  | { readonly kind: 'kill'; readonly target: Target; readonly for: number }
+  | { readonly kind: 'freeze'; readonly target: Target; readonly for: number }
+  | { readonly kind: 'retire'; readonly manager: number; readonly for: number }
+  | { readonly kind: 'postgres'; readonly how: 'fast' | 'immediate'; readonly for: number }
+  | { readonly kind: 'redis'; readonly for: number }
+  | { readonly kind: 'flush' }
+  | { readonly kind: 'cut' | 'stall'; readonly way: Way; readonly for: number }
+  | { readonly kind: 'slow'; readonly way: Way; readonly delay: number; readonly for: number }
+  | { readonly kind: 'reset'; readonly way: Way; readonly share: number }
+  | { readonly kind: 'clock'; readonly manager: number; readonly offset: number; readonly for: number };
+
+export type TimedFault = Fault & { readonly at: number };
+
+/** How a build ends when nothing disturbs it. */
+export type BuildNature = 'complete' | 'error' | 'infrastructure' | 'unpushed';
+
+export interface PlannedBuild {
+  readonly index: number;
+  readonly at: number;
+  readonly namespace: string;
+  readonly repository: string;
+  readonly tags: readonly string[];
+  readonly nature: BuildNature;
+  /** Numbered lines of log while it builds. */
+  readonly lines: number;
+  readonly sleep: number;
+  readonly pushSleep: number;
+  /** It has a secret, and prints it. */
+  readonly secret?: string;
+  readonly cancelAfter?: number;
+}
+
+/** What goes wrong with one attempt, beside what the schedule does to everybody. */
+export interface AttemptFaults {
+  /** The executor, when it is asked to start the worker for the first time. */
+  readonly start:
+    | { readonly kind: 'fine' }
+    | { readonly kind: 'fails'; readonly code: 'start-failed' | 'at-capacity' | 'unavailable' }
+    /** The worker runs at once. */
+    | { readonly kind: 'answers-late'; readonly after: number }
+    /** The worker runs, and the executor says that it could not be started. */
+    | { readonly kind: 'answer-lost' }
+    /** It is asked twice at the same time. */
+    | { readonly kind: 'twice' };
+  readonly worker:
+    | { readonly kind: 'fine' }
+    | { readonly kind: 'never-registers' }
+    | { readonly kind: 'begins-late'; readonly after: number }
+    | { readonly kind: 'dies'; readonly after: number };
+  /** Each report is sent twice at the same time. */
+  readonly duplicates: boolean;
+  /** After its end the worker's last words are said again, and new ones added, after so long. */
+  readonly lateReports?: number;
+  /** What was acknowledged is written down. */
+  readonly witnessed: boolean;
+}
+
+export interface Schedule {
+  readonly seed: number;
+  readonly size: ChaosSize;
+  readonly duration: number;
+  readonly faults: readonly TimedFault[];
+  readonly builds: readonly PlannedBuild[];
+}
+
+/** The same seed and size make the same schedule. */
+export function scheduleOf(seed: number, size: ChaosSize): Schedule {
+  const random = new Random(`slipway chaos ${seed}`);
+  const duration = Math.round(size.minutes * 60_000);
+  return {
+    seed,
+    size,
+    duration,
+    faults: planFaults(random.of('faults'), duration, size),
+    builds: planBuilds(random.of('builds'), duration, size.builds),
+  };
+}
+
+const meanGap = 2_500;
+/** Everything runs for a moment before it is disturbed. */
+const quiet = 3_000;
+
+function planFaults(random: Random, duration: number, size: ChaosSize): TimedFault[] {
+  const faults: TimedFault[] = [];
+  const busyUntil = new Map<string, number>();
+  for (let at = quiet + random.gap(meanGap); at < duration; at += random.gap(meanGap)) {
+    const fault = { ...draw(random, size), at: Math.round(at) };
+    // One thing at a time happens to one process or way; what is drawn for a busy one is not done.
+    const key = subjectOf(fault);
+    if ((busyUntil.get(key) ?? 0) > at) continue;
+    busyUntil.set(key, at + ('for' in fault ? fault.for : 0) + 1_000);
+    faults.push(fault);
+  }
+  return faults;
+}
+
+function draw(random: Random, { managers, hosts }: ChaosSize): Fault {
+  const manager = random.whole(0, managers - 1);
+  const target = random.weighted<Target>([
+    [2, { kind: 'manager', index: manager }],
+    [1, { kind: 'host', index: random.whole(0, hosts - 1) }],
+  ]);
+  const way = random.weighted<Way>([
+    [2, { kind: 'postgres', manager }],
+    [1, { kind: 'redis', manager }],
+    [2, { kind: 'workers' }],
+  ]);
+  const makers: readonly (readonly [number, () => Fault])[] = [
+    [4, () => ({ kind: 'kill', target, for: random.whole(200, 7_000) })],
+    [4, () => ({ kind: 'freeze', target, for: random.whole(500, 12_000) })],
+    [1, () => ({ kind: 'retire', manager, for: random.whole(200, 3_000) })],
+    [
+      1,
+      () => ({
+        kind: 'postgres',
+        how: random.chance(0.5) ? 'fast' : 'immediate',
+        for: random.whole(0, 3_000),
+      }),
+    ],
+    [1, () => ({ kind: 'redis', for: random.whole(0, 4_000) })],
+    [1, () => ({ kind: 'flush' })],
+    [2, () => ({ kind: 'cut', way, for: random.whole(500, 6_000) })],
+    [2, () => ({ kind: 'stall', way, for: random.whole(500, 8_000) })],
+    [2, () => ({ kind: 'slow', way, delay: random.whole(5, 250), for: random.whole(1_000, 8_000) })],
+    [3, () => ({ kind: 'reset', way, share: random.chance(0.5) ? 1 : 0.4 })],
+    [
+      2,
+      () => ({
+        kind: 'clock',
+        manager,
+        offset: random.whole(1, 90) * (random.chance(0.5) ? 1_000 : -1_000),
+        for: random.whole(1_000, 15_000),
+      }),
+    ],
+  ];
+  return random.weighted(makers)();
+}
+
+function subjectOf(fault: Fault): string {
+  switch (fault.kind) {
+    case 'kill':
+    case 'freeze':
+      return `${fault.target.kind} ${fault.target.index}`;
+    case 'retire':
+      return `manager ${fault.manager}`;
+    case 'postgres':
+      return 'postgres';
+    case 'redis':
+    case 'flush':
+      return 'redis';
+    case 'clock':
+      return `clock ${fault.manager}`;
+    case 'cut':
+    case 'stall':
+    case 'slow':
+    case 'reset':
+      return 'manager' in fault.way ? `way ${fault.way.kind} ${fault.way.manager}` : 'way workers';
+  }
+}
+
+const namespaces = 6;
+const repositoriesEach = 12;
+
+function planBuilds(random: Random, duration: number, count: number): PlannedBuild[] {
+  const arrivals = random.of('arrivals');
+  const times = Array.from({ length: count }, () => Math.round(arrivals.next() * duration * 0.85));
+  times.sort((a, b) => a - b);
+  return times.map((at, index) => planBuild(random.of(index), index, at));
+}
+
+function planBuild(random: Random, index: number, at: number): PlannedBuild {
+  const nature = random.weighted<BuildNature>([
+    [84, 'complete'],
+    [8, 'error'],
+    [3, 'infrastructure'],
+    [5, 'unpushed'],
+  ]);
+  const first = `b${index}`;
+  return {
+    index,
+    at,
+    namespace: `team${random.whole(1, namespaces)}`,
+    repository: `app${random.whole(1, repositoriesEach)}`,
+    // No other build has these tags: whatever they ever stood for was put there for this one.
+    tags: random.chance(0.2) ? [first, `${first}-too`] : [first],
+    nature,
+    lines: random.whole(1, 80),
+    sleep: random.weighted([
+      [3, random.whole(0, 400)],
+      [4, random.whole(400, 2_500)],
+      [1, random.whole(2_500, 9_000)],
+    ]),
+    pushSleep: random.chance(0.3) ? random.whole(50, 1_500) : 0,
+    ...(random.chance(0.2) ? { secret: `secret-${random.of('secret').whole(1e11, 9e11)}-${index}` } : {}),
+    ...(random.chance(0.1) ? { cancelAfter: random.whole(0, 6_000) } : {}),
+  };
+}
+
+/** What goes wrong with the attempt of one epoch of one build. */
+export function attemptFaultsOf(seed: number, build: number, epoch: number): AttemptFaults {
+  const random = new Random(`slipway chaos ${seed}`).of('attempts').of(build).of(epoch);
+  const start = random.weighted<AttemptFaults['start']>([
+    [80, { kind: 'fine' }],
+    [
+      6,
+      {
+        kind: 'fails',
+        code: random.weighted<'start-failed' | 'at-capacity' | 'unavailable'>([
+          [2, 'start-failed'],
+          [2, 'at-capacity'],
+          [1, 'unavailable'],
+        ]),
+      },
+    ],
+    [5, { kind: 'answers-late', after: random.whole(500, 12_000) }],
+    [4, { kind: 'answer-lost' }],
+    [5, { kind: 'twice' }],
+  ]);
+  const worker = random.weighted<AttemptFaults['worker']>([
+    [88, { kind: 'fine' }],
+    [2, { kind: 'never-registers' }],
+    [5, { kind: 'begins-late', after: random.whole(500, 5_000) }],
+    [5, { kind: 'dies', after: random.whole(50, 3_000) }],
+  ]);
+  return {
+    start,
+    worker,
+    duplicates: random.chance(0.2),
+    ...(random.chance(0.25) ? { lateReports: random.whole(100, 15_000) } : {}),
+    witnessed: random.chance(0.3),
+  };
+}
+
+/** For a person, and for the report of a run that failed. */
+export function describeFault(fault: TimedFault): string {
+  const { at, kind, ...rest } = fault;
+  return `${(at / 1000).toFixed(1).padStart(7)} s  ${kind.padEnd(8)} ${JSON.stringify(rest)}`;
+}
