@@ -72,6 +72,8 @@ export interface Build extends BuildRequest {
   /** What is wanted of it; the API is the only writer. */
   readonly desired: 'run' | 'cancel';
   readonly cancelledBy?: string;
+  /** The newer build that made this one needless while it waited; then `cancelledBy` is `superseded`. */
+  readonly supersededBy?: BuildId;
   readonly createdAt: number;
   readonly startedAt?: number;
   readonly finishedAt?: number;

@@ -17,6 +17,11 @@ export interface EnqueueOptions {
   readonly maxQueuedPerNamespace?: number;
   /** The same key makes the same build: the build made before is returned. */
   readonly idempotencyKey?: string;
+  /**
+   * Of the builds with this key in the repository only the newest need be built (say, of one trigger and ref): those
+   * that have not started end as cancelled by `superseded`, and name this build. What runs is left alone.
+   */
+  readonly newestOnly?: string;
 }
 
 export interface ClaimRequest {
@@ -46,6 +51,8 @@ export interface RunningAttempt {
   /** The executor's own name for the worker, once it is started. */
   readonly worker?: string;
   readonly manager: string;
+  /** Absent from what `claim` gives. */
+  readonly queuedAt?: number;
   readonly scheduledAt: number;
   readonly registeredAt?: number;
   /** What the worker said of itself when it registered; empty for one that knows only the shared protocol. */

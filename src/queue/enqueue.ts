@@ -1,41 +1,94 @@
+import { sql } from 'kysely';
+import { type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { NewRow, Row } from '../db/schema.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import type { Build, BuildRequest } from '../model/build.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
 import type { EnqueueOptions } from './build-queue.ts';
 import { buildOf } from './build-rows.ts';
-import { admitNext, placeFor, yieldPlace } from './places.ts';
+import { Openings } from './openings.ts';
+import { admitNext, yieldPlace } from './places.ts';
 import { QueueError } from './queue-error.ts';
-import { loadBuild } from './read-builds.ts';
+import { loadBuilds } from './read-builds.ts';
 import type { Step } from './step.ts';
+import { supersede } from './supersede.ts';
 
-export async function enqueue(
+export interface Enqueue {
+  readonly request: BuildRequest;
+  readonly options: EnqueueOptions;
+}
+
+export interface EnqueueSettings {
+  readonly tries: number;
+  readonly secretBox: SecretBox;
+}
+
+/** A build with all its rows, before they are in the database. */
+interface NewBuild {
+  readonly asked: Enqueue;
+  readonly row: Omit<Row<'builds'>, 'number'>;
+  readonly jobs: readonly Row<'jobs'>[];
+  readonly attempts: readonly Row<'attempts'>[];
+  /** It has no place, and may get one that another build has or leaves. */
+  readonly seeksPlace: boolean;
+}
+
+/**
+ * Makes builds, in their order, as if one after the other: what each gets is what it would get alone. For any number of
+ * builds it is the same number of statements, unless they want places that others have. A refusal is an answer for
+ * that build only.
+ */
+export async function enqueueAll(
   step: Step,
-  request: BuildRequest,
-  options: EnqueueOptions,
-  settings: { readonly tries: number; readonly secretBox: SecretBox },
-): Promise<Build> {
-  const { namespace, name: repository } = request.repository;
-  const { sql, now } = step;
-  await step.statements.lockNamespace(sql, namespace);
-  if (options.idempotencyKey !== undefined) {
-    const made = await sql
-      .selectFrom('builds')
-      .select('id')
-      .where('namespace', '=', namespace)
-      .where('repository', '=', repository)
-      .where('idempotency_key', '=', options.idempotencyKey)
-      .executeTakeFirst();
-    const build = made === undefined ? undefined : await loadBuild(sql, made.id);
-    if (build !== undefined) return build;
+  all: readonly Enqueue[],
+  settings: EnqueueSettings,
+): Promise<readonly (Build | QueueError)[]> {
+  const namespaces = [...new Set(all.map(({ request }) => request.repository.namespace))];
+  await step.statements.lockNamespaces(step.sql, namespaces);
+  const openings = await Openings.read(step, all);
+  const made: NewBuild[] = [];
+  const answers = all.map((asked, index): NewBuild | QueueError | { readonly madeBefore: string } => {
+    const before = openings.madeBefore(index);
+    if (before !== undefined) return { madeBefore: before };
+    const refusal = openings.refusal(index);
+    if (refusal !== undefined) return refusal;
+    const build = newBuild(step, asked, openings, index, settings.tries);
+    openings.taken(index, build.row.id);
+    made.push(build);
+    return build;
+  });
+  await insert(step, made);
+  await insertSecrets(step, made, settings.secretBox);
+  for (const { row, attempts } of made) {
+    if (attempts.some(({ ready }) => ready === 1)) {
+      step.changes.push({ kind: 'queued', buildId: step.buildId(row.id) });
+    }
   }
-  await refuseWhenFull(step, namespace, options.maxQueuedPerNamespace);
+  for (const build of made) if (build.seeksPlace) await seekPlace(step, build, made);
+  const known = await loadBuilds(
+    step.sql,
+    answers.flatMap((answer) => ('madeBefore' in answer ? [answer.madeBefore] : [])),
+  );
+  const views = new Map([
+    ...known.map((build) => [build.id as string, build] as const),
+    ...made.map(({ row, jobs, attempts }) => [row.id, buildOf(row, jobs, attempts)] as const),
+  ]);
+  return answers.map((answer) => {
+    if (answer instanceof QueueError) return answer;
+    const id = 'madeBefore' in answer ? answer.madeBefore : answer.row.id;
+    return (
+      views.get(id) ?? new QueueError('bad-row', `The build ${id} has gone while it was asked for again.`)
+    );
+  });
+}
 
-  const place = await placeFor(step, namespace, repository, request.priority);
-  const buildRow: Omit<Row<'builds'>, 'number'> = {
+function newBuild({ now }: Step, asked: Enqueue, openings: Openings, index: number, tries: number): NewBuild {
+  const { request, options } = asked;
+  const place = openings.place(index);
+  const row: NewBuild['row'] = {
     id: newBuildId(),
-    namespace,
-    repository,
+    namespace: request.repository.namespace,
+    repository: request.repository.name,
     priority: request.priority,
     request_json: JSON.stringify(request),
     idempotency_key: options.idempotencyKey ?? null,
@@ -53,56 +106,119 @@ export async function enqueue(
     commit_sha: null,
     publisher: null,
     publish_until: null,
-    newest_key: null,
+    newest_key: options.newestOnly ?? null,
     superseded_by: null,
   };
   const platforms = request.platforms.length === 0 ? [''] : request.platforms;
-  const jobRows: NewRow<'jobs'>[] = platforms.map((platform, ordinal) => ({
+  const jobs = platforms.map((platform, ordinal) => ({
     id: newJobId(),
-    build_id: buildRow.id,
+    build_id: row.id,
     ordinal,
     platform,
-    tries_left: settings.tries,
+    tries_left: tries,
     attempt_id: newAttemptId(),
   }));
-  const attemptRows = jobRows.map((job, ordinal) =>
-    queuedAttempt(job, buildRow, {
+  const attempts = jobs.map((job, ordinal) =>
+    queuedAttempt(job, row, {
       epoch: 1,
       now,
       availableAt: now,
       ...(place.kind === 'open' ? { turn: place.turn + ordinal * place.step } : {}),
     }),
   );
-  await sql.insertInto('builds').values(buildRow).execute();
-  await sql.insertInto('jobs').values(jobRows).execute();
-  await sql.insertInto('attempts').values(attemptRows).execute();
-  for (const secret of options.secrets ?? []) {
-    const sealed = settings.secretBox.seal(secret.value, secretPurpose(buildRow.id, secret.id));
-    await sql.insertInto('build_secrets').values({ build_id: buildRow.id, id: secret.id, sealed }).execute();
-  }
-  if (place.kind === 'open') step.changes.push({ kind: 'queued', buildId: step.buildId(buildRow.id) });
-  else if (place.yields) {
-    await yieldPlace(step, namespace, repository, request.priority);
-    await admitNext(step, namespace, repository);
-  }
-  return buildOf(buildRow, jobRows, attemptRows);
+  return { asked, row, jobs, attempts, seeksPlace: place.kind === 'none' && place.yields };
 }
 
-async function refuseWhenFull(step: Step, namespace: string, most: number | undefined): Promise<void> {
-  if (most === undefined) return;
-  const waiting = await step.sql
-    .selectFrom('builds')
-    .select('id')
-    .where('namespace', '=', namespace)
-    .where('started_at', 'is', null)
-    .where('finished_at', 'is', null)
-    .limit(most)
-    .execute();
-  if (waiting.length < most) return;
-  throw new QueueError(
-    'queue-full',
-    `The namespace ${namespace} has ${waiting.length} builds waiting, and may have ${most}. Wait until some have started, or cancel some.`,
+/** Supersedes what is to be superseded, then takes a place that is free now or held by a lower priority. */
+async function seekPlace(step: Step, { row }: NewBuild, made: readonly NewBuild[]): Promise<void> {
+  if (row.newest_key !== null) {
+    const later = made.slice(made.findIndex((each) => each.row === row) + 1).map((each) => each.row.id);
+    await supersede(step, row, later);
+  }
+  await yieldPlace(step, row.namespace, row.repository, row.priority);
+  await admitNext(step, row.namespace, row.repository);
+}
+
+const buildColumns = {
+  id: 'text',
+  namespace: 'text',
+  repository: 'text',
+  priority: 'int',
+  request_json: 'text',
+  idempotency_key: 'text',
+  phase: 'text',
+  admitted: 'int',
+  created_at: 'int',
+  newest_key: 'text',
+} as const satisfies Partial<Record<keyof NewRow<'builds'>, RowSetColumn>>;
+
+const jobColumns = {
+  id: 'text',
+  build_id: 'text',
+  ordinal: 'int',
+  platform: 'text',
+  tries_left: 'int',
+  attempt_id: 'text',
+} as const satisfies Record<keyof NewRow<'jobs'>, RowSetColumn>;
+
+const attemptColumns = {
+  id: 'text',
+  job_id: 'text',
+  build_id: 'text',
+  epoch: 'int',
+  state: 'text',
+  namespace: 'text',
+  priority: 'int',
+  ready: 'int',
+  turn: 'real',
+  available_at: 'int',
+  queued_at: 'int',
+} as const satisfies Partial<Record<keyof NewRow<'attempts'>, RowSetColumn>>;
+
+async function insert(step: Step, made: readonly NewBuild[]): Promise<void> {
+  if (made.length === 0) return;
+  const { dialect } = step.statements;
+  const into = <Columns extends Readonly<Record<string, RowSetColumn>>>(
+    table: string,
+    columns: Columns,
+    rows: readonly { readonly [name in keyof Columns]: string | number | null }[],
+  ) => {
+    const names = Object.keys(columns);
+    const cut = rows.map((row) => Object.fromEntries(names.map((name) => [name, row[name]])) as typeof row);
+    const list = sql.join(names.map((name) => sql.ref(name)));
+    return sql`insert into ${sql.table(table)} (${list}) select ${list} from ${rowSet(dialect, 'new', columns, cut)}`;
+  };
+  const builds = into(
+    'builds',
+    buildColumns,
+    made.map(({ row }) => row),
   );
+  const jobs = into(
+    'jobs',
+    jobColumns,
+    made.flatMap((each) => each.jobs),
+  );
+  const attempts = into(
+    'attempts',
+    attemptColumns,
+    made.flatMap((each) => each.attempts),
+  );
+  if (dialect === 'postgres') {
+    await sql`with builds_made as (${builds}), jobs_made as (${jobs}) ${attempts}`.execute(step.sql);
+    return;
+  }
+  for (const each of [builds, jobs, attempts]) await each.execute(step.sql);
+}
+
+async function insertSecrets(step: Step, made: readonly NewBuild[], secretBox: SecretBox): Promise<void> {
+  const rows = made.flatMap(({ row, asked }) =>
+    (asked.options.secrets ?? []).map(({ id, value }) => ({
+      build_id: row.id,
+      id,
+      sealed: secretBox.seal(value, secretPurpose(row.id, id)),
+    })),
+  );
+  for (const row of rows) await step.sql.insertInto('build_secrets').values(row).execute();
 }
 
 /** A secret opens only for the build and the name it was given for. */

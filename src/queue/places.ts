@@ -44,47 +44,8 @@ export type Place =
   /** No place. `yields`: one may be had from a build of lower priority. */
   | { readonly kind: 'none'; readonly yields: boolean };
 
-/** Whether a build that is about to be made has a place: nobody waits for one while there is one. */
-export async function placeFor(
-  step: Step,
-  namespace: string,
-  repository: string,
-  priority: number,
-): Promise<Place> {
-  const { rows } = await sql<{
-    concurrency: number | null;
-    admitted: number;
-    lowest: number | null;
-    weight: number | null;
-    max_running: number | null;
-    clock: number | null;
-    own: number | null;
-    last: number | null;
-  }>`
-    select
-      (select concurrency from repositories where namespace = ${namespace} and name = ${repository}) as concurrency,
-      (select count(*) from builds
-        where namespace = ${namespace} and repository = ${repository} and admitted = 1) as admitted,
-      (select min(priority) from builds
-        where namespace = ${namespace} and repository = ${repository} and admitted = 1) as lowest,
-      (select weight from namespaces where name = ${namespace}) as weight,
-      (select max_running from namespaces where name = ${namespace}) as max_running,
-      (select turn from queue_clocks where priority = ${priority}) as clock,
-      (select next_turn from queue_turns where namespace = ${namespace} and priority = ${priority}) as own,
-      (select max(turn) from attempts where namespace = ${namespace} and priority = ${priority} and ready = 1) as last
-  `.execute(step.sql);
-  const [found] = rows;
-  if (found === undefined) return { kind: 'none', yields: false };
-  const full = found.admitted >= (found.concurrency ?? 1);
-  if (full || found.max_running !== null) {
-    const limited = found.max_running !== null;
-    return { kind: 'none', yields: limited || (found.lowest !== null && found.lowest < priority) };
-  }
-  const one = 1 / (found.weight ?? 1);
-  return { kind: 'open', turn: turnFrom(found, one), step: one };
-}
-
-function turnFrom(
+/** The turn of a namespace's next attempt. */
+export function turnFrom(
   { clock, own, last }: { clock: number | null; own: number | null; last: number | null },
   one: number,
 ): number {

@@ -8,9 +8,11 @@ import { parseBuildId } from '../model/ids.ts';
 import { type ClaimedRow, claimedAttempt } from './claim.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 
-/** First key of the advisory locks, so that they are ours among those of the database. */
+/**
+ * First key of the advisory locks, so that they are ours among those of the database. The second is a namespace's hash,
+ * or 0 for the lock of claims (src/db/migrations/0002-managers.ts).
+ */
 const lockSpace = 0x51_1b;
-const claimsKey = 0;
 
 export const postgresStatements: QueueStatements = {
   /** Made by src/db/migrations/0002-managers.ts. */
@@ -22,10 +24,6 @@ export const postgresStatements: QueueStatements = {
   },
 
   dialect: 'postgres',
-
-  async lockClaims(sql) {
-    await raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)}, ${raw.lit(claimsKey)})`.execute(sql);
-  },
 
   /** Two namespaces may share a hash: then they wait for each other, no more. 0 is the lock of claims. */
   async lockNamespace(sql, namespace) {

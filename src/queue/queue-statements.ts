@@ -13,11 +13,9 @@ export interface QueueChange {
  * that no two transactions wait for each other: claims, namespace, build.
  */
 export interface QueueStatements {
-  /** One transaction: what src/queue/claim.ts does. */
+  /** One transaction: what src/queue/claim.ts does. One claim at a time over all managers, so that the capacity is exact. */
   claim(database: Database, now: number, request: ClaimRequest): Promise<readonly RunningAttempt[]>;
   readonly dialect: DialectName;
-  /** One claim at a time over all managers, so that the capacity is exact. */
-  lockClaims(sql: SqlTransaction): Promise<void>;
   /** Whoever gives or frees places of a namespace's repositories holds this. */
   lockNamespace(sql: SqlTransaction, namespace: string): Promise<void>;
   /** Several, in the one order in which everybody takes several. */

@@ -20,7 +20,7 @@ import type {
   TakenOver,
 } from './build-queue.ts';
 import { cancel } from './cancel.ts';
-import { enqueue, secretPurpose } from './enqueue.ts';
+import { type Enqueue, enqueueAll, secretPurpose } from './enqueue.ts';
 import {
   type Finish,
   type FinishSettings,
@@ -35,6 +35,7 @@ import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
 import { goneManagers, Presence } from './presence.ts';
 import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
+import { QueueError } from './queue-error.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 import { listBuilds, loadAttempts, loadBuilds, runningAttempts, selectAttempts } from './read-builds.ts';
 import { SharedClaims } from './shared-claims.ts';
@@ -77,7 +78,6 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #changes: QueueChanges;
   readonly #clock: Clock;
   readonly #secretBox: SecretBox;
-  readonly #tries: number;
   readonly #finishSettings: FinishSettings;
   readonly #advances: GroupCommit<Advance, Advanced>;
   readonly #finishes: GroupCommit<Finish, Finished>;
@@ -88,6 +88,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #buildReads: GroupCommit<BuildId, Build | undefined>;
   readonly #monotonic: () => number;
   readonly #claims: SharedClaims;
+  readonly #enqueues: GroupCommit<Enqueue, Build | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
 
@@ -95,7 +96,6 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     this.#database = database;
     this.#clock = options.clock ?? systemClock;
     this.#secretBox = options.secretBox;
-    this.#tries = options.tries ?? 3;
     this.#finishSettings = {
       mostAttempts: options.mostAttempts ?? 10,
       publishLease: options.publishLease ?? 60_000,
@@ -114,6 +114,13 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
           });
     const { sql } = database;
     const written = { mayDivide };
+    const enqueueSettings = { tries: options.tries ?? 3, secretBox: options.secretBox };
+    this.#enqueues = new GroupCommit({
+      ...written,
+      most: 128,
+      lanes: database.dialect === 'sqlite' ? 1 : 2,
+      commit: (asked) => this.#change((step) => enqueueAll(step, asked, enqueueSettings)),
+    });
     this.#advances = new GroupCommit({
       ...written,
       commit: (reports) => this.#change((step) => advanceAll(step, reports)),
@@ -167,9 +174,9 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async enqueue(request: BuildRequest, options: EnqueueOptions = {}): Promise<Build> {
-    return this.#change((step) =>
-      enqueue(step, request, options, { tries: this.#tries, secretBox: this.#secretBox }),
-    );
+    const answer = await this.#enqueues.submit({ request, options });
+    if (answer instanceof QueueError) throw answer;
+    return answer;
   }
 
   async claim(request: ClaimRequest): Promise<readonly RunningAttempt[]> {
@@ -199,9 +206,24 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       builds.changeTries(job, job.tries_left + 1);
       builds.settle(build);
       await builds.write();
+      await this.#unstart(step, build.row.id);
       step.changes.push({ kind: 'queued', buildId: step.buildId(build.row.id) });
       return true;
     });
+  }
+
+  /** A build has started when an attempt of it has. */
+  async #unstart({ sql }: Step, buildId: string): Promise<void> {
+    await sql
+      .updateTable('builds')
+      .set((set) => ({
+        started_at: set
+          .selectFrom('attempts')
+          .select((select) => select.fn.min('scheduled_at').as('first'))
+          .whereRef('attempts.build_id', '=', 'builds.id'),
+      }))
+      .where('id', '=', buildId)
+      .execute();
   }
 
   recordWorker(id: AttemptId, epoch: number, worker: { executor: string; worker: string }): Promise<boolean> {

@@ -6,7 +6,6 @@ import type { QueueChange, QueueChanges, QueueStatements } from './queue-stateme
 export const sqliteStatements: QueueStatements = {
   claim: (database, now, request) => database.transaction((sql) => claim(sql, now, request)),
   dialect: 'sqlite',
-  lockClaims: async () => {},
   lockNamespace: async () => {},
   lockNamespaces: async () => {},
   lockBuild: async () => {},
