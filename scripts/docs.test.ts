@@ -70,7 +70,11 @@ describe('the documentation', () => {
 
   it('explains exactly the metrics that there are', async () => {
     const metrics = new Metrics();
-    metrics.watchQueue(async () => ({ queued: 0, running: 0, ownerless: 0 }));
+    metrics.live.watchQueue(async () => ({ queued: 0, running: 0, ownerless: 0 }));
+    metrics.live.watchSurvey(async () => ({ jobs: [], workers: [] }), { phases: [], executors: [] });
+    metrics.live.watchOrchestrator(() => true);
+    metrics.live.watchPool(() => ({ idle: 0, busy: 0, waiting: 0 }));
+    metrics.live.watchManager(() => 0);
     const { body } = await metrics.text();
     const names = [...body.matchAll(/^# HELP (\S+)/gm)]
       .map(([, name = '']) => name)

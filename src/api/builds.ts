@@ -4,6 +4,7 @@ import { unreachable } from '../base/unreachable.ts';
 import type { Build } from '../model/build.ts';
 import { parseBuildId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
+import { buildQueueName } from '../telemetry/live-gauges.ts';
 import { isAtLeast, repositoryOf, requireUser } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
@@ -119,7 +120,7 @@ export function addBuildRoutes(
         ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
         ...(maxQueuedPerNamespace === undefined ? {} : { maxQueuedPerNamespace }),
       });
-      metrics.queuePuts.inc({ queue_name: 'dockerfilebuild' });
+      metrics.queuePuts.inc({ queue_name: buildQueueName });
       return await reply
         .status(201)
         .header(

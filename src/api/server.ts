@@ -126,7 +126,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addErrorTypeRoutes(api);
   addDocsRoutes(api, openApi);
 
-  dependencies.metrics.watchQueue(() => dependencies.queue.counts());
+  dependencies.metrics.live.watchQueue(() => dependencies.queue.counts());
 
   return {
     server,

@@ -53,7 +53,7 @@ export interface ManagerParts {
 export function composeManager(options: ManagerOptions): ManagerParts {
   const { queue, log, orchestrator, registry, clock, settings, logger, metrics, workerTokens } = options;
   const buildEnd = new BuildEnd({ log, clock, logger, metrics });
-  const publisher = new Publisher({ queue, registry, end: buildEnd, clock, settings, logger });
+  const publisher = new Publisher({ queue, registry, end: buildEnd, clock, settings, logger, metrics });
   const attemptEnd = new AttemptEnd({
     queue,
     orchestrator,

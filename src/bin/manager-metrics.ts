@@ -1,19 +1,56 @@
+import type { ExecutorErrorCode } from '../executor/executor-error.ts';
 import type { ManagerMetrics } from '../manager/manager-metrics.ts';
+import type { Outcome } from '../model/attempt.ts';
+import { buildQueueName } from '../telemetry/live-gauges.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
+/** The words that dashboards of the field know results by. */
+const jobStatus: Readonly<Record<Outcome['kind'], string>> = {
+  complete: 'complete',
+  error: 'error',
+  'internal-error': 'incomplete',
+  cancelled: 'cancelled',
+  expired: 'expired',
+};
+
 /** Writes what the manager tells into the Prometheus metrics. */
-export function managerMetrics(metrics: Metrics, executor: string): ManagerMetrics {
-  const seconds = (milliseconds: number) => milliseconds / 1000;
+export function managerMetrics(metrics: Metrics): ManagerMetrics {
+  const seconds = (milliseconds: number) => Math.max(0, milliseconds) / 1000;
+  const queue_name = buildQueueName;
   return {
-    started: (name, took) => metrics.buildStartDuration.observe({ executor: name }, seconds(took)),
+    claimed: (count) => {
+      if (count === 0) metrics.queueGets.inc({ queue_name, availability: 'nonexistant' });
+      else metrics.queueGets.inc({ queue_name, availability: 'acquired' }, count);
+    },
+    started: (executor, { took, waited }) => {
+      metrics.buildStartDuration.observe({ executor }, seconds(took));
+      if (waited !== undefined) metrics.buildQueueDuration.observe({ executor }, seconds(waited));
+    },
     startFailed: (code) => metrics.startFailures.inc({ code }),
-    registered: (took) => metrics.buildAckDuration.observe({ executor }, seconds(took)),
-    attemptFinished: (outcome) => metrics.buildsFinished.inc({ executor, job_status: outcome }),
-    retried: () => metrics.buildRetries.inc({ executor }),
+    registered: (executor, took) => metrics.buildAckDuration.observe({ executor }, seconds(took)),
+    attemptFinished: (executor, outcome, took) => {
+      const labels = { executor, job_status: jobStatus[outcome] };
+      metrics.buildJobs.inc(labels);
+      metrics.buildDuration.observe(labels, seconds(took));
+    },
+    retried: (executor) => metrics.buildRetries.inc({ executor }),
     logReceived: (bytes) => metrics.logBytesReceived.inc(bytes),
-    buildFinished: (phase, took) =>
-      metrics.buildDuration.observe({ executor, job_status: phase }, seconds(took)),
+    buildFinished: (phase, took) => {
+      metrics.buildsFinished.inc({ phase });
+      metrics.buildTotalDuration.observe({ phase }, seconds(took));
+    },
+    publishFailed: () => metrics.publishFailures.inc(),
     adopted: (count) => metrics.leaseTakeovers.inc(count),
-    refused: () => metrics.epochsRefused.inc(),
+    refused: (reason) => metrics.epochsRefused.inc({ reason }),
+  };
+}
+
+/** Writes what a list of executors tells: who was passed over, and who could not start a worker. */
+export function fallbackMetrics(
+  metrics: Metrics,
+): (executor: string, why: 'retries' | ExecutorErrorCode) => void {
+  return (executor, why) => {
+    if (why === 'retries') metrics.buildFallback.inc({ executor });
+    else metrics.executorStartFailures.inc({ executor, code: why });
   };
 }

@@ -47,11 +47,13 @@ export class Database implements AsyncDisposable {
   readonly sql: Sql;
   /** For the connections that listen; PostgreSQL only. */
   readonly url: string | undefined;
+  readonly #pool: Pool | undefined;
 
-  private constructor(dialect: DialectName, sql: Sql, url?: string) {
+  private constructor(dialect: DialectName, sql: Sql, url?: string, pool?: Pool) {
     this.dialect = dialect;
     this.sql = sql;
     this.url = url;
+    this.#pool = pool;
   }
 
   /** Opens and migrates. Throws SqlError `unavailable`, `refused`, `corrupt`, `newer-schema`, `disk-full`. */
@@ -90,6 +92,7 @@ export class Database implements AsyncDisposable {
         'postgres',
         new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }),
         given.url,
+        pool,
       );
     }
   }
@@ -107,6 +110,13 @@ export class Database implements AsyncDisposable {
         if (!again || attempt >= transactionTries) throw thrown;
       }
     }
+  }
+
+  /** How the connections of the pool are used; undefined for SQLite, which has no pool. */
+  connections(): { readonly idle: number; readonly busy: number; readonly waiting: number } | undefined {
+    if (this.#pool === undefined) return undefined;
+    const { totalCount, idleCount, waitingCount } = this.#pool;
+    return { idle: idleCount, busy: totalCount - idleCount, waiting: waitingCount };
   }
 
   async stop(): Promise<void> {

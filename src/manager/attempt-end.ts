@@ -6,7 +6,7 @@ import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, Finished, RunningAttempt } from '../queue/build-queue.ts';
 import type { BuildEnd } from './build-end.ts';
 import type { ManagerLog } from './manager-log.ts';
-import type { ManagerMetrics } from './manager-metrics.ts';
+import { type ManagerMetrics, noExecutor } from './manager-metrics.ts';
 import type { Publisher } from './publisher.ts';
 import { retryDelayOf } from './retry-delay.ts';
 import type { ManagerSettings } from './settings.ts';
@@ -36,14 +36,18 @@ export class AttemptEnd {
 
   /** `retryDelay`: milliseconds until the next attempt may begin, when there is to be one. */
   async finish(
-    attempt: Pick<RunningAttempt, 'id' | 'buildId' | 'epoch'>,
+    attempt: Pick<RunningAttempt, 'id' | 'buildId' | 'epoch' | 'scheduledAt' | 'executor'>,
     outcome: Outcome,
     retryDelay = retryDelayOf(outcome, attempt.epoch, this.#options.settings),
   ): Promise<Finished['kind']> {
-    const { queue, orchestrator, metrics, logger } = this.#options;
+    const { queue, orchestrator, metrics, logger, clock } = this.#options;
     const finished = await queue.finish(attempt.id, attempt.epoch, outcome, retryDelay);
     if (finished.kind !== 'stale') {
-      metrics.attemptFinished(outcome.kind);
+      metrics.attemptFinished(
+        attempt.executor ?? noExecutor,
+        outcome.kind,
+        clock.now() - attempt.scheduledAt,
+      );
       const code = 'fault' in outcome ? outcome.fault.code : undefined;
       logger.info(
         {
@@ -64,7 +68,7 @@ export class AttemptEnd {
   }
 
   async #follow(
-    { buildId }: Pick<RunningAttempt, 'buildId'>,
+    { buildId, executor }: Pick<RunningAttempt, 'buildId' | 'executor'>,
     outcome: Outcome,
     finished: Finished,
   ): Promise<void> {
@@ -80,7 +84,7 @@ export class AttemptEnd {
         await end.end(finished.build);
         return;
       case 'retry': {
-        metrics.retried();
+        metrics.retried(executor ?? noExecutor);
         const wait = Math.max(0, Math.round((finished.availableAt - clock.now()) / 1000));
         const what =
           'fault' in outcome

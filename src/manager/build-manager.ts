@@ -15,6 +15,7 @@ import type { Publisher } from './publisher.ts';
 import type { ManagerSettings } from './settings.ts';
 import { Supervision } from './supervision.ts';
 import { WakeUp } from './wake-up.ts';
+import { WorkerReaper } from './worker-reaper.ts';
 import type { WorkerSessionService } from './worker-session-service.ts';
 import { type RegistrationTokens, type WorkerSite, WorkerStarter } from './worker-starter.ts';
 
@@ -42,8 +43,9 @@ export interface BuildManagerOptions {
 const claimedAtOnce = 16;
 /** After the database or another part failed. */
 const troubleDelay = 5_000;
-/** Final builds whose logs are looked at when the manager starts: one of them may have been left open. */
+/** Final builds whose logs are looked at, when the manager starts and then so often: one may have been left open. */
 const lookedBack = 200;
+const closeEvery = 30_000;
 
 /**
  * Claims builds, has workers started for them, and supervises those until they are over. Any number of managers share
@@ -63,11 +65,14 @@ export class BuildManager implements AsyncDisposable {
   readonly #options: BuildManagerOptions;
   readonly #starter: WorkerStarter;
   readonly #supervised = new Map<AttemptId, Supervision>();
+  readonly #ofBuild = new Map<BuildId, Set<AttemptId>>();
   readonly #claimable: WakeUp;
   readonly #looks: WakeUp;
   readonly #emptied: WakeUp;
+  readonly #leftLogs: WakeUp;
   readonly #tasks: BackgroundTasks;
   readonly #stopping = new AbortController();
+  readonly #reaper: WorkerReaper;
   readonly #subscriptions: (() => void)[] = [];
   #claiming = false;
   #stopped: Promise<void> | undefined;
@@ -78,6 +83,11 @@ export class BuildManager implements AsyncDisposable {
     this.#claimable = new WakeUp(options.clock);
     this.#looks = new WakeUp(options.clock);
     this.#emptied = new WakeUp(options.clock);
+    this.#leftLogs = new WakeUp(options.clock);
+    this.#reaper = new WorkerReaper({
+      ...options,
+      supervises: (attemptId) => this.#supervised.has(attemptId),
+    });
     this.#tasks = new BackgroundTasks((thrown) => {
       if (!this.#stopping.signal.aborted) {
         options.logger.error({ err: thrown }, 'the build manager failed at something; it goes on');
@@ -95,8 +105,12 @@ export class BuildManager implements AsyncDisposable {
     const { queue, executor, orchestrator, attemptEnd, name, formerNames = [], settings } = this.#options;
     this.#subscriptions.push(
       queue.onChange(({ kind, buildId }) => this.#changed(kind, buildId)),
-      executor.onGone(({ attemptId }) => this.#look(attemptId)),
-      attemptEnd.onFinished((attemptId) => this.#look(attemptId)),
+      executor.onGone(({ attemptId }) => this.#supervised.get(attemptId)?.workerGone()),
+      executor.onGone(({ attemptId }) => {
+        if (this.#supervised.has(attemptId)) this.#look(attemptId);
+        else this.#tasks.run(() => this.#takeBack(attemptId));
+      }),
+      attemptEnd.onFinished((attemptId) => this.#supervised.get(attemptId)?.finished()),
       orchestrator.subscribe((event) => {
         if (event.kind !== 'log') this.#look(event.attemptId);
       }),
@@ -108,8 +122,8 @@ export class BuildManager implements AsyncDisposable {
       return attempt !== undefined && isRunning(attempt.state);
     });
     for (const attempt of await queue.supervised(name)) this.#supervise(attempt);
-    this.#tasks.run(() => this.#closeLeftLogs());
     this.#claiming = true;
+    this.#tasks.run(() => this.#loop(() => this.#closeLeftLogs(), this.#leftLogs, closeEvery));
     this.#tasks.run(() => this.#loop(() => this.#claim(), this.#claimable, settings.poll));
     this.#tasks.run(() => this.#loop(() => this.#watch(), this.#looks, settings.poll));
     this.#tasks.run(() =>
@@ -120,25 +134,31 @@ export class BuildManager implements AsyncDisposable {
     );
   }
 
-  #changed(kind: 'queued' | 'cancel' | 'finished', buildId: BuildId): void {
+  #changed(kind: 'queued' | 'cancel' | 'finished' | 'ended', buildId: BuildId): void {
+    if (kind === 'ended') {
+      this.#tasks.run(() => this.#endIfFinal(buildId));
+      return;
+    }
     if (kind !== 'cancel') this.#claimable.wake();
     if (kind === 'queued') return;
-    for (const supervision of this.#supervised.values()) {
-      if (supervision.buildId === buildId) this.#look(supervision.attempt.id);
-    }
-    if (kind === 'finished') this.#tasks.run(() => this.#endIfFinal(buildId));
+    for (const attemptId of this.#ofBuild.get(buildId) ?? []) this.#look(attemptId);
   }
 
-  /** A build that was cancelled while it waited never had a manager: whoever hears of it writes its end. */
+  /** A build that was cancelled while it waited never had a manager: all of them hear of it, one closes its log. */
   async #endIfFinal(buildId: BuildId): Promise<void> {
     const build = await this.#options.queue.build(buildId);
     if (build !== undefined && isFinal(build.phase)) await this.#options.buildEnd.end(build);
   }
 
+  /** A manager that died right after a build got final did not write its end. */
   async #closeLeftLogs(): Promise<void> {
-    for (const build of await this.#options.queue.builds({ limit: lookedBack })) {
+    const { queue, log, buildEnd } = this.#options;
+    for (const build of await queue.builds({ limit: lookedBack })) {
       if (this.#stopping.signal.aborted) return;
-      if (isFinal(build.phase)) await this.#options.buildEnd.end(build);
+      if (!isFinal(build.phase) || buildEnd.hasEnded(build.id)) continue;
+      const { closed } = await log.read(build.id, 0, 0);
+      if (closed) buildEnd.endedElsewhere(build.id);
+      else await buildEnd.end(build);
     }
   }
 
@@ -167,7 +187,7 @@ export class BuildManager implements AsyncDisposable {
   }
 
   async #claim(): Promise<void> {
-    const { queue, name, settings, logger } = this.#options;
+    const { queue, name, settings, logger, metrics } = this.#options;
     const limit = Math.min(claimedAtOnce, settings.allowedWorkerCount);
     while (this.#claiming && !this.#stopping.signal.aborted) {
       const claimed = await queue.claim({
@@ -176,6 +196,7 @@ export class BuildManager implements AsyncDisposable {
         capacity: settings.allowedWorkerCount,
         lease: settings.lease,
       });
+      metrics.claimed(claimed.length);
       for (const attempt of claimed) {
         logger.debug({ build: attempt.buildId, attempt: attempt.id, epoch: attempt.epoch }, 'claimed');
         this.#supervise(attempt);
@@ -186,8 +207,14 @@ export class BuildManager implements AsyncDisposable {
 
   async #watch(): Promise<void> {
     const { queue, name } = this.#options;
-    for (const attempt of await queue.supervised(name)) this.#supervise(attempt);
-    for (const attemptId of this.#supervised.keys()) this.#look(attemptId);
+    const before = new Set(this.#supervised.keys());
+    for (const attempt of await queue.supervised(name)) {
+      before.delete(attempt.id);
+      this.#supervise(attempt);
+      this.#look(attempt.id, attempt);
+    }
+    // Not among them any more: over, or another manager's.
+    for (const attemptId of before) this.#look(attemptId);
   }
 
   async #adopt(): Promise<void> {
@@ -208,8 +235,18 @@ export class BuildManager implements AsyncDisposable {
     if (attempts.length + retried > 0) {
       metrics.adopted(attempts.length + retried);
       logger.warn({ attempts: attempts.length, retried }, 'took over attempts whose manager is gone');
+      this.#leftLogs.wake();
     }
     for (const attempt of attempts) this.#supervise(attempt);
+  }
+
+  /** A worker has gone that only this manager can see, while another one, which took the attempt over, minds it. */
+  async #takeBack(attemptId: AttemptId): Promise<void> {
+    const { queue, name, settings } = this.#options;
+    const attempt = await queue.attempt(attemptId);
+    if (attempt === undefined || !isRunning(attempt.state)) return;
+    if (await queue.takeBack(attemptId, attempt.epoch, name, settings.lease))
+      this.#supervise({ ...attempt, manager: name });
   }
 
   #supervise(attempt: RunningAttempt): void {
@@ -218,18 +255,28 @@ export class BuildManager implements AsyncDisposable {
       attempt,
       { ...this.#options, manager: this.#options.name, starter: this.#starter },
       () => {
-        if (this.#supervised.get(attempt.id) === supervision) this.#supervised.delete(attempt.id);
+        if (this.#supervised.get(attempt.id) === supervision) this.#forget(attempt);
         if (this.#supervised.size === 0) this.#emptied.wake();
       },
     );
     this.#supervised.set(attempt.id, supervision);
-    this.#look(attempt.id);
+    const siblings = this.#ofBuild.get(attempt.buildId) ?? new Set();
+    this.#ofBuild.set(attempt.buildId, siblings.add(attempt.id));
+    this.#look(attempt.id, attempt);
   }
 
-  #look(attemptId: AttemptId): void {
+  #forget({ id, buildId }: RunningAttempt): void {
+    this.#supervised.delete(id);
+    const siblings = this.#ofBuild.get(buildId);
+    siblings?.delete(id);
+    if (siblings?.size === 0) this.#ofBuild.delete(buildId);
+  }
+
+  /** `known`: the attempt as it was just read; without it the look reads it. */
+  #look(attemptId: AttemptId, known?: RunningAttempt): void {
     const supervision = this.#supervised.get(attemptId);
     if (supervision !== undefined && !this.#stopping.signal.aborted)
-      this.#tasks.run(() => supervision.wake());
+      this.#tasks.run(() => supervision.wake(known));
   }
 
   /**
@@ -277,6 +324,7 @@ export class BuildManager implements AsyncDisposable {
     this.#stopping.abort();
     for (const end of this.#subscriptions.splice(0)) end();
     await Promise.allSettled([...this.#supervised.values()].map((supervision) => supervision.stop()));
+    await this.#reaper.stop();
     await this.#tasks.idle();
     const { queue, name, logger } = this.#options;
     // Best after all else: from here on another manager takes over what runs.

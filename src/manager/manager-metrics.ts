@@ -1,28 +1,38 @@
 import type { Outcome } from '../model/attempt.ts';
 import type { Phase } from '../model/phase.ts';
+import type { Refusal } from './worker-sessions.ts';
 
-/** What the manager counts and measures. Times are milliseconds. */
+/** What the manager counts and measures. Times are milliseconds, executors go by their names. */
 export interface ManagerMetrics {
-  /** An executor answered a start. */
-  started(executor: string, took: number): void;
+  /** The queue was asked for attempts to run, and gave so many. */
+  claimed(count: number): void;
+  /** An executor started a worker: how long it took, and how long the attempt had waited to be claimed, if known. */
+  started(executor: string, times: { readonly took: number; readonly waited?: number }): void;
   /** No executor started a worker; `code` of its error. */
   startFailed(code: string): void;
   /** Between claim and registration. */
-  registered(took: number): void;
-  attemptFinished(outcome: Outcome['kind']): void;
+  registered(executor: string, took: number): void;
+  /** Between claim and end. */
+  attemptFinished(executor: string, outcome: Outcome['kind'], took: number): void;
   /** Another attempt takes the place of one that failed. */
-  retried(): void;
+  retried(executor: string): void;
   /** Bytes of log that a worker sent and that are stored. */
   logReceived(bytes: number): void;
   /** Between creation and end. */
   buildFinished(phase: Phase, took: number): void;
+  /** The tags of an image could not be written; it may be tried again. */
+  publishFailed(): void;
   /** Attempts taken over from managers that are gone. */
   adopted(count: number): void;
-  /** A worker's call under an epoch that is over. */
-  refused(): void;
+  /** A worker's call that its attempt may not make any more. */
+  refused(reason: Refusal): void;
 }
 
+/** The executor of an attempt that was given to none yet. */
+export const noExecutor = 'none';
+
 export const noMetrics: ManagerMetrics = {
+  claimed: () => {},
   started: () => {},
   startFailed: () => {},
   registered: () => {},
@@ -30,6 +40,7 @@ export const noMetrics: ManagerMetrics = {
   retried: () => {},
   logReceived: () => {},
   buildFinished: () => {},
+  publishFailed: () => {},
   adopted: () => {},
   refused: () => {},
 };

@@ -12,6 +12,7 @@ import { BackgroundTasks } from './background-tasks.ts';
 import type { BuildEnd } from './build-end.ts';
 import { ManagerError } from './manager-error.ts';
 import type { ManagerLog } from './manager-log.ts';
+import type { ManagerMetrics } from './manager-metrics.ts';
 import type { ManagerSettings } from './settings.ts';
 
 export interface PublisherOptions {
@@ -21,6 +22,7 @@ export interface PublisherOptions {
   readonly clock: Clock;
   readonly settings: Pick<ManagerSettings, 'publishTries' | 'publishBackOff' | 'publishBackOffCap'>;
   readonly logger: ManagerLog;
+  readonly metrics: Pick<ManagerMetrics, 'publishFailed'>;
 }
 
 /**
@@ -84,6 +86,7 @@ export class Publisher {
         return image;
       } catch (thrown) {
         signal.throwIfAborted();
+        this.#options.metrics.publishFailed();
         if (tried >= settings.publishTries) {
           throw new ManagerError(
             'publish-failed',

@@ -14,7 +14,7 @@ import type { AttemptEnd } from './attempt-end.ts';
 import type { BuildEnd } from './build-end.ts';
 import { type BuildSite, buildPack } from './build-pack.ts';
 import { ManagerError } from './manager-error.ts';
-import type { ManagerMetrics } from './manager-metrics.ts';
+import { type ManagerMetrics, noExecutor } from './manager-metrics.ts';
 import { outcomeOfCompletion } from './pushed-image.ts';
 import type { RegistryCredentials } from './registry-credentials.ts';
 import type { ManagerSettings } from './settings.ts';
@@ -80,7 +80,7 @@ export class WorkerSessionService implements WorkerSessions {
     if (!first) await this.#mayRegisterAgain(identity);
     await orchestrator.beat(attempt.id, settings.heartbeatTimeout);
     if (first) {
-      metrics.registered(clock.now() - attempt.scheduledAt);
+      metrics.registered(attempt.executor ?? noExecutor, clock.now() - attempt.scheduledAt);
       await buildEnd.phase(identity.buildId, 'build-scheduled', {
         epoch: identity.epoch,
         ...(capabilities === undefined ? {} : { engine: capabilities.engine }),
@@ -268,7 +268,7 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   #refuse(refusal: Refusal): WorkerRefused {
-    this.#options.metrics.refused();
+    this.#options.metrics.refused(refusal);
     return new WorkerRefused(refusal, refusals[refusal]);
   }
 

@@ -35,7 +35,7 @@ export interface WorkerStarterOptions {
 }
 
 export type StartVerdict =
-  | { readonly kind: 'started'; readonly worker: string }
+  | { readonly kind: 'started'; readonly executor: string; readonly worker: string }
   /** No worker was started, and the attempt waits in the queue again. */
   | { readonly kind: 'released' }
   /** Somebody else ended the attempt meanwhile; the worker was stopped again. */
@@ -62,11 +62,14 @@ export class WorkerStarter {
       return await this.#giveBack(attempt, thrown);
     }
     const name = started.executor ?? executor.name;
-    metrics.started(name, clock.now() - begun);
+    metrics.started(name, {
+      took: clock.now() - begun,
+      ...(attempt.queuedAt === undefined ? {} : { waited: attempt.scheduledAt - attempt.queuedAt }),
+    });
     const worker = { executor: name, worker: started.worker };
     if (await queue.recordWorker(attempt.id, attempt.epoch, worker)) {
       logger.info({ build: attempt.buildId, attempt: attempt.id, ...worker }, 'worker started');
-      return { kind: 'started', worker: started.worker };
+      return { kind: 'started', ...worker };
     }
     await executor.stop(started.worker, signal);
     return { kind: 'stale' };

@@ -13,6 +13,7 @@ interface Tracked {
  * meanwhile exactly one sleeper waits for it.
  */
 export class MemoryOrchestrator implements Orchestrator {
+  readonly connected = true;
   readonly #clock: Clock;
   readonly #tracked = new Map<AttemptId, Tracked>();
   readonly #listeners = new Set<(event: OrchestratorEvent) => void>();

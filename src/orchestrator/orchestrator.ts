@@ -12,6 +12,8 @@ export type OrchestratorEvent =
  * method throws, and none waits long, whatever has become of the server behind it.
  */
 export interface Orchestrator {
+  /** False while the server behind it cannot be reached. Without one: always true. */
+  readonly connected: boolean;
   /** A sign of life; the attempt expires when `ttl` milliseconds pass without another. */
   beat(attemptId: AttemptId, ttl: number): Promise<void>;
   /**

@@ -173,6 +173,12 @@ export interface BuildQueue {
    */
   beat(manager: string, lease: number): Promise<TakenOver>;
 
+  /**
+   * Makes this manager the one that supervises a running attempt, because it can see the worker. False: stale. The
+   * manager it had lets go of it at its next look.
+   */
+  takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean>;
+
   /** Whether another manager lives, as far as the last beats of this one showed. */
   othersLive(manager: string): Promise<boolean>;
 
@@ -199,10 +205,14 @@ export interface BuildQueue {
   counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }>;
 
   /**
-   * Calls `wake` when something may be claimable, or a running attempt's desired state changed. A hint that may be
-   * lost or late: callers also poll. Returns the end of the subscription.
+   * Calls `wake` when something may be claimable, or a running attempt's desired state changed. `ended`: the build got
+   * final without a manager being told so by an answer (it was cancelled while it waited, for example), so whoever
+   * hears it writes its end. A hint that may be lost or late: callers also poll. Returns the end of the subscription.
    */
   onChange(
-    wake: (change: { readonly kind: 'queued' | 'cancel' | 'finished'; readonly buildId: BuildId }) => void,
+    wake: (change: {
+      readonly kind: 'queued' | 'cancel' | 'finished' | 'ended';
+      readonly buildId: BuildId;
+    }) => void,
   ): () => void;
 }
