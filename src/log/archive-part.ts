@@ -63,6 +63,7 @@ export function decodePart(part: Buffer): readonly LogPiece[] {
       const extra = part.readUInt16LE(at + fixedHeader);
       const field = at + fixedHeader + 2;
       const mark = part.subarray(field, field + 2);
+      if (part.readUInt16LE(field + 2) !== extra - 4) throw new RangeError('a member has another field');
       slices.push(part.subarray(field + 4, field + extra));
       more = mark.equals(unfinished);
       if (!more && !mark.equals(lastSlice)) throw new RangeError('a member has no description');

@@ -51,6 +51,8 @@ export interface LogPage {
   readonly entries: readonly LogEntry[];
   /** No entry will ever be added. */
   readonly closed: boolean;
+  /** It has been moved to the archive, where it is read as before. */
+  readonly archived?: true;
 }
 
 /** A page on its way to a follower. Entries are made when they are asked for; most followers want their JSON only. */

@@ -1,8 +1,10 @@
 import { type Clock, systemClock } from '../base/clock.ts';
+import type { BlobStore } from '../blob/blob-store.ts';
 import type { Database } from '../db/database.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import { piecesOf } from './append-log.ts';
-import { decodeChunk, entriesOf, type LogPiece, textOf } from './log-chunk.ts';
+import { removeLogs } from './archive-rows.ts';
+import { entriesOf, type LogPiece, textOf } from './log-chunk.ts';
 import { type LogHints, LogWaiters } from './log-hints.ts';
 import { dropEntries } from './log-json.ts';
 import type {
@@ -15,6 +17,7 @@ import type {
   LogWriter,
 } from './log-store.ts';
 import { GroupedLogWriter, type Writing } from './log-writer.ts';
+import { StoredChunks } from './stored-chunks.ts';
 import { storedPage } from './stored-page.ts';
 
 export interface SqlLogStoreOptions {
@@ -23,6 +26,8 @@ export interface SqlLogStoreOptions {
   readonly limit?: number;
   /** Of these, how many are kept from the end; 10 MiB unless given, but no more than half. */
   readonly tail?: number;
+  /** Where archived logs are; needed once there are some. */
+  readonly archives?: BlobStore;
   /** How other managers hear of what is written here, and the other way round. */
   readonly hints?: LogHints;
   /** Milliseconds after which a waiting reader looks again without a hint; needed with more than one manager. */
@@ -31,31 +36,29 @@ export interface SqlLogStoreOptions {
 
 const mebibyte = 1024 * 1024;
 
-/** Chunks read from the database at once. Each has up to 256 KiB of text, but for a longer single line. */
-const chunksAtOnce = 4;
-/** Of small ones more: about as much text as the four may have. */
-const mostChunksAtOnce = 512;
-const textAtOnce = 1024 * 1024;
-
 interface Position {
   readonly total: number;
   readonly closed: boolean;
   readonly exists: boolean;
+  readonly archived: boolean;
 }
 
 /** Logs as rows: see `LogChunk` for what a row holds and `appendPieces` for what happens to a log that is too long. */
 export class SqlLogStore implements LogStore, AsyncDisposable {
   readonly #database: Database;
+  readonly #chunks: StoredChunks;
   readonly #clock: Clock;
   readonly #writer: GroupedLogWriter;
   readonly #hints: LogHints | undefined;
   readonly #poll: number | undefined;
   readonly #waiters = new LogWaiters();
+  readonly #closeListeners = new Set<(buildId: BuildId) => void>();
   readonly #stopping = new AbortController();
   #deaf: (() => void) | undefined;
 
   constructor(database: Database, options: SqlLogStoreOptions = {}) {
     this.#database = database;
+    this.#chunks = new StoredChunks(database, options.archives);
     this.#clock = options.clock ?? systemClock;
     const limit = options.limit ?? 100 * mebibyte;
     const tail = Math.min(options.tail ?? 10 * mebibyte, Math.floor(limit / 2));
@@ -106,14 +109,14 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
 
   async read(buildId: BuildId, start: number, limit: number): Promise<LogPage> {
     const from = Math.max(0, Math.trunc(start));
-    const { total, closed } = await this.#position(buildId);
+    const { total, closed, archived } = await this.#position(buildId);
     const end = Math.min(total, from + Math.max(0, Math.trunc(limit)));
     const entries: LogEntry[] = [];
-    for await (const { first, pieces } of this.#chunks(buildId, from, end)) {
+    for await (const { first, pieces } of this.#chunks.read(buildId, from, end)) {
       const all = entriesOf(pieces);
       entries.push(...all.slice(Math.max(0, from - first), end - first));
     }
-    return { start: from, total, entries, closed };
+    return { start: from, total, entries, closed, ...(archived ? { archived: true } : {}) };
   }
 
   async *tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogTailPage> {
@@ -127,7 +130,7 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
         // Removed while it was read: what is gone will not come.
         if (existed && !exists) return;
         existed = exists;
-        for await (const { first, entries, pieces } of this.#chunks(buildId, next, total)) {
+        for await (const { first, entries, pieces } of this.#chunks.read(buildId, next, total)) {
           if (ended.aborted) return;
           const fresh = first < next ? dropEntries(pieces, next - first) : pieces;
           const page = { start: next, count: first + entries - next, total };
@@ -148,25 +151,33 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
 
   async *download(buildId: BuildId, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const { total } = await this.#position(buildId);
-    for await (const { pieces } of this.#chunks(buildId, 0, total)) {
+    for await (const { pieces } of this.#chunks.read(buildId, 0, total)) {
       signal.throwIfAborted();
       yield textOf(pieces);
     }
   }
 
   async remove(buildId: BuildId): Promise<void> {
-    await this.#database.transaction(async (sql) => {
-      for (const table of ['log_chunks', 'log_tails', 'log_heads'] as const) {
-        await sql.deleteFrom(table).where('build_id', '=', buildId).execute();
-      }
-    });
+    await this.#database.transaction((sql) => removeLogs(sql, [buildId], this.#clock.now()));
     this.#tell(buildId);
   }
 
   async #write(writing: Writing): Promise<AppendVerdict> {
     const verdict = await this.#writer.write(writing);
-    if (verdict.kind === 'stored') this.#tell(writing.buildId);
+    if (verdict.kind === 'stored') {
+      this.#tell(writing.buildId);
+      if (writing.close) for (const tell of this.#closeListeners) tell(writing.buildId);
+    }
     return verdict;
+  }
+
+  /** Calls `tell` for every log that is closed here. */
+  onClosed(tell: (buildId: BuildId) => void): () => void {
+    const own = (buildId: BuildId) => tell(buildId);
+    this.#closeListeners.add(own);
+    return () => {
+      this.#closeListeners.delete(own);
+    };
   }
 
   #tell(buildId: BuildId): void {
@@ -177,51 +188,15 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   async #position(buildId: BuildId): Promise<Position> {
     const row = await this.#database.sql
       .selectFrom('log_heads')
-      .select(['total', 'closed_at'])
+      .select(['total', 'closed_at', 'archived_at'])
       .where('build_id', '=', buildId)
       .executeTakeFirst();
-    return { total: row?.total ?? 0, closed: (row?.closed_at ?? null) !== null, exists: row !== undefined };
-  }
-
-  /** The chunks that hold the entries from `start` to before `end`. */
-  async *#chunks(
-    buildId: BuildId,
-    start: number,
-    end: number,
-  ): AsyncIterable<{
-    readonly first: number;
-    readonly entries: number;
-    readonly pieces: readonly LogPiece[];
-  }> {
-    let next = start;
-    let atOnce = chunksAtOnce;
-    while (next < end) {
-      const rows = await this.#database.sql
-        .selectFrom('log_chunks')
-        .select(['first_index', 'entries', 'bytes', 'data'])
-        .where('build_id', '=', buildId)
-        .where('first_index', '>=', (at) =>
-          at
-            .selectFrom('log_chunks')
-            .select((select) => select.fn.coalesce(select.fn.max('first_index'), select.lit(0)).as('first'))
-            .where('build_id', '=', buildId)
-            .where('first_index', '<=', next),
-        )
-        .where('first_index', '<', end)
-        .orderBy('first_index')
-        .limit(atOnce)
-        .execute();
-      if (rows.length === 0) return;
-      const text = rows.reduce((sum, { bytes }) => sum + bytes, 0);
-      atOnce = Math.max(
-        chunksAtOnce,
-        Math.min(mostChunksAtOnce, 4 * atOnce, Math.floor((atOnce * textAtOnce) / Math.max(1, text))),
-      );
-      for (const row of rows) {
-        yield { first: row.first_index, entries: row.entries, pieces: decodeChunk(row.data) };
-        next = row.first_index + row.entries;
-      }
-    }
+    return {
+      total: row?.total ?? 0,
+      closed: (row?.closed_at ?? null) !== null,
+      archived: (row?.archived_at ?? null) !== null,
+      exists: row !== undefined,
+    };
   }
 
   async #wait(woken: Promise<void>, ended: AbortSignal): Promise<void> {

@@ -16,8 +16,11 @@ export interface StoredChunk {
 /** Entries and bytes of a part of an archive. */
 export type ArchivePart = readonly [entries: number, bytes: number];
 
-/** Chunks read from the database at once. Each has 256 KiB of text, but for a longer single line. */
+/** Chunks read from the database at once. Each has up to 256 KiB of text, but for a longer single line. */
 const chunksAtOnce = 4;
+/** Of small ones more: about as much text as the four may have. */
+const mostChunksAtOnce = 512;
+const textAtOnce = 1024 * 1024;
 /** Bytes of an archive read at once, but for a larger single part. */
 const archiveBytesAtOnce = 512 * 1024;
 
@@ -38,13 +41,19 @@ export class StoredChunks {
   /** The chunks that hold the entries from `start` to before `end`. Throws LogError, BlobError. */
   async *read(buildId: BuildId, start: number, end: number): AsyncIterable<StoredChunk> {
     let next = start;
+    let atOnce = chunksAtOnce;
     while (next < end) {
-      const rows = await this.#rows(buildId, next, end);
+      const rows = await this.#rows(buildId, next, end, atOnce);
       const [first] = rows;
       if (first === undefined || first.first_index > next) {
         yield* this.#archived(buildId, next, end);
         return;
       }
+      const text = rows.reduce((sum, { bytes }) => sum + bytes, 0);
+      atOnce = Math.max(
+        chunksAtOnce,
+        Math.min(mostChunksAtOnce, 4 * atOnce, Math.floor((atOnce * textAtOnce) / Math.max(1, text))),
+      );
       for (const row of rows) {
         yield { first: row.first_index, entries: row.entries, pieces: decodeChunk(row.data) };
         next = row.first_index + row.entries;
@@ -52,10 +61,10 @@ export class StoredChunks {
     }
   }
 
-  async #rows(buildId: BuildId, next: number, end: number) {
+  async #rows(buildId: BuildId, next: number, end: number, atOnce: number) {
     return await this.#database.sql
       .selectFrom('log_chunks')
-      .select(['first_index', 'entries', 'data'])
+      .select(['first_index', 'entries', 'bytes', 'data'])
       .where('build_id', '=', buildId)
       .where('first_index', '>=', (at) =>
         at
@@ -66,7 +75,7 @@ export class StoredChunks {
       )
       .where('first_index', '<', end)
       .orderBy('first_index')
-      .limit(chunksAtOnce)
+      .limit(atOnce)
       .execute();
   }
 
