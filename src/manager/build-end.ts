@@ -39,13 +39,25 @@ export class BuildEnd {
     const known = this.#ends.get(build.id);
     if (known !== undefined) return known;
     const ending = this.#end(build);
-    this.#ends.set(build.id, ending);
+    this.#remember(build.id, ending);
     ending.catch(() => this.#ends.delete(build.id));
-    if (this.#ends.size > remembered) {
-      const [oldest] = this.#ends.keys();
-      if (oldest !== undefined) this.#ends.delete(oldest);
-    }
     return ending;
+  }
+
+  /** Whether this process knows that the build's log is closed, or is about to close it. */
+  hasEnded(buildId: BuildId): boolean {
+    return this.#ends.has(buildId);
+  }
+
+  endedElsewhere(buildId: BuildId): void {
+    this.#remember(buildId, Promise.resolve());
+  }
+
+  #remember(buildId: BuildId, ending: Promise<void>): void {
+    this.#ends.set(buildId, ending);
+    if (this.#ends.size <= remembered) return;
+    const [oldest] = this.#ends.keys();
+    if (oldest !== undefined) this.#ends.delete(oldest);
   }
 
   async #end(build: Build): Promise<void> {
@@ -56,6 +68,7 @@ export class BuildEnd {
       this.#phase(build.phase, {
         ...(build.digest === undefined ? {} : { digest: build.digest, tags: build.tags }),
         ...(build.phase === 'cancelled' && build.cancelledBy !== undefined ? { by: build.cancelledBy } : {}),
+      ...(build.supersededBy === undefined ? {} : { superseded_by: build.supersededBy }),
       }),
     );
     // Several managers may hear of one end: the one that closes the log is the one that ended the build.

@@ -30,6 +30,8 @@ export interface SupervisionOptions {
 const judgedLines = 40;
 const stopTries = 5;
 const stopDelay = 1_000;
+/** Between two looks whether a worker has exited by itself; mostly the executor tells sooner. */
+const exitLook = 250;
 
 /**
  * One attempt under this manager's eyes: looks, lets `step` decide, and acts, one round at a time.
@@ -56,6 +58,10 @@ export class Supervision {
   #enforced = false;
   #leaving: Promise<void> | undefined;
   #wanted = false;
+  #known: RunningAttempt | undefined;
+  #started: Pick<RunningAttempt, 'executor' | 'worker'> = {};
+  #lastBeat = 0;
+  readonly #workerGone = new AbortController();
   #round: Promise<void> | undefined;
 
   /** `ended` is called once, when nothing is left to do for the attempt. */
@@ -75,8 +81,13 @@ export class Supervision {
     return this.#attempt;
   }
 
-  /** Looks again, now. Resolves when that look is over. */
-  wake(): Promise<void> {
+  /**
+   * Looks again, now. Resolves when that look is over. `known`: the attempt as it was read a moment ago, which saves
+   * reading it; an older one does no harm, for everything that follows is written under conditions and looked at again.
+   */
+  wake(known?: RunningAttempt): Promise<void> {
+    // Whoever asks without knowing may have heard of a change: then it is read.
+    this.#known = this.#wanted && this.#known === undefined ? undefined : known;
     this.#wanted = true;
     this.#round ??= this.#rounds().finally(() => {
       this.#round = undefined;
@@ -93,12 +104,15 @@ export class Supervision {
 
   async #look(): Promise<void> {
     const { queue, clock, settings, manager } = this.#options;
-    const attempt = await queue.attempt(this.#attempt.id);
+    const known = this.#known;
+    this.#known = undefined;
+    const attempt = known ?? (await queue.attempt(this.#attempt.id));
     if (attempt === undefined || attempt.epoch !== this.#attempt.epoch || !isRunning(attempt.state)) {
       await this.#leave(attempt?.desired !== 'cancel');
       return;
     }
-    this.#attempt = attempt;
+    // What was read before the worker was recorded does not name it.
+    this.#attempt = { ...attempt, ...this.#started };
     if (attempt.manager !== manager) {
       this.#release();
       return;
@@ -111,11 +125,10 @@ export class Supervision {
   }
 
   async #observe(): Promise<Observed> {
-    const { orchestrator, sessions } = this.#options;
+    const { sessions } = this.#options;
     const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities } = this.#attempt;
     const worker = await this.#observeWorker();
-    const beat = await orchestrator.lastBeat(id);
-    const lastSign = Math.max(beat ?? 0, registeredAt ?? 0);
+    const lastSign = Math.max(await this.#lastSign(), registeredAt ?? 0);
     // Absent: not known, so it is taken for one of ours.
     const reportsItsEnd = capabilities === undefined || Object.keys(capabilities).length > 0;
     return {
@@ -131,6 +144,18 @@ export class Supervision {
       reporting: sessions.isReporting(id),
       ...(this.#cancelToldAt === undefined ? {} : { cancelToldAt: this.#cancelToldAt }),
     };
+  }
+
+  /** Asked for only when what is known already could let the attempt expire soon. */
+  async #lastSign(): Promise<number> {
+    const { orchestrator, clock, settings } = this.#options;
+    const { id, registeredAt } = this.#attempt;
+    if (registeredAt === undefined) return 0;
+    const known = Math.max(this.#lastBeat, registeredAt, this.#since);
+    if (clock.now() - known >= settings.heartbeatTimeout / 2) {
+      this.#lastBeat = Math.max(this.#lastBeat, (await orchestrator.lastBeat(id)) ?? 0);
+    }
+    return this.#lastBeat;
   }
 
   async #observeWorker(): Promise<Observed['worker']> {
@@ -180,15 +205,31 @@ export class Supervision {
     this.#options.starter
       .start(this.#attempt, signal)
       .then((verdict) => {
+        if (this.#starting === starting) this.#starting = undefined;
+        if (verdict.kind === 'started') {
+          this.#started = { executor: verdict.executor, worker: verdict.worker };
+          this.#attempt = { ...this.#attempt, ...this.#started };
+          this.#startedAt ??= this.#options.clock.now();
+          // Whoever looked meanwhile saw a start under way; a cancel may have waited for it.
+          if (this.#attempt.desired === 'run') return;
+        }
         if (verdict.kind === 'released') this.#release();
+        if (!this.#over) this.wake().catch(() => {});
       })
       .catch((thrown: unknown) => {
-        this.#options.logger.error({ attempt: this.#attempt.id, err: thrown }, 'starting a worker failed');
-      })
-      .finally(() => {
         if (this.#starting === starting) this.#starting = undefined;
+        this.#options.logger.error({ attempt: this.#attempt.id, err: thrown }, 'starting a worker failed');
         if (!this.#over) this.wake().catch(() => {});
       });
+  }
+
+  /** The attempt was found to be over by this manager, whoever brought it to its end. */
+  finished(): void {
+    void this.#leave(this.#attempt.desired !== 'cancel');
+  }
+
+  workerGone(): void {
+    this.#workerGone.abort();
   }
 
   /** Ends the attempt and its worker. `retryDelay`: milliseconds until the next one may begin. */
@@ -212,9 +253,9 @@ export class Supervision {
     const worker = this.#attempt.worker ?? (await this.#options.queue.attempt(this.#attempt.id))?.worker;
     if (worker !== undefined) {
       const until = clock.now() + (patient ? settings.settleTime : 0);
-      while ((await executor.status(worker)).kind !== 'gone' && clock.now() < until) {
-        await clock.sleep(50, this.#stopping.signal).catch(() => {});
-        if (this.#stopping.signal.aborted) break;
+      const hurry = AbortSignal.any([this.#stopping.signal, this.#workerGone.signal]);
+      while (!hurry.aborted && clock.now() < until && (await executor.status(worker)).kind !== 'gone') {
+        await clock.sleep(Math.min(exitLook, until - clock.now()), hurry).catch(() => {});
       }
       await this.#stopWorker(worker);
     }

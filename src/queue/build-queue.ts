@@ -81,6 +81,16 @@ export type Finished =
   /** The build is final. */
   | { readonly kind: 'final'; readonly build: Build };
 
+/** Where a build stands that waits. */
+export interface QueuePosition {
+  /** Builds that come before it. */
+  readonly ahead: number;
+  /** Attempts that run, over all managers. */
+  readonly running: number;
+  /** When it is likely to start (milliseconds since 1970); absent when nothing is known to go by. */
+  readonly estimatedStart?: number;
+}
+
 /** What came from managers that are gone. */
 export interface TakenOver {
   readonly attempts: readonly RunningAttempt[];
@@ -200,8 +210,8 @@ export interface BuildQueue {
   }): Promise<readonly Build[]>;
   secrets(buildId: BuildId): Promise<readonly BuildSecret[]>;
 
-  /** How many wait before this one, and how many run. Undefined when it does not wait. */
-  position(buildId: BuildId): Promise<{ readonly ahead: number; readonly running: number } | undefined>;
+  /** Where a build stands in the queue. Undefined when it does not wait. For one build at a time, not for lists. */
+  position(buildId: BuildId): Promise<QueuePosition | undefined>;
   counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }>;
 
   /**

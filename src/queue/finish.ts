@@ -60,6 +60,7 @@ export async function finishAll(
   const decided: Decided[] = [];
   for (const { id, epoch, outcome, retryDelay } of finishes) {
     const held = builds.attempt(id, epoch);
+    if (held !== undefined) builds.answer(held.build);
     decided.push(
       held === undefined ? { kind: 'stale' } : await decide(step, held, outcome, { ...settings, retryDelay }),
     );

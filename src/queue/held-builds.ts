@@ -100,6 +100,7 @@ export class HeldBuilds {
   readonly #changedAttempts = new Set<Row<'attempts'>>();
   readonly #made: Row<'attempts'>[] = [];
   readonly #final: HeldBuildRow[] = [];
+  readonly #answered = new Set<HeldBuildRow>();
 
   private constructor(step: Step) {
     this.#step = step;
@@ -269,6 +270,12 @@ export class HeldBuilds {
     }
     if (left.some(({ state }) => state !== 'done')) changes.push({ kind: 'cancel', buildId });
     changes.push({ kind: 'finished', buildId });
+    if (!this.#answered.has(row)) changes.push({ kind: 'ended', buildId });
+  }
+
+  /** The caller's answer says when this build is final, and who gets it writes the build's end. */
+  answer({ row }: HeldBuild): void {
+    this.#answered.add(row);
   }
 
   /** Writes what was changed, and gives the places of builds that got final to others. The last thing done here. */

@@ -1,39 +1,63 @@
 import { sql as raw } from 'kysely';
 import type { Sql } from '../db/database.ts';
+import type { Row } from '../db/schema.ts';
 import type { BuildId } from '../model/ids.ts';
+import type { QueuePosition } from './build-queue.ts';
+import { estimateStart } from './estimate.ts';
+
+/** Builds that ended lately, to learn from how long one takes. */
+const lately = 50;
+/** So many of the repository itself are enough to go by. */
+const enough = 3;
 
 /**
  * Where a build stands. With a place in its repository: the attempts whose turn is before its own. Without: the
- * builds of its repository that have to end first; others may come in between.
+ * builds of its repository that have to end first; others may come in between. `capacity`: attempts that may run at
+ * once, when it is known.
  */
 export async function positionOf(
   sql: Sql,
   buildId: BuildId,
-): Promise<{ readonly ahead: number; readonly running: number } | undefined> {
+  { now, capacity }: { readonly now: number; readonly capacity: number | undefined },
+): Promise<QueuePosition | undefined> {
   const build = await sql
     .selectFrom('builds')
-    .select(['number', 'namespace', 'repository', 'priority', 'phase', 'admitted'])
+    .select(['id', 'number', 'namespace', 'repository', 'priority', 'phase', 'admitted'])
     .where('id', '=', buildId)
     .executeTakeFirst();
   if (build === undefined || build.phase !== 'waiting') return undefined;
   const running = await countRunning(sql);
   if (build.admitted === 0) {
-    const { ahead } = await sql
-      .selectFrom('builds')
-      .select((select) => select.fn.countAll<number>().as('ahead'))
-      .where('namespace', '=', build.namespace)
-      .where('repository', '=', build.repository)
-      .where('finished_at', 'is', null)
-      .where((where) =>
-        where.or([
-          where('admitted', '=', raw.lit(1)),
-          where('priority', '>', build.priority),
-          where.and([where('priority', '=', build.priority), where('number', '<', build.number)]),
-        ]),
-      )
-      .executeTakeFirstOrThrow();
-    return { ahead, running };
+    const ahead = await aheadInRepository(sql, build);
+    const estimate = await estimateInRepository(sql, build, { now, ahead });
+    return { ahead, running, ...(estimate === undefined ? {} : { estimatedStart: estimate }) };
   }
+  const ahead = await aheadInTurn(sql, buildId);
+  const estimate = await estimateInTurn(sql, { now, ahead, places: capacity ?? running });
+  return { ahead, running, ...(estimate === undefined ? {} : { estimatedStart: estimate }) };
+}
+
+type Lane = Pick<Row<'builds'>, 'namespace' | 'repository' | 'priority' | 'number'>;
+
+async function aheadInRepository(sql: Sql, build: Lane): Promise<number> {
+  const { ahead } = await sql
+    .selectFrom('builds')
+    .select((select) => select.fn.countAll<number>().as('ahead'))
+    .where('namespace', '=', build.namespace)
+    .where('repository', '=', build.repository)
+    .where('finished_at', 'is', null)
+    .where((where) =>
+      where.or([
+        where('admitted', '=', raw.lit(1)),
+        where('priority', '>', build.priority),
+        where.and([where('priority', '=', build.priority), where('number', '<', build.number)]),
+      ]),
+    )
+    .executeTakeFirstOrThrow();
+  return ahead;
+}
+
+async function aheadInTurn(sql: Sql, buildId: BuildId): Promise<number> {
   const first = await sql
     .selectFrom('attempts')
     .select(['priority', 'turn', 'queued_at', 'id'])
@@ -44,7 +68,7 @@ export async function positionOf(
     .orderBy('id')
     .limit(1)
     .executeTakeFirst();
-  if (first === undefined) return { ahead: 0, running };
+  if (first === undefined) return 0;
   const { ahead } = await sql
     .selectFrom('attempts')
     .select((select) => select.fn.countAll<number>().as('ahead'))
@@ -69,7 +93,78 @@ export async function positionOf(
       ]),
     )
     .executeTakeFirstOrThrow();
-  return { ahead, running };
+  return ahead;
+}
+
+/** The line of a repository: one build after the other, in as many places as it has. */
+async function estimateInRepository(
+  sql: Sql,
+  lane: Lane,
+  { now, ahead }: { readonly now: number; readonly ahead: number },
+): Promise<number | undefined> {
+  const place = await sql
+    .selectFrom('repositories')
+    .select('concurrency')
+    .where('namespace', '=', lane.namespace)
+    .where('name', '=', lane.repository)
+    .executeTakeFirst();
+  const admitted = await sql
+    .selectFrom('builds')
+    .select('started_at')
+    .where('namespace', '=', lane.namespace)
+    .where('repository', '=', lane.repository)
+    .where('admitted', '=', raw.lit(1))
+    .execute();
+  const ended = await endedLately(sql, lane.namespace);
+  const own = ended.filter(({ repository }) => repository === lane.repository);
+  return estimateStart({
+    now,
+    // Who has a place is ahead as well, and counted where it is.
+    ahead: ahead - admitted.length,
+    places: Math.max(place?.concurrency ?? 1, admitted.length),
+    underWay: admitted.map(({ started_at }) => started_at ?? now),
+    durations: (own.length >= enough ? own : ended).map(({ took }) => took),
+  });
+}
+
+/** The line of all: whose turn it is gets the next place of any. */
+async function estimateInTurn(
+  sql: Sql,
+  { now, ahead, places }: { readonly now: number; readonly ahead: number; readonly places: number },
+): Promise<number | undefined> {
+  const attempts = await sql
+    .selectFrom('attempts')
+    .select('scheduled_at')
+    .where('lease_until', 'is not', null)
+    .orderBy('scheduled_at')
+    .execute();
+  return estimateStart({
+    now,
+    ahead,
+    places: Math.max(places, attempts.length),
+    underWay: attempts.map(({ scheduled_at }) => scheduled_at ?? now),
+    durations: (await endedLately(sql)).map(({ took }) => took),
+  });
+}
+
+/** Builds that came to an end of their own, the last ones first; of all namespaces, or of one. */
+async function endedLately(
+  sql: Sql,
+  namespace?: string,
+): Promise<readonly { readonly repository: string; readonly took: number }[]> {
+  const rows = await sql
+    .selectFrom('builds')
+    .select(['repository', 'phase', 'started_at', 'finished_at'])
+    .where('finished_at', 'is not', null)
+    .$if(namespace !== undefined, (query) => query.where('namespace', '=', namespace ?? ''))
+    .orderBy('finished_at', 'desc')
+    .limit(lately)
+    .execute();
+  return rows.flatMap(({ repository, phase, started_at, finished_at }) => {
+    const ownEnd = phase === 'complete' || phase === 'error';
+    if (!ownEnd || started_at === null || finished_at === null) return [];
+    return [{ repository, took: finished_at - started_at }];
+  });
 }
 
 export async function countRunning(sql: Sql): Promise<number> {

@@ -85,7 +85,7 @@ export const postgresStatements: QueueStatements = {
 };
 
 const channel = 'slipway_queue';
-const kinds = ['queued', 'cancel', 'finished'] as const;
+const kinds = ['queued', 'cancel', 'finished', 'ended'] as const;
 
 /**
  * LISTEN and NOTIFY. Listens on a connection of its own, which is made again when it breaks; what happened in

@@ -34,6 +34,7 @@ export async function publishAll(
   );
   const ended = publications.map((publication) => {
     const build = builds.build(publication.buildId);
+    if (build !== undefined) builds.answer(build);
     if (build === undefined || !end(builds, build, publication)) return undefined;
     return build.row.id;
   });

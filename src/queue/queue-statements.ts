@@ -4,7 +4,7 @@ import type { BuildId } from '../model/ids.ts';
 import type { ClaimRequest, RunningAttempt } from './build-queue.ts';
 
 export interface QueueChange {
-  readonly kind: 'queued' | 'cancel' | 'finished';
+  readonly kind: 'queued' | 'cancel' | 'finished' | 'ended';
   readonly buildId: BuildId;
 }
 

@@ -16,6 +16,7 @@ import type {
   ClaimRequest,
   EnqueueOptions,
   Finished,
+  QueuePosition,
   RunningAttempt,
   TakenOver,
 } from './build-queue.ts';
@@ -88,6 +89,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #buildReads: GroupCommit<BuildId, Build | undefined>;
   readonly #monotonic: () => number;
   readonly #claims: SharedClaims;
+  /** What the manager in this process claims up to; known once it has claimed. */
+  #capacity: number | undefined;
   readonly #enqueues: GroupCommit<Enqueue, Build | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
@@ -180,6 +183,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async claim(request: ClaimRequest): Promise<readonly RunningAttempt[]> {
+    this.#capacity = request.capacity;
     return this.#claims.claim(request);
   }
 
@@ -327,6 +331,17 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return { retried, ...(await this.#change((step) => takeOver(step, gone, manager, lease))) };
   }
 
+  async takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean> {
+    const { numUpdatedRows } = await this.#database.sql
+      .updateTable('attempts')
+      .set({ manager, lease_until: this.#clock.now() + lease })
+      .where('id', '=', id)
+      .where('epoch', '=', epoch)
+      .where('lease_until', 'is not', null)
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
+  }
+
   async othersLive(manager: string): Promise<boolean> {
     return this.#presences.get(manager)?.othersLive ?? false;
   }
@@ -374,10 +389,9 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     }));
   }
 
-  async position(
-    buildId: BuildId,
-  ): Promise<{ readonly ahead: number; readonly running: number } | undefined> {
-    return positionOf(this.#database.sql, buildId);
+  async position(buildId: BuildId): Promise<QueuePosition | undefined> {
+    const given = { now: this.#clock.now(), capacity: this.#capacity };
+    return positionOf(this.#database.sql, buildId, given);
   }
 
   async counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }> {
