@@ -20,7 +20,7 @@ export interface Config {
   readonly limits: LimitConfig;
   readonly triggers: TriggerConfig;
   readonly retention: RetentionConfig;
-  /** Names of users that are superusers whatever the database says. */
+  /** Names of users that are superusers whatever the database says; empty without FEATURE_SUPER_USERS. */
   readonly superUsers: readonly string[];
   readonly secrets: SecretConfig;
 }
@@ -48,7 +48,9 @@ export interface ListenConfig {
   readonly grpcPort: number | undefined;
   /** gRPC by TLS on a port of its own; undefined: none. */
   readonly grpcTlsPort: number | undefined;
-  /** Files (PEM). With them `port` speaks TLS, unless TLS ends in front of Slipway. */
+  /** Whether `port` speaks TLS: the scheme is https, and nothing in front of Slipway speaks it instead. */
+  readonly portTls: boolean;
+  /** Files (PEM). */
   readonly tls: { readonly certificate: string; readonly key: string } | undefined;
 }
 
@@ -230,7 +232,8 @@ export interface KubernetesExecutorConfig extends ExecutorCommon {
   readonly maximumJobTime: number;
   readonly retentionAfterFinished: number;
   readonly nodeSelector: { readonly key: string; readonly value: string } | undefined;
-  readonly vmMemory: string;
+  /** `kubernetes` only. */
+  readonly vmMemory: string | undefined;
   readonly memoryRequest: string;
   readonly memoryLimit: string;
   readonly cpuRequest: string;
