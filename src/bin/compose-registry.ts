@@ -15,6 +15,7 @@ import { EmbeddedRegistry } from '../registry/embedded-registry.ts';
 import { RegistryGateway } from '../registry/gateway.ts';
 import { OciRegistry } from '../registry/oci-registry.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { RegistryStorage } from '../registry/registry-config.ts';
 import type { SigningKey } from '../registry/signing-key.ts';
 import { SqlPushHistory } from '../registry/sql-push-history.ts';
 import { TokenEndpoint } from '../registry/token-endpoint.ts';
@@ -30,6 +31,8 @@ export interface RegistryOptions {
   readonly issuer: string;
   /** The child's own folder. Absolute. */
   readonly folder: string;
+  /** Where images are, when that is not this process's alone. */
+  readonly storage?: RegistryStorage;
   /** `http(s)://host[:port]` of this server. */
   readonly url: string;
   /** host[:port], as images are named. */
@@ -59,6 +62,7 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
   const embedded = new EmbeddedRegistry({
     ...identity,
     folder: options.folder,
+    ...(options.storage === undefined ? {} : { storage: options.storage }),
     realm: `${options.url}/v2/auth`,
     onEvent: ({ kind, ...event }) => {
       const level = kind === 'exited' || kind === 'start-failed' ? 'error' : 'info';

@@ -16,7 +16,7 @@ import { defaultSettings, type ManagerSettings } from '../manager/settings.ts';
 import { MemoryOrchestrator } from '../orchestrator/memory-orchestrator.ts';
 import { publicOrigin } from '../registry/public-origin.ts';
 import { loadSigningKey } from '../registry/signing-key.ts';
-import { createOnePort } from '../rpc/one-port.ts';
+import { TlsFiles } from '../rpc/tls-files.ts';
 import { newTokenKey, TokenKeySet } from '../rpc/token-keys.ts';
 import { WorkerTokens } from '../rpc/tokens.ts';
 import { checkAccountReach } from '../setup/account-reach.ts';
@@ -33,13 +33,16 @@ import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeStore } from './compose-store.ts';
+import { Doors } from './doors.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
 import { loadOrMake, loadSecretKey } from './keys.ts';
-import { expectFree, listenError } from './listen-error.ts';
+import { expectFree } from './listen-error.ts';
 import { managerMetrics } from './manager-metrics.ts';
 import { beginLife } from './manager-name.ts';
 import { versionOf } from './version.ts';
+import { watchParts } from './watch-parts.ts';
+import { workerAuthorities } from './worker-authorities.ts';
 
 export interface EmbeddedServerOptions {
   readonly data: string;
@@ -51,6 +54,8 @@ export interface EmbeddedServerOptions {
   readonly workers?: number;
   /** Milliseconds running builds may go on after `stop`. */
   readonly drain: number;
+  /** PEM files; with them everything is TLS. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
   /** Install packages and make accounts where that is needed and allowed. */
   readonly setup: boolean;
   /** Bytes. */
@@ -79,6 +84,7 @@ export interface EmbeddedServer {
 }
 
 const administrator = 'admin';
+const portSetting = '--port or --host';
 const issuer = 'slipway';
 
 /**
@@ -101,7 +107,7 @@ export async function startEmbeddedServer(
     if (!environment.root) await checkOwnAccount({ report });
 
     // Before anything is made: a port that is taken leaves no half-made data folder behind.
-    if (options.port !== 0) await expectFree({ host: options.host, port: options.port }, '--port or --host');
+    if (options.port !== 0) await expectFree({ host: options.host, port: options.port }, portSetting);
     const folder = await openDataFolder(options.data);
     stops.push(() => folder.release());
     if (account !== undefined) await checkAccountReach({ account, paths: [folder.workers] });
@@ -110,7 +116,12 @@ export async function startEmbeddedServer(
     const local = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
     const registryHost =
       options.hostname ?? (local === options.host ? `${local}:${port}` : `${machineName()}:${port}`);
-    const url = `http://${options.hostname ?? `${local}:${port}`}`;
+    const address = options.hostname ?? `${local}:${port}`;
+    const scheme = options.tls === undefined ? 'http' : 'https';
+    const url = `${scheme}://${address}`;
+    const tls = options.tls === undefined ? undefined : new TlsFiles({ ...options.tls, clock, log: logger });
+    // A certificate is for the name that clients use, so with TLS our own workers use it too.
+    const ownAddress = tls === undefined ? `${local}:${port}` : withPort(address, 443);
 
     const database = await Database.open({ provider: 'sqlite', file: folder.database });
     stops.push(() => database.stop());
@@ -165,6 +176,7 @@ export async function startEmbeddedServer(
       environment,
       workersFolder: folder.workers,
       recordsFolder: join(folder.run, 'workers'),
+      workerEnvironment: await workerAuthorities(folder, tls),
       clock,
       logger,
       ...(account === undefined ? {} : { account }),
@@ -183,7 +195,7 @@ export async function startEmbeddedServer(
       links: {
         packageUrl: async (_identity, uploadId) => {
           const path = await uploads.packageUrl(uploadId, settings.machineMaxTime);
-          return path === undefined ? undefined : new URL(path, `http://${local}:${port}`).toString();
+          return path === undefined ? undefined : new URL(path, `${scheme}://${ownAddress}`).toString();
         },
         // Triggers bring keys; builds that are asked for by hand have none.
         privateKey: async () => undefined,
@@ -194,18 +206,20 @@ export async function startEmbeddedServer(
         audience: new URL(url).hostname,
         clock,
       }),
-      worker: { server: `${local}:${port}`, serverTls: false, registryHost },
+      worker: { server: ownAddress, serverTls: tls !== undefined, registryHost },
       site: {
         registryHost,
-        registryInsecure: true,
+        registryInsecure: tls === undefined,
         maxSourceBytes: 10 * 1024 ** 3,
         allowedPrivateHosts: allowPrivate,
       },
       clock,
       settings,
       logger,
-      metrics: managerMetrics(metrics, executor.name),
+      metrics: managerMetrics(metrics),
     });
+    metrics.live.watchManager(() => parts.manager.supervising);
+    watchParts({ metrics, database, executors: [executor.name], orchestrator, clock });
     const api = composeApi({
       accounts,
       signIn,
@@ -226,22 +240,29 @@ export async function startEmbeddedServer(
         registryHost,
         readerBuildLogs: false,
         ...(options.maxQueued === undefined ? {} : { maxQueuedPerNamespace: options.maxQueued }),
-        https: false,
+        https: tls !== undefined,
       },
     });
-    const door = createOnePort({ grpc: parts.rpc, http: api.server, log: logger });
+    const doors = new Doors({
+      grpc: parts.rpc,
+      http: api.server,
+      host: options.host,
+      port,
+      ...(tls === undefined ? {} : { tls }),
+      portTls: tls !== undefined,
+      setting: portSetting,
+      log: logger,
+    });
     await registry.embedded.start();
     stops.push(() => registry.embedded.stop());
     stops.push(() => registry.gateway.stop());
     await api.start();
     stops.push(() => api.stop());
     stops.push(() => parts.rpc.stop());
-    await door.listen({ host: options.host, port }).catch((cause: unknown) => {
-      throw listenError({ host: options.host, port }, '--port or --host', cause);
-    });
+    await doors.listen();
     stops.push(async () => {
       api.endStreams();
-      await door.stop();
+      await doors.stop();
     });
     const { token, password } = await firstAdministrator(accounts, folder.keys);
     await parts.manager.start();
@@ -266,6 +287,10 @@ export async function startEmbeddedServer(
     await stopAll();
     throw error;
   }
+}
+
+function withPort(address: string, port: number): string {
+  return /:\d+$/.test(address) ? address : `${address}:${port}`;
 }
 
 async function workerAccount({ setup, report }: EmbeddedServerOptions): Promise<Omit<WorkerAccount, 'home'>> {

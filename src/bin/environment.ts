@@ -14,6 +14,8 @@ export interface ProcessEnvironment {
   readonly proxies: Readonly<Record<string, string>>;
   /** What an operator sets for the local workers: BUILD_ENGINE, BUILDAH_ISOLATION. */
   readonly worker: Readonly<Record<string, string>>;
+  /** All of it, for what a configuration file may leave to the environment. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
 }
 
 function pick(names: readonly string[]): Record<string, string> {
@@ -35,6 +37,7 @@ export function readEnvironment(): ProcessEnvironment {
     path: process.env.PATH ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     proxies: pick(['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy']),
     worker: pick(['BUILD_ENGINE', 'BUILDAH_ISOLATION']),
+    variables: process.env,
     dataHome: process.env.XDG_DATA_HOME ?? (root ? '/var/lib' : join(home, '.local/share')),
   };
 }

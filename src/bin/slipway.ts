@@ -6,8 +6,10 @@ import { addClientCommands, reportInOneLine, wholeNumber } from '../cli/program.
 import { paint, printLine } from '../cli/terminal.ts';
 import { ContextError } from '../context/context-error.ts';
 import { SetupError } from '../setup/setup-error.ts';
+import type { CreateUserFlags } from './create-user.ts';
 import type { DemoFlags } from './demo.ts';
 import { readEnvironment, readTerminal } from './environment.ts';
+import type { ServeFlags } from './serve.ts';
 import type { UpFlags } from './up.ts';
 
 const environment = readEnvironment();
@@ -69,8 +71,44 @@ program
     '--allow-private <hosts>',
     'private hosts or CIDR blocks, joined by commas, that URLs given by users may lead to (git also by http)',
   )
+  .option(
+    '--tls-cert <file>',
+    'certificate (PEM, with its chain): everything is TLS; read again when it changes',
+  )
+  .option('--tls-key <file>', 'its private key (PEM)')
   .option('--no-setup', 'do not install packages or make accounts; say what is missing and stop')
   .action(async (flags: UpFlags) => finish(await (await import('./up.ts')).up(environment, terminal, flags)));
+
+program
+  .command('serve')
+  .summary('Run one of the servers of a cluster, as a configuration file says')
+  .description(
+    'Runs a server with PostgreSQL (or SQLite), Redis, shared storage and the executors of the configuration. Any number of\n' +
+      'equal ones may share one database. Stops on Ctrl-C or SIGTERM, and leaves running builds to the others.',
+  )
+  .requiredOption('--config <file>', 'configuration file (YAML)')
+  .option('--setup', 'as root: install missing packages and make the account of local workers', false)
+  .action(async (flags: ServeFlags) =>
+    finish(await (await import('./serve.ts')).serve(environment, terminal, flags)),
+  );
+
+const admin = program
+  .command('admin')
+  .summary('Administer the database of a configuration')
+  .description('Commands that work on the database of a configuration itself, without a server.');
+
+admin
+  .command('create-user')
+  .summary('Make an account; the first one is a superuser')
+  .description('Makes an account. The first one is a superuser. Prints a password unless one is given.')
+  .argument('<username>', 'name of the user and of the namespace it gets')
+  .requiredOption('--config <file>', 'configuration file (YAML)')
+  .option('--email <address>', 'e-mail address')
+  .option('--superuser', 'may do everything')
+  .option('--password-stdin', 'read the password from standard input')
+  .action(async (username: string, flags: CreateUserFlags) =>
+    finish(await (await import('./create-user.ts')).createUser(environment, terminal, username, flags)),
+  );
 
 program
   .command('demo')

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { type ExitStatus, exitStatus } from '../cli/cli-error.ts';
+import { CliError, type ExitStatus, exitStatus } from '../cli/cli-error.ts';
 import { formatSpan } from '../cli/format.ts';
 import { paint, printLine, type Terminal } from '../cli/terminal.ts';
 import { startEmbeddedServer } from './embedded-server.ts';
@@ -18,6 +18,8 @@ export interface UpFlags {
   readonly maxQueued?: number;
   readonly retryDelay?: number;
   readonly allowPrivate?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
   readonly setup: boolean;
 }
 
@@ -27,6 +29,8 @@ export async function up(
   terminal: Terminal,
   flags: UpFlags,
 ): Promise<ExitStatus> {
+  if ((flags.tlsCert === undefined) !== (flags.tlsKey === undefined))
+    throw new CliError('usage', '--tls-cert and --tls-key go together: one is the certificate of the other.');
   const started = performance.now();
   const say = (line = '') => printLine(terminal.stdout, line);
   const signals = catchSignals();
@@ -46,6 +50,9 @@ export async function up(
     ...(flags.allowPrivate === undefined
       ? {}
       : { allowPrivate: flags.allowPrivate.split(',').map((host) => host.trim()) }),
+    ...(flags.tlsCert === undefined || flags.tlsKey === undefined
+      ? {}
+      : { tls: { certificate: resolve(flags.tlsCert), key: resolve(flags.tlsKey) } }),
   });
   try {
     await server.writeProfile(terminal.profileFile);

@@ -1,0 +1,13 @@
+import { join } from 'node:path';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load-config.ts';
+import type { ProcessEnvironment } from './environment.ts';
+
+/** The configuration of a file with what the environment puts over it. Throws ConfigError. */
+export function readConfig(environment: ProcessEnvironment, file: string): Config {
+  return loadConfig({
+    file,
+    environment: environment.variables,
+    dataFolder: join(environment.dataHome, 'slipway'),
+  });
+}

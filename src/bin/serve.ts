@@ -1,0 +1,37 @@
+import { type ExitStatus, exitStatus } from '../cli/cli-error.ts';
+import { formatSpan } from '../cli/format.ts';
+import { printLine, type Terminal } from '../cli/terminal.ts';
+import { startClusterServer } from './cluster-server.ts';
+import type { ProcessEnvironment } from './environment.ts';
+import { readConfig } from './read-config.ts';
+import { catchSignals } from './signals.ts';
+
+export interface ServeFlags {
+  readonly config: string;
+  readonly setup: boolean;
+}
+
+/** `slipway serve`: one of the servers of a cluster, until a signal; then it drains and hands over. */
+export async function serve(
+  environment: ProcessEnvironment,
+  terminal: Terminal,
+  flags: ServeFlags,
+): Promise<ExitStatus> {
+  const started = performance.now();
+  const say = (line = '') => printLine(terminal.stdout, line);
+  const config = readConfig(environment, flags.config);
+  const signals = catchSignals();
+  const server = await startClusterServer(environment, config, { setup: flags.setup, report: say });
+  try {
+    say(`Slipway is ready at ${config.site.url} after ${formatSpan(performance.now() - started)}`);
+    say(`  manager   ${server.name}`);
+    for (const door of server.doors) say(`  listens   ${door}`);
+    const signal = await signals.first;
+    const drain = config.manager?.drain ?? 0;
+    say(`${signal}: stopping. Running builds get ${formatSpan(drain)}, then another server minds them.`);
+  } finally {
+    await server.stop();
+  }
+  say('Stopped.');
+  return exitStatus.ok;
+}
