@@ -15,7 +15,7 @@ import { beginLife } from '../../src/bin/manager-name.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
-import { MemoryOrchestrator } from '../../src/orchestrator/memory-orchestrator.ts';
+import { RedisOrchestrator } from '../../src/orchestrator/redis-orchestrator.ts';
 import { publicOrigin } from '../../src/registry/public-origin.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
 import { createOnePort } from '../../src/rpc/one-port.ts';
@@ -86,7 +86,13 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     logger,
   });
   const lives = await beginLife(run);
-  const orchestrator = new MemoryOrchestrator({ clock });
+  const orchestrator = await RedisOrchestrator.open({
+    server: { host: '127.0.0.1', port: config.redisPort, database: 0 },
+    prefix: 'chaos:',
+    clock,
+    onState: (state) => logger.info({ state: state.kind }, 'redis'),
+    onWarning: (error) => logger.warn({ err: error }, 'Redis does not do all that was asked of it'),
+  });
   const executor = new FaultyExecutor({
     hosts: config.hosts,
     seed: config.seed,

@@ -95,7 +95,7 @@ export function scheduleOf(seed: number, size: ChaosSize): Schedule {
   };
 }
 
-const meanGap = 2_500;
+const meanGap = 2_000;
 /** Everything runs for a moment before it is disturbed. */
 const quiet = 3_000;
 
