@@ -67,10 +67,15 @@ export function translateRedisError(
   );
 }
 
-export function noAnswer({ host, port }: RedisPlace, milliseconds: number): OrchestratorError {
+export function noAnswer(
+  { host, port, tls }: RedisPlace & { readonly tls?: unknown },
+  milliseconds: number,
+): OrchestratorError {
+  const perhaps = tls === undefined ? 'or cut off' : 'cut off, or does not speak TLS (REDIS_SSL)';
   return new OrchestratorError(
     'no-answer',
-    `Redis at ${host}:${port} did not answer in ${milliseconds} ms: it is stopped, overloaded or cut off. It is tried again.`,
+    `Redis at ${host}:${port} did not answer in ${milliseconds} ms: it is stopped, overloaded, ${perhaps}. ` +
+      'It is tried again.',
   );
 }
 

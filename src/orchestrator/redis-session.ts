@@ -207,7 +207,7 @@ async function clientOptions({ server, patience }: RedisSessionOptions): Promise
   const { host, port, username, password, database, tls } = server;
   const place = { host, port, connectTimeout: patience, reconnectStrategy: false } as const;
   return {
-    socket: tls === undefined ? place : { ...place, tls: true, servername: host, ...(await readTls(tls)) },
+    socket: tls === undefined ? place : { ...place, tls: true, ...(await readTls(tls)) },
     database,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),

@@ -82,17 +82,19 @@ export async function startRedis({ settings, prepare }: TestRedisOptions = {}): 
   }
 }
 
-/** Whether it answers at all: with a password or TLS its answer is an error, or the end of the connection. */
+/** Whether it is there at all: with a password its answer is an error, and one that wants TLS hangs up. */
 async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');
   try {
     await once(socket, 'connect');
-    socket.write('PING\r\n');
-    await Promise.race([once(socket, 'data'), once(socket, 'close')]);
-    return true;
   } catch {
     return false;
-  } finally {
-    socket.destroy();
   }
+  socket.write('PING\r\n');
+  await new Promise<void>((resolve) => {
+    for (const event of ['data', 'error', 'close', 'timeout']) socket.once(event, () => resolve());
+    socket.setTimeout(500);
+  });
+  socket.destroy();
+  return true;
 }
