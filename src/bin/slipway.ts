@@ -6,6 +6,7 @@ import { addClientCommands, reportInOneLine, wholeNumber } from '../cli/program.
 import { paint, printLine } from '../cli/terminal.ts';
 import { ContextError } from '../context/context-error.ts';
 import { SetupError } from '../setup/setup-error.ts';
+import type { ConfigCheckFlags } from './config-check.ts';
 import type { CreateUserFlags } from './create-user.ts';
 import type { DemoFlags } from './demo.ts';
 import { readEnvironment, readTerminal } from './environment.ts';
@@ -90,6 +91,22 @@ program
   .option('--setup', 'as root: install missing packages and make the account of local workers', false)
   .action(async (flags: ServeFlags) =>
     finish(await (await import('./serve.ts')).serve(environment, terminal, flags)),
+  );
+
+program
+  .command('config')
+  .summary('Work on configuration files')
+  .description('Commands about configuration files of `serve`.')
+  .command('check')
+  .summary('Say everything that is wrong with a configuration file')
+  .description(
+    'Checks a configuration file, and what the environment puts over it, and lists every fault with its line.\n' +
+      'Starts nothing and reaches for nothing. Status: 0 in order, 1 faulty, 2 the file cannot be read.',
+  )
+  .argument('<file>', 'configuration file (YAML)')
+  .option('--json', 'print JSON')
+  .action(async (file: string, flags: ConfigCheckFlags) =>
+    finish((await import('./config-check.ts')).configCheck(environment, terminal, file, flags)),
   );
 
 const admin = program
