@@ -195,6 +195,8 @@ export interface Schema {
     archive_key: Generated<string | null>;
     /** Set when the archive has the log; its chunks go with this change, or are named in log_remainders. */
     archived_at: Generated<number | null>;
+    /** Set when the entries were removed although the build stays. */
+    removed_at: Generated<number | null>;
   };
   log_archives: {
     build_id: string;

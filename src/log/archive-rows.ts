@@ -90,11 +90,12 @@ export async function settleArchives(
   return await database.transaction(async (sql) => {
     const ids = stored.map(({ claim }) => claim.buildId);
     const keys = stored.map(({ claim }) => claim.key);
-    // A blob that is no stray any more was removed: nothing may refer to it.
+    // A blob that is no stray any more, or one that is due, was removed: nothing may refer to it.
     const present = await sql
       .deleteFrom('stray_blobs')
       .where('store', '=', 'logs')
       .where('blob_key', 'in', keys)
+      .where('remove_at', '>', now)
       .returning('blob_key')
       .execute();
     if (present.length === 0) return stored.map(() => false);
@@ -198,6 +199,25 @@ export async function removeLogs(
   if (buildIds.length === 0) return;
   // The heads first, so that who archives one of them at this moment is waited for, or finds that it lost.
   await sql.deleteFrom('log_heads').where('build_id', 'in', buildIds).execute();
+  await removeEntries(sql, buildIds, now);
+}
+
+/** Removes the entries of closed logs, which are empty from then on. */
+export async function emptyLogs(
+  sql: SqlTransaction,
+  buildIds: readonly string[],
+  now: number,
+): Promise<void> {
+  if (buildIds.length === 0) return;
+  await sql
+    .updateTable('log_heads')
+    .set({ total: 0, bytes: 0, archived_at: now, archive_key: null, removed_at: now })
+    .where('build_id', 'in', buildIds)
+    .execute();
+  await removeEntries(sql, buildIds, now);
+}
+
+async function removeEntries(sql: SqlTransaction, buildIds: readonly string[], now: number): Promise<void> {
   const archives = await sql
     .deleteFrom('log_archives')
     .where('build_id', 'in', buildIds)

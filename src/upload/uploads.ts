@@ -40,7 +40,7 @@ const mediaType = /^[A-Za-z0-9][\w!#$&^.+-]{0,126}\/[A-Za-z0-9][\w!#$&^.+-]{0,12
  * |---------|----------------------|----------------------------------------------------------------|
  * | created | stored_at is null    | stored; removed when it gets too old                           |
  * | stored  | stored_at, sha256    | used; removed when it gets too old                             |
- * | used    | namespace/repository | – (what a build was made from can be built again)              |
+ * | used    | namespace/repository, used_at | removed with the last build it was used for (what a build was made from can be built again) |
  *
  * The bytes of every PUT go to a blob of their own, and the row is moved to `stored` once: of two at the same time one
  * wins whole, and the checksum always is that of the bytes.
@@ -133,7 +133,11 @@ export class Uploads {
         );
       await this.#options.database.sql
         .updateTable('uploads')
-        .set({ namespace: repository.namespace, repository: repository.name })
+        .set({
+          namespace: repository.namespace,
+          repository: repository.name,
+          used_at: this.#options.clock.now(),
+        })
         .where('id', '=', id)
         .where('namespace', 'is', null)
         .execute();
@@ -143,6 +147,13 @@ export class Uploads {
     const first: RepositoryName = { namespace: row.namespace, name: row.repository };
     const same = formatRepositoryName(first) === formatRepositoryName(repository);
     if (!same && !(await mayWrite(first))) throw forbidden();
+    // The build that is asked for is not there yet: until it is, this keeps the file from being removed.
+    const kept = await this.#options.database.sql
+      .updateTable('uploads')
+      .set({ used_at: this.#options.clock.now() })
+      .where('id', '=', id)
+      .executeTakeFirst();
+    if (kept.numUpdatedRows === 0n) throw unknown(id);
     return { id, size: row.size ?? 0, sha256: row.sha256 };
   }
 

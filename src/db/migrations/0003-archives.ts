@@ -16,6 +16,8 @@ export async function archives(
     `alter table log_heads add column archive_tries ${int} not null default 0`,
     `alter table log_heads add column archive_key text`,
     `alter table log_heads add column archived_at ${int}`,
+    `alter table log_heads add column removed_at ${int}`,
+    `create index log_heads_kept on log_heads (closed_at) where closed_at is not null and removed_at is null`,
     `create index log_heads_unarchived on log_heads (archive_at)
       where closed_at is not null and archived_at is null`,
     `create table log_archives (
