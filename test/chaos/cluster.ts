@@ -12,9 +12,9 @@ import { parseRepositoryName } from '../../src/model/repository-name.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
 import { newTokenKey } from '../../src/rpc/token-keys.ts';
 import { TcpProxy, type Weather } from '../fakes/tcp-proxy.ts';
-import { freePort } from '../services/service.ts';
 import type { HostedWorker } from './faulty-executor.ts';
 import type { HostConfig } from './hosted-workers.ts';
+import { lastingPort } from './lasting-port.ts';
 import { ManagedProcess } from './managed-process.ts';
 import type { ManagerConfig, ManagerOrder } from './manager-config.ts';
 import type { Schedule, Target, Way } from './schedule.ts';
@@ -141,12 +141,12 @@ export class Cluster implements AsyncDisposable {
     this.#undo.push(() => database.stop());
     await this.#makeAccounts(database);
 
-    const managerPorts = await freePorts(size.managers);
+    const managerPorts = await lastingPorts(size.managers);
     const workersWay = await this.#way({ kind: 'workers' }, managerPorts, doors);
     const front = await TcpProxy.open({ targets: managerPorts });
     this.#front = front;
     this.#undo.push(() => front.close());
-    this.#hostPorts.push(...(await freePorts(size.hosts)));
+    this.#hostPorts.push(...(await lastingPorts(size.hosts)));
     for (let index = 0; index < size.hosts; index += 1) {
       const config: HostConfig = {
         index,
@@ -261,13 +261,8 @@ function nameOfWay(way: Way): string {
   return way.kind === 'workers' ? way.kind : `${way.kind}-${way.manager}`;
 }
 
-async function freePorts(count: number): Promise<number[]> {
-  const ports: number[] = [];
-  while (ports.length < count) {
-    const port = await freePort();
-    if (!ports.includes(port)) ports.push(port);
-  }
-  return ports;
+async function lastingPorts(count: number): Promise<number[]> {
+  return await Promise.all(Array.from({ length: count }, () => lastingPort()));
 }
 
 function there<T>(value: T | undefined): T {

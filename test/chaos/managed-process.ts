@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -17,7 +17,7 @@ export interface ManagedProcessOptions {
   readonly onCrash: (name: string, how: string) => void;
 }
 
-const startLimit = 60_000;
+const startLimit = 45_000;
 
 /** A process of the fault runner that is ended, frozen and started again. It dies with the runner. */
 export class ManagedProcess {
@@ -54,7 +54,10 @@ export class ManagedProcess {
     await writeFile(file, JSON.stringify(config));
     for (const deadline = Date.now() + startLimit; !this.#closed; ) {
       if (await this.#launch(file)) return;
-      if (Date.now() > deadline) throw new Error(`${name} does not come up; see ${this.output}`);
+      if (Date.now() > deadline) {
+        const output = await readFile(this.output, 'utf8').catch(() => '');
+        throw new Error(`${name} does not come up. It said:\n${output.slice(-4_000)}`);
+      }
       await sleep(300);
     }
   }

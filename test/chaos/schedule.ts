@@ -70,8 +70,6 @@ export interface AttemptFaults {
   readonly duplicates: boolean;
   /** After its end the worker's last words are said again, and new ones added, after so long. */
   readonly lateReports?: number;
-  /** What was acknowledged is written down. */
-  readonly witnessed: boolean;
 }
 
 export interface Schedule {
@@ -246,7 +244,6 @@ export function attemptFaultsOf(seed: number, build: number, epoch: number): Att
     worker,
     duplicates: random.chance(0.2),
     ...(random.chance(0.25) ? { lateReports: random.whole(100, 15_000) } : {}),
-    witnessed: random.chance(0.3),
   };
 }
 

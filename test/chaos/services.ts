@@ -6,7 +6,8 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { boundCommand, freePort, ServerProcess, serviceFolder, unprivileged } from '../services/service.ts';
+import { boundCommand, ServerProcess, serviceFolder, unprivileged } from '../services/service.ts';
+import { lastingPort } from './lasting-port.ts';
 
 const run = promisify(execFile);
 
@@ -85,7 +86,7 @@ export class RestartablePostgres extends RestartableServer {
       ...['--encoding', 'UTF8', '--locale', 'C', '--no-sync'],
     ]);
     await run(command, args, { cwd: folder });
-    const server = new RestartablePostgres(folder, await freePort(), bin, password);
+    const server = new RestartablePostgres(folder, await lastingPort(), bin, password);
     await server.start();
     return server;
   }
@@ -134,7 +135,7 @@ export class RestartableRedis extends RestartableServer {
     const folder = await serviceFolder('chaos-redis');
     const owner = account('redis');
     if (owner !== undefined) await chown(folder, owner.uid, owner.gid);
-    const server = new RestartableRedis(folder, await freePort());
+    const server = new RestartableRedis(folder, await lastingPort());
     await server.start();
     return server;
   }
