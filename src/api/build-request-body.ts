@@ -65,6 +65,12 @@ export const buildRequestSchema = Type.Object(
     priority: Type.Optional(
       Type.Integer({ minimum: -1000, maximum: 1000, description: 'Superusers only; higher runs first' }),
     ),
+    newest_only: Type.Optional(
+      Type.Boolean({
+        description:
+          'Builds of the same thing that have not started end as cancelled, superseded by this one. The same thing: from the same git URL and ref, or, without a ref, for the same tags; and the same Dockerfile, context, target and platforms',
+      }),
+    ),
     push: Type.Optional(Type.Boolean({ description: 'false: build only, publish nothing' })),
   },
   { title: 'BuildRequest' },
@@ -238,6 +244,19 @@ function decodeSafely(text: string): string {
   } catch {
     return text;
   }
+}
+
+/** The key under which only the newest build need be made: what makes two requests ask for the same thing. */
+export function newestKeyOf(request: BuildRequest): string {
+  const { source, tags, context, dockerfilePath, target, platforms } = request;
+  const thing =
+    source.kind === 'git' && source.ref !== undefined
+      ? ['git', source.url, source.ref]
+      : ['tags', ...[...tags].sort()];
+  const rest = [context, dockerfilePath, target ?? null, [...platforms].sort()];
+  return createHash('sha256')
+    .update(JSON.stringify([thing, rest]))
+    .digest('hex');
 }
 
 /** Keys of different people never meet, whatever they send. */

@@ -4,7 +4,7 @@ import type { AttemptView, Build } from '../model/build.ts';
 import type { Fault } from '../model/fault.ts';
 import { isFinal, phases } from '../model/phase.ts';
 import { redactUrl } from '../model/redact-url.ts';
-import type { BuildQueue } from '../queue/build-queue.ts';
+import type { BuildQueue, QueuePosition } from '../queue/build-queue.ts';
 import { isAtLeast } from './access.ts';
 import { textEnum } from './text-enum.ts';
 
@@ -68,6 +68,23 @@ export const buildViewSchema = Type.Object(
       Type.Integer(),
       'Builds that wait before this one; null when it does not wait or in a list',
     ),
+    queue: nullable(
+      Type.Object({
+        position: Type.Integer({ description: 'From 1' }),
+        ahead: Type.Integer({ description: 'Builds that come before it' }),
+        running: Type.Integer({ description: 'Builds that run now' }),
+        estimated_start: nullable(
+          isoTime(
+            'When it is likely to start, going by how long builds took lately; null when that is not known',
+          ),
+        ),
+      }),
+      'Where it stands in the queue; null when it does not wait or in a list',
+    ),
+    superseded_by: nullable(
+      Type.String({ format: 'uuid' }),
+      'The newer build that made this one needless while it waited',
+    ),
     timings: Type.Object({
       queued: isoTime('When it was put into the queue'),
       started: nullable(isoTime('When its first attempt was taken up')),
@@ -83,7 +100,7 @@ export type BuildView = Static<typeof buildViewSchema>;
 
 export interface Beholder {
   readonly role: Role | undefined;
-  readonly queuePosition?: number | undefined;
+  readonly position?: QueuePosition | undefined;
 }
 
 /**
@@ -91,7 +108,7 @@ export interface Beholder {
  * know. `phase` is shown as it is stored: the manager decides between `internalerror` and `expired` when the last try
  * is used up, so nothing has to be computed again for display.
  */
-export function viewBuild(build: Build, { role, queuePosition }: Beholder): BuildView {
+export function viewBuild(build: Build, { role, position }: Beholder): BuildView {
   const { source, fault } = build;
   const attempts = build.jobs.flatMap((job) =>
     job.attempts.map((attempt) => viewAttempt(attempt, job.platform)),
@@ -128,7 +145,17 @@ export function viewBuild(build: Build, { role, queuePosition }: Beholder): Buil
     commit: build.commit ?? (source.kind === 'git' ? (source.sha ?? null) : null),
     cancelled_by: build.cancelledBy ?? null,
     cancelling: build.desired === 'cancel' && !isFinal(build.phase),
-    queue_position: queuePosition ?? null,
+    queue_position: position?.ahead ?? null,
+    queue:
+      position === undefined
+        ? null
+        : {
+            position: position.ahead + 1,
+            ahead: position.ahead,
+            running: position.running,
+            estimated_start: formatTime(position.estimatedStart),
+          },
+    superseded_by: build.supersededBy ?? null,
     timings: {
       queued: new Date(build.createdAt).toISOString(),
       started: formatTime(build.startedAt),
@@ -149,7 +176,7 @@ export async function viewWithPosition(
   role: Role | undefined,
 ): Promise<BuildView> {
   const position = build.phase === 'waiting' ? await queue.position(build.id) : undefined;
-  return viewBuild(build, { role, queuePosition: position?.ahead });
+  return viewBuild(build, { role, position });
 }
 
 function viewAttempt(attempt: AttemptView, platform: string): Static<typeof attemptView> {

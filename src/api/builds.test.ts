@@ -45,6 +45,8 @@ test('a build has every field that older clients read, and its place in the queu
     error: null,
     archive_url,
     queue_position: 0,
+    queue: { position: 1, ahead: 0, running: 0 },
+    superseded_by: null,
   });
   expect(made.json.status).toEqual({ state: 'queued', attempt: 1 });
   expect(made.json.started).toMatch(/^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} -0000$/);
@@ -52,6 +54,36 @@ test('a build has every field that older clients read, and its place in the queu
   expect(second.json.queue_position).toBe(1);
   const shown = await server.call('GET', `${path}${id}/status`, { token });
   expect(shown.json).toEqual(made.json);
+  await cancelAll();
+});
+
+test('of builds that ask for newest_only, the newest takes the place of those that wait for the same', async () => {
+  const git = { url: 'https://sources.example/app.git', ref: 'main' };
+  const asked = { git, newest_only: true, docker_tags: ['commit-1'] };
+  const first = await post(asked);
+  const branch = await post({ ...asked, git: { ...git, ref: 'branch' } });
+  const newest = await post({ ...asked, docker_tags: ['commit-2'] });
+  expect([first, branch, newest].map(({ status }) => status)).toEqual([201, 201, 201]);
+  const shown = async ({ json }: typeof first) =>
+    (await server.call('GET', `${path}${String(json.id)}`, { token })).json;
+  expect(await shown(first)).toMatchObject({
+    phase: 'cancelled',
+    cancelled_by: 'superseded',
+    superseded_by: newest.json.id,
+    queue: null,
+  });
+  expect(await shown(branch)).toMatchObject({ phase: 'waiting', superseded_by: null });
+  // Without a ref, the tags say what is the same; and who does not ask for it neither gives nor takes a place.
+  await cancelAll();
+  const upload = { archive_url, newest_only: true, docker_tags: ['b', 'a'] };
+  const [old, other, plain] = [
+    await post(upload),
+    await post({ ...upload, docker_tags: ['a'] }),
+    await post({ ...upload, newest_only: false }),
+  ];
+  await post({ ...upload, docker_tags: ['a', 'b'] });
+  const phases = await Promise.all([old, other, plain].map(async (build) => (await shown(build)).phase));
+  expect(phases).toEqual(['cancelled', 'waiting', 'waiting']);
   await cancelAll();
 });
 

@@ -8,10 +8,16 @@ import { buildQueueName } from '../telemetry/live-gauges.ts';
 import { isAtLeast, repositoryOf, requireUser } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
-import { buildRequestSchema, idempotencyKeyOf, parseBuildRequest } from './build-request-body.ts';
+import {
+  buildRequestSchema,
+  idempotencyKeyOf,
+  newestKeyOf,
+  parseBuildRequest,
+} from './build-request-body.ts';
 import { buildViewSchema, viewBuild, viewWithPosition } from './build-view.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { buildParams, repositoryParams } from './repository-path.ts';
+import { enqueueInTrace } from './request-trace.ts';
 
 type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'options'>;
 
@@ -115,10 +121,11 @@ export function addBuildRoutes(
           ),
       });
       const { maxQueuedPerNamespace } = options;
-      const build = await queue.enqueue(asked, {
+      const build = await enqueueInTrace(queue, request, asked, {
         secrets,
         ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
         ...(maxQueuedPerNamespace === undefined ? {} : { maxQueuedPerNamespace }),
+        ...(request.body.newest_only === true ? { newestOnly: newestKeyOf(asked) } : {}),
       });
       metrics.queuePuts.inc({ queue_name: buildQueueName });
       return await reply

@@ -68,7 +68,7 @@ export class BuildEnd {
       this.#phase(build.phase, {
         ...(build.digest === undefined ? {} : { digest: build.digest, tags: build.tags }),
         ...(build.phase === 'cancelled' && build.cancelledBy !== undefined ? { by: build.cancelledBy } : {}),
-      ...(build.supersededBy === undefined ? {} : { superseded_by: build.supersededBy }),
+        ...(build.supersededBy === undefined ? {} : { superseded_by: build.supersededBy }),
       }),
     );
     // Several managers may hear of one end: the one that closes the log is the one that ended the build.

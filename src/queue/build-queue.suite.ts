@@ -563,8 +563,8 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
     });
 
     describe('order', () => {
-      it('gives a namespace that queues one build the next slot after 500 of another', async () => {
-        for (let n = 0; n < 500; n += 1) await queue.enqueue(request(`many/app-${n}`));
+      it('gives a namespace that queues one build the next slot after 5,000 of another', async () => {
+        await Promise.all(Array.from({ length: 5_000 }, (_, n) => queue.enqueue(request(`many/app-${n}`))));
         const claimed = await claim(10, 10);
         expect(claimed).toHaveLength(10);
         const lonely = await queue.enqueue(request('few/app'));
@@ -573,6 +573,66 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         const [slot] = claimed;
         if (slot !== undefined) await completed(slot);
         expect(await claim(1, 10)).toMatchObject([{ buildId: lonely.id }]);
+      });
+
+      it('finishes 1,000 builds after ten minutes at capacity, and none has lost a try', async () => {
+        const total = 1_000;
+        await Promise.all(
+          Array.from({ length: total }, (_, n) => queue.enqueue(request(`ns-${n % 20}/app-${n % 100}`))),
+        );
+        const held = [...(await claim(10, 10))];
+        expect(held).toHaveLength(10);
+        for (const end = clock.now() + 600_000; clock.now() < end; await clock.advance(1_000)) {
+          expect(await claim(16, 10)).toEqual([]);
+          // As when the executor is full: nothing is started, and the next one may try.
+          const [given] = held.splice(0, 1);
+          if (given === undefined) throw new Error('nothing is held');
+          expect(await queue.release(given.id, given.epoch, clock.now() + 1_000)).toBe(true);
+          held.push(...(await claim(16, 10)));
+          expect(held).toHaveLength(10);
+        }
+        let done = 0;
+        for (let running = held; running.length > 0; running = [...(await claim(16, 10))]) {
+          expect(running.length).toBeLessThanOrEqual(10);
+          expect(running.map(({ epoch, triesLeft }) => [epoch, triesLeft])).toEqual(
+            running.map(() => [1, 2]),
+          );
+          await Promise.all(running.map(completed));
+          done += running.length;
+          await clock.advance(1_000);
+        }
+        expect(done).toBe(total);
+        expect(await queue.counts()).toEqual({ queued: 0, running: 0, ownerless: 0 });
+      });
+
+      it('says when a build is likely to start', async () => {
+        const took = async (repository: string, time: number) => {
+          const { attempt } = await running(repository);
+          await clock.advance(time);
+          await completed(attempt);
+        };
+        for (const time of [50_000, 60_000, 70_000]) await took('team/app', time);
+        const { attempt } = await running('team/app');
+        const [next, last] = [await queue.enqueue(request()), await queue.enqueue(request())];
+        await clock.advance(20_000);
+        const now = clock.now();
+        expect(await queue.position(next.id)).toEqual({ ahead: 1, running: 1, estimatedStart: now + 40_000 });
+        expect(await queue.position(last.id)).toEqual({
+          ahead: 2,
+          running: 1,
+          estimatedStart: now + 100_000,
+        });
+        // Another repository waits for nobody, as long as there is room for more to run.
+        const other = await queue.enqueue(request('team/other'));
+        expect(await queue.position(other.id)).toEqual({ ahead: 0, running: 1, estimatedStart: now });
+        expect(await claim(1, 1)).toEqual([]);
+        expect(await queue.position(other.id)).toEqual({
+          ahead: 0,
+          running: 1,
+          estimatedStart: now + 40_000,
+        });
+        await completed(attempt);
+        expect(await queue.position(attempt.buildId)).toBeUndefined();
       });
 
       it('takes turns by weight', async () => {
@@ -681,6 +741,44 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         await queue.enqueue(request('other/a'), options);
       });
 
+      it('holds the limit of the namespace against many at once, each refused alone', async () => {
+        const options = { maxQueuedPerNamespace: 5 };
+        const asked = Array.from({ length: 30 }, (_, n) => queue.enqueue(request(`team/app-${n}`), options));
+        const others = Array.from({ length: 3 }, (_, n) => queue.enqueue(request(`free/app-${n}`), options));
+        const settled = await Promise.allSettled([...asked, ...others]);
+        const refused = settled.filter(({ status }) => status === 'rejected');
+        expect(refused).toHaveLength(25);
+        for (const each of refused) expect(each).toMatchObject({ reason: { code: 'queue-full' } });
+        expect(await queue.builds({ namespaces: ['team'], limit: 100 })).toHaveLength(5);
+        expect(await queue.builds({ namespaces: ['free'], limit: 100 })).toHaveLength(3);
+        // What has started makes room.
+        await claim(2);
+        await queue.enqueue(request('team/later'), options);
+      });
+
+      it('gives many at once what each would get alone', async () => {
+        await database.sql
+          .insertInto('repositories')
+          .values({ namespace: 'team', name: 'wide', visibility: 'private', concurrency: 2, created_at: 0 })
+          .execute();
+        const keyed = { idempotencyKey: 'once' };
+        const [first, again, ...rest] = await Promise.all([
+          queue.enqueue(request('team/wide'), keyed),
+          queue.enqueue(request('team/wide'), keyed),
+          queue.enqueue(request('team/wide')),
+          queue.enqueue(request('team/wide')),
+          queue.enqueue(request('team/wide', { priority: 5 })),
+          queue.enqueue(request('team/app', { platforms: ['linux/amd64', 'linux/arm64'] })),
+        ]);
+        expect(again).toEqual(first);
+        const [second, third, urgent, both] = rest;
+        const claimed = await claim(10);
+        // Both places: one to the urgent build, which takes it from the second.
+        expect(claimed.map(({ buildId }) => buildId)).toEqual([urgent?.id, first?.id, both?.id, both?.id]);
+        for (const attempt of claimed.slice(0, 2)) await completed(attempt);
+        expect((await claim(10)).map(({ buildId }) => buildId)).toEqual([second?.id, third?.id]);
+      });
+
       it('seals secrets, hands them out, and drops them at the end', async () => {
         const value = Buffer.from('hunter2-hunter2');
         const build = await queue.enqueue(request(), { secrets: [{ id: 'npm', value }] });
@@ -691,6 +789,82 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         expect(Buffer.from(secret?.value ?? [])).toEqual(value);
         await queue.cancel(build.id, 'ann');
         expect(await queue.secrets(build.id)).toEqual([]);
+      });
+    });
+
+    describe('newest only', () => {
+      const newest = (repository = 'team/app', key = 'main') =>
+        queue.enqueue(request(repository), { newestOnly: key });
+
+      it('supersedes what waits under the same key, and nothing else', async () => {
+        const started = await newest();
+        const attempt = await claimOne();
+        expect(attempt.buildId).toBe(started.id);
+        const [old, plain, branch, elsewhere] = [
+          await newest(),
+          await queue.enqueue(request()),
+          await newest('team/app', 'branch'),
+          await newest('team/other'),
+        ];
+        const told: unknown[] = [];
+        const heard = Promise.withResolvers<void>();
+        queue.onChange((change) => {
+          told.push(change);
+          if (change.kind === 'finished' && change.buildId === old.id) heard.resolve();
+        });
+        const latest = await newest();
+        await heard.promise;
+        expect(await reload(old)).toMatchObject({
+          phase: 'cancelled',
+          cancelledBy: 'superseded',
+          supersededBy: latest.id,
+          finishedAt: clock.now(),
+          jobs: [{ attempts: [{ state: 'done', outcome: { kind: 'cancelled', by: 'superseded' } }] }],
+        });
+        for (const build of [plain, branch, elsewhere, latest]) {
+          expect(await reload(build)).toMatchObject({ phase: 'waiting', desired: 'run' });
+        }
+        expect(await reload(started)).toMatchObject({ phase: 'build-scheduled', desired: 'run' });
+        await completed(attempt);
+        const order = [];
+        for (let next = await claim(9); next.length > 0; next = await claim(9)) {
+          for (const each of next) {
+            order.push(each.buildId);
+            await completed(each);
+          }
+        }
+        expect(new Set(order)).toEqual(new Set([plain.id, branch.id, elsewhere.id, latest.id]));
+      });
+
+      it('takes over the place of the one it supersedes', async () => {
+        const old = await newest();
+        const latest = await newest();
+        expect(await claimOne()).toMatchObject({ buildId: latest.id });
+        expect(await reload(old)).toMatchObject({ phase: 'cancelled', supersededBy: latest.id });
+      });
+
+      it('leaves one of many at once', async () => {
+        const made = await Promise.all(Array.from({ length: 20 }, () => newest()));
+        const claimed = await claim(20);
+        expect(claimed).toHaveLength(1);
+        const builds = await Promise.all(made.map(reload));
+        const left = builds.filter(({ phase }) => phase !== 'cancelled');
+        expect(left.map(({ id }) => id)).toEqual([claimed[0]?.buildId]);
+        for (const { id, supersededBy } of builds) {
+          if (id !== left[0]?.id)
+            expect(made.some((build) => build.id === supersededBy && build.id !== id)).toBe(true);
+        }
+      });
+
+      it('supersedes what was given back unstarted, and counts it for the limit', async () => {
+        const old = await queue.enqueue(request(), { newestOnly: 'main', maxQueuedPerNamespace: 1 });
+        const attempt = await claimOne();
+        expect(await queue.release(attempt.id, 1, clock.now())).toBe(true);
+        expect(await reload(old)).not.toHaveProperty('startedAt');
+        const latest = await queue.enqueue(request(), { newestOnly: 'main', maxQueuedPerNamespace: 1 });
+        expect(await reload(old)).toMatchObject({ phase: 'cancelled', supersededBy: latest.id });
+        const refusal = queue.enqueue(request(), { newestOnly: 'other', maxQueuedPerNamespace: 1 });
+        await expect(refusal).rejects.toMatchObject({ code: 'queue-full' });
       });
     });
 

@@ -30,12 +30,18 @@ it('says nothing when nothing is known', () => {
 it('is never in the past, and never earlier for who stands further back', () => {
   const times = fc.array(fc.integer({ min: 0, max: 5_000 }), { maxLength: 8 });
   fc.assert(
-    fc.property(times, times, fc.nat(40), fc.integer({ min: 1, max: 8 }), (ages, durations, ahead, places) => {
-      const underWay = ages.slice(0, places).map((age) => now - age);
-      const at = (before: number) => estimateStart({ now, ahead: before, places, underWay, durations });
-      const [own, next] = [at(ahead), at(ahead + 1)];
-      if (own === undefined) return next === undefined;
-      return own >= now && (next === undefined || next >= own);
-    }),
+    fc.property(
+      times,
+      times,
+      fc.nat(40),
+      fc.integer({ min: 1, max: 8 }),
+      (ages, durations, ahead, places) => {
+        const underWay = ages.slice(0, places).map((age) => now - age);
+        const at = (before: number) => estimateStart({ now, ahead: before, places, underWay, durations });
+        const [own, next] = [at(ahead), at(ahead + 1)];
+        if (own === undefined) return next === undefined;
+        return own >= now && (next === undefined || next >= own);
+      },
+    ),
   );
 });

@@ -115,13 +115,16 @@ async function estimateInRepository(
     .where('repository', '=', lane.repository)
     .where('admitted', '=', raw.lit(1))
     .execute();
+  const places = Math.max(place?.concurrency ?? 1, admitted.length);
+  // It is the namespace's limit that it waits for, and others may get the next place under that.
+  if (ahead < places) return undefined;
   const ended = await endedLately(sql, lane.namespace);
   const own = ended.filter(({ repository }) => repository === lane.repository);
   return estimateStart({
     now,
     // Who has a place is ahead as well, and counted where it is.
     ahead: ahead - admitted.length,
-    places: Math.max(place?.concurrency ?? 1, admitted.length),
+    places,
     underWay: admitted.map(({ started_at }) => started_at ?? now),
     durations: (own.length >= enough ? own : ended).map(({ took }) => took),
   });

@@ -102,6 +102,8 @@ function newView(repository: BuildView['repository'], tags: string[], user: stri
     cancelled_by: null,
     cancelling: false,
     queue_position: null,
+    queue: null,
+    superseded_by: null,
     timings: { queued: '2023-11-14T22:13:20.000Z', started: null, finished: null, seconds: null },
     attempts: [],
   };

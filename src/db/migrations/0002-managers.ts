@@ -22,7 +22,7 @@ export async function managers(
     `create index builds_unstarted on builds (namespace) where started_at is null and finished_at is null`,
     `create index builds_newest on builds (namespace, repository, newest_key)
       where newest_key is not null and started_at is null and finished_at is null`,
-    `create index builds_finished on builds (namespace, repository, finished_at) where finished_at is not null`,
+    `create index builds_finished on builds (namespace, finished_at) where finished_at is not null`,
     `drop index attempts_queued`,
     `create index attempts_waiting on attempts (build_id) where scheduled_at is null and done_at is null`,
     ...(dialect === 'postgres' ? postgresOnly : []),
