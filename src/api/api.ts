@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type { Span } from '@opentelemetry/api';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import type { Principal, Role } from '../account/accounts.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
@@ -56,6 +57,8 @@ declare module 'fastify' {
     principal: Principal;
     /** Set for routes with a repository in the path, once access was granted. */
     repositoryAccess: { readonly name: RepositoryName; readonly role: Role } | undefined;
+    /** The request's span in its trace. */
+    span: Span | undefined;
     /** What is about to be sent, before it becomes text; for the audit log. */
     auditAnswer: unknown;
     /** The request has its record in the audit log. */

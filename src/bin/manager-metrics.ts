@@ -22,12 +22,12 @@ export function managerMetrics(metrics: Metrics): ManagerMetrics {
       if (count === 0) metrics.queueGets.inc({ queue_name, availability: 'nonexistant' });
       else metrics.queueGets.inc({ queue_name, availability: 'acquired' }, count);
     },
-    started: (executor, { took, waited }) => {
-      metrics.buildStartDuration.observe({ executor }, seconds(took));
-      if (waited !== undefined) metrics.buildQueueDuration.observe({ executor }, seconds(waited));
-    },
+    started: (executor, took) => metrics.buildStartDuration.observe({ executor }, seconds(took)),
     startFailed: (code) => metrics.startFailures.inc({ code }),
-    registered: (executor, took) => metrics.buildAckDuration.observe({ executor }, seconds(took)),
+    registered: (executor, { took, waited }) => {
+      metrics.buildAckDuration.observe({ executor }, seconds(took));
+      metrics.buildQueueDuration.observe({ executor }, seconds(waited));
+    },
     attemptFinished: (executor, outcome, took) => {
       const labels = { executor, job_status: jobStatus[outcome] };
       metrics.buildJobs.inc(labels);

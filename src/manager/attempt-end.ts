@@ -5,6 +5,7 @@ import type { AttemptId } from '../model/ids.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, Finished, RunningAttempt } from '../queue/build-queue.ts';
 import type { BuildEnd } from './build-end.ts';
+import { BuildTraces } from './build-traces.ts';
 import type { ManagerLog } from './manager-log.ts';
 import { type ManagerMetrics, noExecutor } from './manager-metrics.ts';
 import type { Publisher } from './publisher.ts';
@@ -28,10 +29,12 @@ export interface AttemptEndOptions {
  */
 export class AttemptEnd {
   readonly #options: AttemptEndOptions;
+  readonly #traces: BuildTraces;
   readonly #listeners = new Set<(attemptId: AttemptId) => void>();
 
   constructor(options: AttemptEndOptions) {
     this.#options = options;
+    this.#traces = new BuildTraces(options);
   }
 
   /** `retryDelay`: milliseconds until the next attempt may begin, when there is to be one. */
@@ -61,6 +64,7 @@ export class AttemptEnd {
         'attempt finished',
       );
       await this.#follow(attempt, outcome, finished);
+      await this.#traces.ended(attempt.buildId, attempt.id);
       await orchestrator.forget(attempt.id);
     }
     for (const listener of [...this.#listeners]) listener(attempt.id);

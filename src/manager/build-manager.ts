@@ -9,6 +9,7 @@ import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
 import type { AttemptEnd } from './attempt-end.ts';
 import { BackgroundTasks } from './background-tasks.ts';
 import type { BuildEnd } from './build-end.ts';
+import { BuildTraces } from './build-traces.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
 import type { Publisher } from './publisher.ts';
@@ -64,6 +65,7 @@ const closeEvery = 30_000;
 export class BuildManager implements AsyncDisposable {
   readonly #options: BuildManagerOptions;
   readonly #starter: WorkerStarter;
+  readonly #traces: BuildTraces;
   readonly #supervised = new Map<AttemptId, Supervision>();
   readonly #ofBuild = new Map<BuildId, Set<AttemptId>>();
   readonly #claimable: WakeUp;
@@ -80,6 +82,7 @@ export class BuildManager implements AsyncDisposable {
   constructor(options: BuildManagerOptions) {
     this.#options = options;
     this.#starter = new WorkerStarter(options);
+    this.#traces = new BuildTraces(options);
     this.#claimable = new WakeUp(options.clock);
     this.#looks = new WakeUp(options.clock);
     this.#emptied = new WakeUp(options.clock);
@@ -187,9 +190,10 @@ export class BuildManager implements AsyncDisposable {
   }
 
   async #claim(): Promise<void> {
-    const { queue, name, settings, logger, metrics } = this.#options;
+    const { queue, name, settings, logger, metrics, clock } = this.#options;
     const limit = Math.min(claimedAtOnce, settings.allowedWorkerCount);
     while (this.#claiming && !this.#stopping.signal.aborted) {
+      const from = clock.now();
       const claimed = await queue.claim({
         manager: name,
         limit,
@@ -197,6 +201,10 @@ export class BuildManager implements AsyncDisposable {
         lease: settings.lease,
       });
       metrics.claimed(claimed.length);
+      if (claimed.length > 0) {
+        const to = clock.now();
+        this.#tasks.run(() => this.#traces.claimed(claimed, from, to));
+      }
       for (const attempt of claimed) {
         logger.debug({ build: attempt.buildId, attempt: attempt.id, epoch: attempt.epoch }, 'claimed');
         this.#supervise(attempt);

@@ -6,12 +6,12 @@ import type { Refusal } from './worker-sessions.ts';
 export interface ManagerMetrics {
   /** The queue was asked for attempts to run, and gave so many. */
   claimed(count: number): void;
-  /** An executor started a worker: how long it took, and how long the attempt had waited to be claimed, if known. */
-  started(executor: string, times: { readonly took: number; readonly waited?: number }): void;
+  /** An executor started a worker. */
+  started(executor: string, took: number): void;
   /** No executor started a worker; `code` of its error. */
   startFailed(code: string): void;
-  /** Between claim and registration. */
-  registered(executor: string, took: number): void;
+  /** `took`: between claim and registration; `waited`: from its place in the queue to the claim. */
+  registered(executor: string, times: { readonly took: number; readonly waited: number }): void;
   /** Between claim and end. */
   attemptFinished(executor: string, outcome: Outcome['kind'], took: number): void;
   /** Another attempt takes the place of one that failed. */

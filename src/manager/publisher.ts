@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api';
 import { backOff } from '../base/back-off.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
@@ -8,8 +9,10 @@ import { isFinal } from '../model/phase.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Registry } from '../registry/registry.ts';
+import { markFailed } from '../telemetry/tracing.ts';
 import { BackgroundTasks } from './background-tasks.ts';
 import type { BuildEnd } from './build-end.ts';
+import { BuildTraces } from './build-traces.ts';
 import { ManagerError } from './manager-error.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
@@ -31,12 +34,14 @@ export interface PublisherOptions {
  */
 export class Publisher {
   readonly #options: PublisherOptions;
+  readonly #traces: BuildTraces;
   readonly #under = new Set<BuildId>();
   readonly #tasks: BackgroundTasks;
   readonly #stopping = new AbortController();
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#traces = new BuildTraces(options);
     this.#tasks = new BackgroundTasks((thrown) => {
       if (!this.#stopping.signal.aborted) {
         options.logger.error({ err: thrown }, 'a build could not be published; it is tried again later');
@@ -52,17 +57,25 @@ export class Publisher {
   }
 
   async #publish(buildId: BuildId): Promise<void> {
-    const { queue, end, logger } = this.#options;
+    const { queue } = this.#options;
     const build = await queue.build(buildId);
     if (build === undefined || isFinal(build.phase)) return;
+    await this.#traces.publishing(build, (span) => this.#publishBuild(build, span));
+  }
+
+  async #publishBuild(build: Build, span: Span): Promise<void> {
+    const { queue, end, logger } = this.#options;
+    const buildId = build.id;
     const attempts = build.jobs.map((job) => job.attempts.at(-1)).filter((last) => last !== undefined);
     try {
       const image = build.push ? await this.#putTags(build, attempts) : undefined;
+      if (image !== undefined) span.setAttribute('oci.manifest.digest', image.digest);
       const published = await queue.publish(buildId, attempts.flatMap(epochOf), image);
       if (published === 'stale') logger.warn({ build: buildId }, 'a build was over before it was published');
       else await end.end(published);
     } catch (thrown) {
       if (!(thrown instanceof ManagerError)) throw thrown;
+      markFailed(span, thrown.code);
       const failed = await queue.failPublish(buildId, { code: 'publishissue', message: thrown.message });
       if (failed !== 'stale') await end.end(failed);
     }

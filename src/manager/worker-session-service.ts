@@ -80,7 +80,12 @@ export class WorkerSessionService implements WorkerSessions {
     if (!first) await this.#mayRegisterAgain(identity);
     await orchestrator.beat(attempt.id, settings.heartbeatTimeout);
     if (first) {
-      metrics.registered(attempt.executor ?? noExecutor, clock.now() - attempt.scheduledAt);
+      // A quick worker comes before it is written down where it runs.
+      const executor = attempt.executor ?? (await queue.attempt(attempt.id))?.executor;
+      metrics.registered(executor ?? noExecutor, {
+        took: clock.now() - attempt.scheduledAt,
+        waited: attempt.scheduledAt - (attempt.queuedAt ?? attempt.scheduledAt),
+      });
       await buildEnd.phase(identity.buildId, 'build-scheduled', {
         epoch: identity.epoch,
         ...(capabilities === undefined ? {} : { engine: capabilities.engine }),

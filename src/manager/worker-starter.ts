@@ -1,7 +1,10 @@
+import type { Span } from '@opentelemetry/api';
 import type { Clock } from '../base/clock.ts';
 import type { Executor, WorkerOrder } from '../executor/executor.ts';
 import { ExecutorError } from '../executor/executor-error.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
+import { markFailed } from '../telemetry/tracing.ts';
+import { BuildTraces } from './build-traces.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
 import type { ManagerSettings } from './settings.ts';
@@ -21,7 +24,7 @@ export interface WorkerSite {
 }
 
 export interface WorkerStarterOptions {
-  readonly queue: Pick<BuildQueue, 'recordWorker' | 'release'>;
+  readonly queue: Pick<BuildQueue, 'recordWorker' | 'release' | 'build'>;
   readonly executor: Executor;
   readonly tokens: RegistrationTokens;
   readonly worker: WorkerSite;
@@ -47,26 +50,35 @@ const tokenLeeway = 30;
 /** Gets one worker going for an attempt, or gives the attempt back to the queue without using up a try. */
 export class WorkerStarter {
   readonly #options: WorkerStarterOptions;
+  readonly #traces: BuildTraces;
 
   constructor(options: WorkerStarterOptions) {
     this.#options = options;
+    this.#traces = new BuildTraces(options);
   }
 
   async start(attempt: RunningAttempt, signal: AbortSignal): Promise<StartVerdict> {
+    return await this.#traces.starting(attempt, async (span) => {
+      const verdict = await this.#start(attempt, signal, span);
+      span?.setAttribute('slipway.start.verdict', verdict.kind);
+      return verdict;
+    });
+  }
+
+  async #start(attempt: RunningAttempt, signal: AbortSignal, span: Span | undefined): Promise<StartVerdict> {
     const { queue, executor, clock, metrics, logger } = this.#options;
     const begun = clock.now();
     let started: Awaited<ReturnType<Executor['start']>>;
     try {
       started = await executor.start(await this.#order(attempt), signal);
     } catch (thrown) {
+      if (span !== undefined) markFailed(span, thrown instanceof ExecutorError ? thrown.code : 'internal');
       return await this.#giveBack(attempt, thrown);
     }
     const name = started.executor ?? executor.name;
-    metrics.started(name, {
-      took: clock.now() - begun,
-      ...(attempt.queuedAt === undefined ? {} : { waited: attempt.scheduledAt - attempt.queuedAt }),
-    });
+    metrics.started(name, clock.now() - begun);
     const worker = { executor: name, worker: started.worker };
+    span?.setAttributes({ 'slipway.executor': name, 'cicd.worker.id': started.worker });
     if (await queue.recordWorker(attempt.id, attempt.epoch, worker)) {
       logger.info({ build: attempt.buildId, attempt: attempt.id, ...worker }, 'worker started');
       return { kind: 'started', ...worker };

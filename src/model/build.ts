@@ -46,6 +46,8 @@ export interface BuildRequest {
   readonly triggerMetadata?: Readonly<Record<string, unknown>>;
   /** Higher runs first; 0 is usual. */
   readonly priority: number;
+  /** W3C `traceparent`: the trace that everything done for the build belongs to. */
+  readonly traceParent?: string;
 }
 
 export interface JobView {
