@@ -9,7 +9,7 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-interface Pack {
+export interface ReferencePack {
   readonly job_jwt: string;
   readonly build_pack?: 'package_url' | 'git_package';
   readonly package_url?: string;
@@ -39,7 +39,7 @@ interface Client {
   registerBuildJob(
     request: object,
     options: object,
-    done: (error: ServiceError | null, reply: Pack) => void,
+    done: (error: ServiceError | null, reply: ReferencePack) => void,
   ): void;
   setPhase(request: object, done: (error: ServiceError | null, reply: Answer) => void): void;
   determineCachedTag(
@@ -67,6 +67,8 @@ export interface ReferenceBuild {
   readonly messages: readonly string[];
   /** Die before this phase, as the worker does when its engine fails: without a word. */
   readonly dieBefore?: PhaseName;
+  /** What its engine does once it is PUSHING. */
+  readonly push?: (pack: ReferencePack) => Promise<void>;
 }
 
 /**
@@ -78,7 +80,7 @@ export class ReferenceWorker {
   readonly #log: ClientDuplexStream<object, Answer>;
   readonly #answers: AsyncIterator<Answer>;
   #heartbeat: ClientDuplexStream<object, { reply: boolean }> | undefined;
-  #pack: Pack | undefined;
+  #pack: ReferencePack | undefined;
   #logNumber = 0;
   #phaseNumber = 0;
   readonly beats: boolean[] = [];
@@ -89,11 +91,15 @@ export class ReferenceWorker {
     this.#answers = this.#log[Symbol.asyncIterator]();
   }
 
-  /** Ping and the log stream, in this order. */
-  static async connect(server: string, options: ClientOptions = {}): Promise<ReferenceWorker> {
+  /** Ping and the log stream, in this order. `authority` (PEM) of the certificate it trusts; without it clear text. */
+  static async connect(
+    server: string,
+    options: ClientOptions = {},
+    authority?: Buffer,
+  ): Promise<ReferenceWorker> {
     const client = new service.BuildManager(
       server,
-      credentials.createInsecure(),
+      authority === undefined ? credentials.createInsecure() : credentials.createSsl(authority),
       options,
     ) as unknown as Client;
     const { reply } = await new Promise<{ reply: string }>((resolve, reject) => {
@@ -103,8 +109,8 @@ export class ReferenceWorker {
     return new ReferenceWorker(client);
   }
 
-  async register(token: string): Promise<Pack> {
-    const pack = await new Promise<Pack>((resolve, reject) => {
+  async register(token: string): Promise<ReferencePack> {
+    const pack = await new Promise<ReferencePack>((resolve, reject) => {
       this.#client.registerBuildJob({ register_jwt: token }, deadline(), (error, value) =>
         error === null ? resolve(value) : reject(error),
       );
@@ -171,7 +177,7 @@ export class ReferenceWorker {
   }
 
   /** A whole build, in the order the worker does it. */
-  async build(token: string, { messages, dieBefore }: ReferenceBuild): Promise<Pack> {
+  async build(token: string, { messages, dieBefore, push }: ReferenceBuild): Promise<ReferencePack> {
     const pack = await this.register(token);
     const metadata = { registry_url: '', base_image: 'base', base_image_tag: 'latest', pull_username: '' };
     const steps: readonly [PhaseName, () => Promise<unknown>][] = [
@@ -182,6 +188,7 @@ export class ReferenceWorker {
       ['BUILDING', () => this.setPhase('BUILDING')],
       ['BUILDING', () => this.#say(messages)],
       ['PUSHING', () => this.setPhase('PUSHING')],
+      ['PUSHING', async () => await push?.(pack)],
       ['COMPLETE', () => this.setPhase('COMPLETE')],
     ];
     for (const [phase, step] of steps) {
