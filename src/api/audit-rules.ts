@@ -122,6 +122,15 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
       namespace: text(body.username),
     }),
   },
+  pruneBuilds: {
+    action: 'builds.prune',
+    detail: ({ body, answer }) => ({
+      keep_younger_than: body.keep_younger_than,
+      confirm: body.confirm,
+      builds: answer.builds,
+      uploads: answer.uploads,
+    }),
+  },
 };
 
 /** The ids of a build's secrets, never their values. */

@@ -5,10 +5,11 @@ import { repositoryOf } from './access.ts';
 import type { Api } from './api.ts';
 import { buildOf } from './builds.ts';
 import type { ApiDependencies } from './dependencies.ts';
+import { signedArchivePath } from './log-archive.ts';
 import { logEvents } from './log-events.ts';
 import { buildParams } from './repository-path.ts';
 
-type Needs = Pick<ApiDependencies, 'queue' | 'logs' | 'clock' | 'metrics'> & {
+type Needs = Pick<ApiDependencies, 'queue' | 'logs' | 'links' | 'clock' | 'metrics' | 'options'> & {
   /** Fires when the streams have to end. */
   readonly closing: AbortSignal;
 };
@@ -29,6 +30,12 @@ export const logPageSchema = Type.Object(
         data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
       }),
     ),
+    logs_url: Type.Optional(
+      Type.String({
+        description:
+          'Once the log is archived: the whole of it as {start, total, logs} in one document. The URL is good for an hour and needs no other login.',
+      }),
+    ),
   },
   { title: 'LogPage' },
 );
@@ -38,7 +45,10 @@ export const logPageQuery = Type.Object({
   limit: Type.Integer({ minimum: 1, maximum: longestPage, default: longestPage }),
 });
 
-export function addBuildLogRoutes(api: Api, { queue, logs, clock, metrics, closing }: Needs): void {
+export function addBuildLogRoutes(
+  api: Api,
+  { queue, logs, links, clock, metrics, options, closing }: Needs,
+): void {
   const base = '/api/v1/repository/:namespace/:repository/build/:build/logs';
 
   api.get(
@@ -57,7 +67,14 @@ export function addBuildLogRoutes(api: Api, { queue, logs, clock, metrics, closi
     async (request) => {
       const build = await buildOf(queue, repositoryOf(request).name, request.params.build);
       const page = await logs.read(build.id, request.query.start ?? 0, request.query.limit);
-      return { start: page.start, total: page.total, logs: [...page.entries] };
+      return {
+        start: page.start,
+        total: page.total,
+        logs: [...page.entries],
+        ...(page.archived === true
+          ? { logs_url: `${options.publicOrigin(request.raw)}${signedArchivePath(links, build.id)}` }
+          : {}),
+      };
     },
   );
 

@@ -8,9 +8,11 @@ import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
+import type { Retention } from '../retention/retention.ts';
 import type { HealthCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Uploads } from '../upload/uploads.ts';
+import type { UrlSigner } from '../upload/url-signer.ts';
 
 /** The embedded registry as the API sees it. */
 export interface RegistryMount {
@@ -44,6 +46,9 @@ export interface ApiDependencies {
   readonly queue: BuildQueue;
   readonly logs: LogStore;
   readonly uploads: Uploads;
+  readonly retention: Retention;
+  /** Signs the links to archived logs. */
+  readonly links: UrlSigner;
   /** Judges archive and git URLs before a build is queued; workers check again when they fetch. */
   readonly egress: EgressGuard;
   readonly metrics: Metrics;

@@ -11,7 +11,7 @@ type Needs = Pick<ApiDependencies, 'uploads' | 'metrics' | 'options'>;
 
 const tags = ['files'];
 const params = Type.Object({ file: Type.String() });
-const signedQuery = Type.Object({
+export const signedQuery = Type.Object({
   expires: Type.Integer({ minimum: 0 }),
   max: Type.Integer({ minimum: 0 }),
   signature: Type.String({ maxLength: 100 }),

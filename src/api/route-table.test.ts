@@ -66,6 +66,7 @@ const table: Readonly<Record<string, Row>> = {
   // Without a signature nobody gets anywhere.
   'get /userfiles/{file}': everybody(400),
   'put /userfiles/{file}': everybody(400),
+  'get /logarchive/{build}': everybody(400),
   'get /api/v1/user': signedIn(200),
   'get /api/v1/user/tokens': ownTokens(200),
   'post /api/v1/user/tokens': ownTokens(201, { name: 'one', scopes: ['repo:read'] }),
@@ -73,6 +74,7 @@ const table: Readonly<Record<string, Row>> = {
   'get /api/v1/superuser/queue': superusers(200),
   'post /api/v1/superuser/users': superusers(201, { username: 'newcomer' }),
   'get /api/v1/superuser/{namespace}/{repository}/build/{build}/logs': superusers(200),
+  'post /api/v1/superuser/prune': superusers(200, { keep_younger_than: '720h' }),
   'get /api/v1/superuser/audit': superusers(200),
   // Of the namespace `owner`, which only its own administrators see.
   'get /api/v1/organization/{namespace}/audit': row([401, 403, 403, 403, 403, 200, 403]),

@@ -93,18 +93,25 @@ export async function startClusterServer(
     stops.push(() => orchestrator.close());
     const blobs = await composeBlobStore(config.storage.uploads);
     stops.push(() => blobs.stop());
-    const { queue, log, uploads, sweeper, audit, auditRetention } = composeStore({
-      database,
-      blobs,
-      secretBox,
-      signer: new UrlSigner(keys.urls, clock),
-      uploadLimit: limits.upload,
-      logLimit: limits.log,
-      logTail: limits.logTail,
-      hints: hintsOver(orchestrator),
-      clock,
-      logger,
-    });
+    const { logArchive } = config.storage;
+    const archives = logArchive === undefined ? undefined : await composeBlobStore(logArchive);
+    stops.push(async () => await archives?.stop());
+    const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+      composeStore({
+        database,
+        blobs,
+        ...(archives === undefined ? {} : { archives }),
+        ...(config.retention.builds === undefined ? {} : { keepBuilds: config.retention.builds }),
+        ...(config.retention.logs === undefined ? {} : { keepLogs: config.retention.logs }),
+        secretBox,
+        signer: new UrlSigner(keys.urls, clock),
+        uploadLimit: limits.upload,
+        logLimit: limits.log,
+        logTail: limits.logTail,
+        hints: hintsOver(orchestrator),
+        clock,
+        logger,
+      });
     await queue.start();
     stops.push(() => queue.stop());
     await log.start();
@@ -154,6 +161,8 @@ export async function startClusterServer(
       queue,
       log,
       uploads,
+      retention,
+      links,
       blobs,
       registry,
       metrics,
@@ -201,11 +210,13 @@ export async function startClusterServer(
     });
     await building?.start();
     sweeper.start();
+    storeKeepers.start();
     auditRetention.start();
     stops.push(async () => {
       await sweeper.stop();
       await auditRetention.stop();
       await building?.stop();
+      await storeKeepers.stop();
     });
     return { name: lives.name, doors: doors.said, stop: stopAll };
 

@@ -11,9 +11,11 @@ import { EgressGuard } from '../egress/egress-guard.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
+import type { Retention } from '../retention/retention.ts';
 import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Uploads } from '../upload/uploads.ts';
+import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
 
 export interface ApiCompositionOptions {
@@ -23,6 +25,8 @@ export interface ApiCompositionOptions {
   readonly queue: BuildQueue;
   readonly log: LogStore;
   readonly uploads: Uploads;
+  readonly retention: Retention;
+  readonly links: UrlSigner;
   readonly blobs: BlobStore;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly metrics: Metrics;

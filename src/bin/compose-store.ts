@@ -5,16 +5,26 @@ import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import type { Database } from '../db/database.ts';
 import type { SecretBox } from '../db/secret-box.ts';
+import { ArchiveKeeper } from '../log/archive-keeper.ts';
 import type { LogHints } from '../log/log-hints.ts';
 import { SqlLogStore } from '../log/sql-log-store.ts';
 import { SqlBuildQueue } from '../queue/sql-build-queue.ts';
+import { Retention } from '../retention/retention.ts';
+import { RetentionKeeper } from '../retention/retention-keeper.ts';
+import { StrayBlobs } from '../retention/stray-blobs.ts';
 import { UploadSweeper } from '../upload/upload-sweeper.ts';
 import { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 
 export interface StoreOptions {
   readonly database: Database;
+  /** Of uploads. */
   readonly blobs: BlobStore;
+  /** Where logs go when their builds are over; absent: they stay in the database. */
+  readonly archives?: BlobStore;
+  /** Milliseconds after their end for which builds and logs are kept; absent: for ever. */
+  readonly keepBuilds?: number;
+  readonly keepLogs?: number;
   readonly secretBox: SecretBox;
   readonly signer: UrlSigner;
   /** Bytes. */
@@ -37,8 +47,18 @@ export interface StoreParts {
   readonly audit: SqlAuditLog;
   /** Removes records of the audit log when they are old; not started yet. */
   readonly auditRetention: AuditRetention;
+  /** Signs links to uploads and archived logs. */
+  readonly links: UrlSigner;
+  readonly retention: Retention;
+  /** Moves logs to the archive and removes what is old; not started yet. */
+  readonly storeKeepers: StoreKeepers;
   /** Removes uploads nobody used; not started yet. */
   readonly sweeper: UploadSweeper;
+}
+
+export interface StoreKeepers {
+  start(): void;
+  stop(): Promise<void>;
 }
 
 const year = 365 * 24 * 3_600_000;
@@ -48,8 +68,19 @@ const logPoll = 1_000;
 
 /** What the database and the blob store hold: builds, logs, uploads, the audit log. Queue and log have to be started. */
 export function composeStore(options: StoreOptions): StoreParts {
-  const { database, blobs, secretBox, signer, uploadLimit, logLimit, logTail, hints, clock, logger } =
-    options;
+  const {
+    database,
+    blobs,
+    archives,
+    secretBox,
+    signer,
+    uploadLimit,
+    logLimit,
+    logTail,
+    hints,
+    clock,
+    logger,
+  } = options;
   const uploads = new Uploads({
     database,
     blobs,
@@ -58,8 +89,26 @@ export function composeStore(options: StoreOptions): StoreParts {
     ...(uploadLimit === undefined ? {} : { limit: uploadLimit }),
   });
   const audit = new SqlAuditLog({ database, clock });
+  const log = new SqlLogStore(database, {
+    clock,
+    ...(logLimit === undefined ? {} : { limit: logLimit }),
+    ...(logTail === undefined ? {} : { tail: logTail }),
+    ...(hints === undefined ? {} : { hints, poll: logPoll }),
+    ...(archives === undefined ? {} : { archives }),
+  });
+  const strays = new StrayBlobs({
+    database,
+    stores: { uploads: blobs, logs: archives ?? blobs },
+    clock,
+    onError: (error) => logger.error({ err: error }, 'a blob was not removed; it is tried again'),
+  });
+  const retention = new Retention({ database, strays, clock });
   return {
     audit,
+    links: signer,
+    log,
+    retention,
+    storeKeepers: storeKeepers({ ...options, log, retention, strays }),
     auditRetention: new AuditRetention({
       audit,
       clock,
@@ -72,17 +121,51 @@ export function composeStore(options: StoreOptions): StoreParts {
       clock,
       onError: (error) => logger.error({ err: error }, 'the queue lost its connection'),
     }),
-    log: new SqlLogStore(database, {
-      clock,
-      ...(logLimit === undefined ? {} : { limit: logLimit }),
-      ...(logTail === undefined ? {} : { tail: logTail }),
-      ...(hints === undefined ? {} : { hints, poll: logPoll }),
-    }),
     uploads,
     sweeper: new UploadSweeper({
       uploads,
       clock,
       onError: (error) => logger.error({ err: error }, 'removing unused uploads failed; it is tried again'),
     }),
+  };
+}
+
+function storeKeepers(
+  given: StoreOptions & {
+    readonly log: SqlLogStore;
+    readonly retention: Retention;
+    readonly strays: StrayBlobs;
+  },
+): StoreKeepers {
+  const { database, archives, log, retention, strays, keepBuilds, keepLogs, clock, logger } = given;
+  const keepers: StoreKeepers[] = [
+    new RetentionKeeper({
+      retention,
+      strays,
+      clock,
+      ...(keepBuilds === undefined ? {} : { keepBuilds }),
+      ...(keepLogs === undefined ? {} : { keepLogs }),
+      onPruned: (what) => logger.info(what, 'removed what is old'),
+      onError: (error) => logger.error({ err: error }, 'removing what is old failed; it is tried again'),
+    }),
+  ];
+  if (archives !== undefined)
+    keepers.push(
+      new ArchiveKeeper({
+        database,
+        blobs: archives,
+        clock,
+        onClosed: (wake) => log.onClosed(wake),
+        onError: (error, build) =>
+          logger.error({ err: error, build }, 'a log was not archived; it is tried again'),
+      }),
+    );
+  return {
+    start: () => {
+      for (const keeper of keepers) keeper.start();
+    },
+    stop: async () => {
+      for (const keeper of keepers) await keeper.stop();
+    },
   };
 }

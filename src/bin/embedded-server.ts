@@ -128,16 +128,18 @@ export async function startEmbeddedServer(
     const secretBox = new SecretBox({ key: await loadSecretKey(folder.keys, 'database-secret-key') });
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
     const blobs = new FolderBlobStore({ folder: folder.blobs });
-    const { queue, log, uploads, sweeper, audit, auditRetention } = composeStore({
-      database,
-      blobs,
-      secretBox,
-      signer,
-      clock,
-      logger,
-      ...(options.uploadLimit === undefined ? {} : { uploadLimit: options.uploadLimit }),
-      ...(options.logLimit === undefined ? {} : { logLimit: options.logLimit }),
-    });
+    const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+      composeStore({
+        database,
+        blobs,
+        archives: blobs,
+        secretBox,
+        signer,
+        clock,
+        logger,
+        ...(options.uploadLimit === undefined ? {} : { uploadLimit: options.uploadLimit }),
+        ...(options.logLimit === undefined ? {} : { logLimit: options.logLimit }),
+      });
     await queue.start();
     stops.push(() => queue.stop());
     await log.start();
@@ -227,6 +229,8 @@ export async function startEmbeddedServer(
       queue,
       log,
       uploads,
+      retention,
+      links,
       blobs,
       registry,
       metrics,
@@ -268,12 +272,14 @@ export async function startEmbeddedServer(
     await parts.manager.start();
     keeper?.start();
     sweeper.start();
+    storeKeepers.start();
     auditRetention.start();
     stops.push(async () => {
       await sweeper.stop();
       await auditRetention.stop();
       await keeper?.stop();
       await parts.stop(options.drain);
+      await storeKeepers.stop();
     });
     return {
       url,

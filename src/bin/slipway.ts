@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { CodedError, messageOf } from '../base/coded-error.ts';
 import { CliError, exitStatus, exitStatusOf } from '../cli/cli-error.ts';
-import { addClientCommands, reportInOneLine, wholeNumber } from '../cli/program.ts';
+import { addAdminCommands, addClientCommands, reportInOneLine, wholeNumber } from '../cli/program.ts';
 import { paint, printLine } from '../cli/terminal.ts';
 import { ContextError } from '../context/context-error.ts';
 import { SetupError } from '../setup/setup-error.ts';
@@ -111,13 +111,16 @@ program
 
 const admin = program
   .command('admin')
-  .summary('Administer the database of a configuration')
-  .description('Commands that work on the database of a configuration itself, without a server.');
+  .summary('Administer a server, or the database of a configuration')
+  .description('Commands for administrators.');
 
 admin
   .command('create-user')
   .summary('Make an account; the first one is a superuser')
-  .description('Makes an account. The first one is a superuser. Prints a password unless one is given.')
+  .description(
+    'Makes an account in the database of a configuration, without a server. The first one is a superuser. Prints a\n' +
+      'password unless one is given.',
+  )
   .argument('<username>', 'name of the user and of the namespace it gets')
   .requiredOption('--config <file>', 'configuration file (YAML)')
   .option('--email <address>', 'e-mail address')
@@ -144,6 +147,7 @@ program
   );
 
 addClientCommands(program, terminal, finish);
+addAdminCommands(admin, terminal, finish);
 reportInOneLine(program);
 
 /** Ends the process once what was written has left it: a pipe may be slower than we are. */

@@ -1,4 +1,5 @@
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
+import type { PruneFlags } from './admin-prune.ts';
 import type { BuildFlags } from './build.ts';
 import type { BuildsFlags } from './builds.ts';
 import { type ExitStatus, exitStatus } from './cli-error.ts';
@@ -142,6 +143,27 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
       terminal.stdout.write((await import('./completion.ts')).completionScript(program, shell));
       report(exitStatus.ok);
     });
+}
+
+/** The commands of administrators that talk to a server. */
+export function addAdminCommands(admin: Command, terminal: Terminal, report: Report): void {
+  admin
+    .command('prune')
+    .summary('Count or remove builds that ended long ago')
+    .description(
+      'Says how many builds ended longer ago, with their jobs, logs and uploads; with --confirm removes them.\n' +
+        'Unfinished builds and images in the registry stay. Needs a superuser.',
+    )
+    .requiredOption(
+      '--keep-younger-than <span>',
+      'how long builds are kept after their end, such as 720h or 30d',
+    )
+    .option('--confirm', 'remove them')
+    .option('--json', 'print JSON for programs')
+    .option('--server <url>', 'the Slipway server (default: the one you logged in to last)')
+    .action(async (flags: PruneFlags) =>
+      report(await (await import('./admin-prune.ts')).adminPrune(terminal, flags)),
+    );
 }
 
 /** Makes what is wrong with the arguments one line that says where to look. */

@@ -56,7 +56,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     onError: (error) => logger.warn({ err: error }, 'a connection to the database broke'),
   });
   const blobs = new FolderBlobStore({ folder: config.blobs });
-  const { queue, log, uploads, audit } = composeStore({
+  const { queue, log, uploads, audit, retention, links } = composeStore({
     database,
     blobs,
     secretBox: new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') }),
@@ -140,6 +140,8 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     queue,
     log,
     uploads,
+    retention,
+    links,
     blobs,
     registry,
     metrics,

@@ -22,6 +22,8 @@ import { EgressPolicy } from '../../src/egress/egress-policy.ts';
 import { SqlLogStore } from '../../src/log/sql-log-store.ts';
 import { parseRepositoryName } from '../../src/model/repository-name.ts';
 import { SqlBuildQueue } from '../../src/queue/sql-build-queue.ts';
+import { Retention } from '../../src/retention/retention.ts';
+import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { Uploads } from '../../src/upload/uploads.ts';
@@ -53,15 +55,29 @@ export async function startApiServer({
   await blobs.start();
   const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }), clock });
   await queue.start();
-  const logs = new SqlLogStore(database, { clock, ...(logLimit === undefined ? {} : { limit: logLimit }) });
+  const logs = new SqlLogStore(database, {
+    clock,
+    archives: blobs,
+    ...(logLimit === undefined ? {} : { limit: logLimit }),
+  });
   await logs.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
   const signIn = new SignIn(accounts, new LoginLimiter(clock));
   const authorizer = new AccountAuthorizer(accounts, signIn);
+  const signer = new UrlSigner(randomBytes(32), clock);
+  const strays = new StrayBlobs({
+    database,
+    stores: { uploads: blobs, logs: blobs },
+    clock,
+    onError: (error) => {
+      throw error;
+    },
+  });
+  const retention = new Retention({ database, strays, clock });
   const uploads = new Uploads({
     database,
     blobs,
-    signer: new UrlSigner(randomBytes(32), clock),
+    signer,
     clock,
     ...(uploadLimit === undefined ? {} : { limit: uploadLimit }),
   });
@@ -77,6 +93,8 @@ export async function startApiServer({
     queue,
     logs,
     uploads,
+    retention,
+    links: signer,
     egress: new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example'] })),
     metrics,
     health: { instance: checks, endToEnd: checks },
@@ -121,6 +139,7 @@ export async function startApiServer({
     queue,
     logs,
     uploads,
+    retention,
     metrics,
     logged,
     api,

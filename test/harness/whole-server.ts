@@ -55,7 +55,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
   await mkdir(join(folder, 'registry'));
-  const { queue, log, uploads, audit } = composeStore({
+  const { queue, log, uploads, audit, retention, links } = composeStore({
     database,
     blobs,
     secretBox: new SecretBox({ key: randomBytes(32) }),
@@ -150,6 +150,8 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     queue,
     log,
     uploads,
+    retention,
+    links,
     blobs,
     registry,
     metrics,
