@@ -130,7 +130,7 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }> {
-    const session = this.#session(identity);
+    const session = await this.#provenSession(identity);
     session.heard = true;
     if (session.ended) return { alive: false, cancel: false };
     const attempt = await this.#current(identity);
@@ -139,7 +139,7 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async setPhase(identity: WorkerIdentity, sequence: number, report: StageReport): Promise<boolean> {
-    const session = this.#session(identity);
+    const session = await this.#provenSession(identity);
     session.heard = true;
     return await session.answer(sequence, () => this.#take(identity, session, report));
   }
@@ -207,7 +207,7 @@ export class WorkerSessionService implements WorkerSessions {
 
   async log(identity: WorkerIdentity, sequence: number, runs: readonly LogRun[]) {
     const { buildId, attemptId, epoch } = identity;
-    this.#session(identity).heard = true;
+    (await this.#provenSession(identity)).heard = true;
     const verdict = await this.#options.log.append(
       buildId,
       { kind: 'worker', attemptId, epoch, sequence },
@@ -254,11 +254,25 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async #current(identity: WorkerIdentity): Promise<RunningAttempt> {
+    const attempt = await this.#known(identity);
+    if (!isRunning(attempt.state)) throw this.#refuse('attempt-over');
+    return attempt;
+  }
+
+  /** The attempt that a worker speaks of, when build, attempt and epoch belong together. */
+  async #known(identity: WorkerIdentity): Promise<RunningAttempt> {
     const attempt = await this.#options.queue.attempt(identity.attemptId);
     if (attempt === undefined || attempt.buildId !== identity.buildId) throw this.#refuse('unknown-attempt');
     if (attempt.epoch !== identity.epoch) throw this.#refuse('stale-epoch');
-    if (!isRunning(attempt.state)) throw this.#refuse('attempt-over');
+    this.#session(identity).proven = identity;
     return attempt;
+  }
+
+  /** What is remembered of a worker is for none that says something else of its attempt. Looked up once. */
+  async #provenSession(identity: WorkerIdentity): Promise<WorkerSession> {
+    const { proven } = this.#session(identity);
+    if (proven?.buildId !== identity.buildId || proven.epoch !== identity.epoch) await this.#known(identity);
+    return this.#session(identity);
   }
 
   /** Why the queue said that a worker is not current; `otherwise` when it is by now. */

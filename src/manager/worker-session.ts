@@ -1,3 +1,5 @@
+import type { WorkerIdentity } from './worker-sessions.ts';
+
 const rememberedPhases = 64;
 
 /**
@@ -5,6 +7,8 @@ const rememberedPhases = 64;
  * worker that comes back after a restart is served from there.
  */
 export class WorkerSession {
+  /** What the queue says of the attempt, too. */
+  proven: WorkerIdentity | undefined;
   /** The worker has used its job token, so it has its build pack. */
   heard = false;
   /** The worker's last report is being looked into. */
