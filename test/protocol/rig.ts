@@ -1,0 +1,299 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LoginLimiter } from '../../src/account/login-limiter.ts';
+import { PasswordHasher } from '../../src/account/password-hash.ts';
+import { SignIn } from '../../src/account/sign-in.ts';
+import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { systemClock as clock } from '../../src/base/clock.ts';
+import { composeApi } from '../../src/bin/compose-api.ts';
+import { composeManager } from '../../src/bin/compose-manager.ts';
+import { composeRegistry } from '../../src/bin/compose-registry.ts';
+import { composeStore } from '../../src/bin/compose-store.ts';
+import { freePort } from '../../src/bin/free-port.ts';
+import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
+import type { Schema } from '../../src/db/schema.ts';
+import { SecretBox } from '../../src/db/secret-box.ts';
+import { DummyExecutor } from '../../src/executor/dummy-executor.ts';
+import type { WorkerOrder } from '../../src/executor/executor.ts';
+import type { LogEntry } from '../../src/log/log-store.ts';
+import { noMetrics } from '../../src/manager/manager-metrics.ts';
+import { defaultSettings, type ManagerSettings } from '../../src/manager/settings.ts';
+import type { WorkerIdentity } from '../../src/manager/worker-sessions.ts';
+import type { Build, BuildRequest } from '../../src/model/build.ts';
+import { isFinal } from '../../src/model/phase.ts';
+import type { Tag } from '../../src/model/tag.ts';
+import { MemoryOrchestrator } from '../../src/orchestrator/memory-orchestrator.ts';
+import { OciClient } from '../../src/registry/oci-client.ts';
+import { loadSigningKey } from '../../src/registry/signing-key.ts';
+import { createOnePort } from '../../src/rpc/one-port.ts';
+import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
+import { WorkerTokens } from '../../src/rpc/tokens.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { UrlSigner } from '../../src/upload/url-signer.ts';
+import { type OpenScratch, scratchFile } from '../harness/scratch-database.ts';
+
+const quick: ManagerSettings = {
+  ...defaultSettings,
+  allowedWorkerCount: 8,
+  poll: 50,
+  retryDelay: 20,
+  startDelay: 30,
+  capacityDelay: 30,
+  cancelGrace: 300,
+  settleTime: 200,
+};
+
+/** What a test, being the worker, was started with. */
+export interface StartedAttempt {
+  readonly order: WorkerOrder;
+  readonly identity: WorkerIdentity;
+  /** The registration token. */
+  readonly token: string;
+}
+
+export type Rows = Readonly<Record<string, readonly string[]>>;
+
+/** Everything that a worker could change. */
+const watched = [
+  'builds',
+  'jobs',
+  'attempts',
+  'queue_clocks',
+  'queue_turns',
+  'build_secrets',
+  'log_heads',
+  'log_chunks',
+  'log_tails',
+  'registry_pushes',
+] as const satisfies readonly (keyof Schema)[];
+
+export type Rig = Awaited<ReturnType<typeof openRig>>;
+
+/**
+ * The product, put together by its own functions and served on one port, with two things left to the test: it is the
+ * worker of every attempt, and it has the keys.
+ */
+export async function openRig({
+  open = scratchFile,
+  settings,
+}: {
+  readonly open?: OpenScratch;
+  readonly settings?: Partial<ManagerSettings>;
+} = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-protocol-'));
+  const scratch = await open();
+  const { database } = scratch;
+  const port = await freePort('127.0.0.1');
+  const host = `127.0.0.1:${port}`;
+  const url = `http://${host}`;
+  const logger = openServerLog(join(folder, 'server.log'));
+  const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
+  await blobs.start();
+  const { queue, log, uploads, audit, retention, links } = composeStore({
+    database,
+    blobs,
+    secretBox: new SecretBox({ key: randomBytes(32) }),
+    signer: new UrlSigner(randomBytes(32), clock),
+    clock,
+    logger,
+  });
+  await queue.start();
+  await log.start();
+  const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
+  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const publicOrigin = (_incoming: IncomingMessage) => url;
+  const issuer = 'slipway';
+  await mkdir(join(folder, 'registry'));
+  const registry = composeRegistry({
+    database,
+    accounts,
+    signIn,
+    attempts: queue,
+    key: await loadSigningKey(join(folder, 'keys'), clock),
+    issuer,
+    folder: join(folder, 'registry'),
+    url,
+    registryHost: host,
+    publicOrigin,
+    clock,
+    logger,
+  });
+  const keyPem = newTokenKey();
+  const workerTokens = new WorkerTokens({
+    keys: new TokenKeySet([keyPem]),
+    issuer,
+    audience: '127.0.0.1',
+    clock,
+  });
+  const orders: WorkerOrder[] = [];
+  const exits = new Map<string, (exitCode: number) => void>();
+  const executor = new DummyExecutor({
+    clock,
+    work: (order, signal) =>
+      new Promise((resolve) => {
+        orders.push(order);
+        exits.set(order.attemptId, (exitCode) => resolve({ exitCode }));
+        signal.addEventListener('abort', () => resolve({ exitCode: 0 }), { once: true });
+      }),
+  });
+  const orchestrator = new MemoryOrchestrator({ clock });
+  const parts = composeManager({
+    name: `manager-${randomBytes(6).toString('hex')}`,
+    queue,
+    log,
+    orchestrator,
+    executor,
+    ...registry,
+    links: { packageUrl: async () => undefined, privateKey: async () => undefined },
+    workerTokens,
+    worker: { server: host, serverTls: false, registryHost: host },
+    site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
+    clock,
+    settings: { ...quick, ...settings },
+    logger,
+    metrics: noMetrics,
+  });
+  const api = composeApi({
+    accounts,
+    signIn,
+    audit,
+    queue,
+    log,
+    uploads,
+    retention,
+    links,
+    blobs,
+    registry,
+    metrics: new Metrics(),
+    disk: folder,
+    allowPrivate: [],
+    publicOrigin,
+    clock,
+    logger,
+    options: { version: '0.0.0-test', registryHost: host, readerBuildLogs: false, https: false },
+  });
+  const door = createOnePort({ grpc: parts.rpc, http: api.server, log: logger });
+  await registry.embedded.start();
+  await api.start();
+  await door.listen({ host: '127.0.0.1', port });
+  await parts.manager.start();
+
+  const rig = {
+    host,
+    url,
+    queue,
+    log,
+    executor,
+    registry: registry.registry,
+    workerTokens,
+    /** Of worker tokens: private key in PEM, issuer, audience. */
+    signing: { keyPem, issuer, audience: '127.0.0.1' },
+
+    async enqueue(changes: Partial<BuildRequest> = {}): Promise<Build> {
+      return await queue.enqueue({
+        repository: { namespace: 'team', name: `app-${randomBytes(6).toString('hex')}` },
+        source: { kind: 'archive', url: 'https://sources.example/app.tar.gz' },
+        context: '/',
+        dockerfilePath: '/Dockerfile',
+        tags: ['latest' as Tag],
+        displayName: 'test',
+        platforms: [''],
+        buildArgs: {},
+        labels: {},
+        noCache: false,
+        push: true,
+        priority: 0,
+        ...changes,
+      });
+    },
+
+    /** The build's attempt of this epoch, once its worker is started and the manager has written that down. */
+    async started({ id }: Build, epoch = 1): Promise<StartedAttempt> {
+      return await until(`attempt ${epoch} of build ${id}`, async () => {
+        for (const order of orders) {
+          const attempt = await queue.attempt(order.attemptId);
+          if (attempt?.buildId !== id || attempt.epoch !== epoch || attempt.worker === undefined) continue;
+          const identity = { buildId: id, jobId: attempt.jobId, attemptId: attempt.id, epoch };
+          return { order, identity, token: order.token };
+        }
+        return undefined;
+      });
+    },
+
+    /** The worker's process ends so. */
+    exit({ identity }: StartedAttempt, exitCode: number): void {
+      exits.get(identity.attemptId)?.(exitCode);
+    },
+
+    jobToken(identity: WorkerIdentity): Promise<string> {
+      return workerTokens.sign('build_job_token', identity, 600);
+    },
+
+    async build({ id }: Build): Promise<Build> {
+      const build = await queue.build(id);
+      if (build === undefined) throw new Error(`build ${id} is gone`);
+      return build;
+    },
+
+    /** The build once it is final and its log is closed. */
+    async final({ id }: Build): Promise<Build & { readonly entries: readonly LogEntry[] }> {
+      const entries: LogEntry[] = [];
+      const limit = AbortSignal.timeout(30_000);
+      for await (const page of log.tail(id, 0, limit)) entries.push(...page.entries);
+      if (limit.aborted) throw new Error('the log was never closed');
+      const build = await queue.build(id);
+      if (build === undefined || !isFinal(build.phase)) throw new Error(`not final: ${build?.phase}`);
+      return { ...build, entries };
+    },
+
+    /** All rows that a worker could change, to be compared. */
+    async rows(): Promise<Rows> {
+      const all: Record<string, readonly string[]> = {};
+      for (const table of watched) {
+        const rows = await database.sql.selectFrom(table).selectAll().execute();
+        all[table] = rows.map((row) => JSON.stringify(row)).sort();
+      }
+      return all;
+    },
+
+    /** A registry client with a worker's credentials. */
+    registryClient(password: string): OciClient {
+      return new OciClient({
+        endpoint: { kind: 'network', host, security: 'http' },
+        credentials: { kind: 'password', username: '$token', password },
+        clock,
+      });
+    },
+
+    async [Symbol.asyncDispose]() {
+      await parts.stop(0);
+      api.endStreams();
+      await door.stop(0);
+      await parts.rpc.stop(0);
+      await api.stop();
+      await registry.gateway.stop();
+      await registry.embedded.stop();
+      await executor.close();
+      await orchestrator.close();
+      await log.stop();
+      await queue.stop();
+      await scratch[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  return rig;
+}
+
+/** Looks until there is something; throws with `what` when there never is. */
+export async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
+  for (const end = Date.now() + 30_000; ; await sleep(10)) {
+    const seen = await look();
+    if (seen !== undefined && seen !== false) return seen;
+    if (Date.now() > end) throw new Error(`waited in vain for: ${what}`);
+  }
+}
