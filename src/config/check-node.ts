@@ -1,11 +1,11 @@
 import Type, { type TSchema } from 'typebox';
 import { Value } from 'typebox/value';
-import { unreachable } from '../base/unreachable.ts';
-import { redactUrl } from '../model/redact-url.ts';
 import type { ConfigFaultCode, FaultList } from './config-fault.ts';
 import { type ConfigNode, childPath, isNothing, type MapNode, type ScalarNode } from './config-node.ts';
-import { type LeafKeywords, leafOf, parseBytes, parseDuration } from './leaf.ts';
+import { type LeafKeywords, leafOf } from './leaf.ts';
 import { nearest } from './nearest.ts';
+import { defaultOf, readText } from './read-text.ts';
+import { shown, unknownKeyHint } from './wording.ts';
 import { readYamlValue } from './yaml-file.ts';
 
 /** Keywords of objects, lists and unions, beside TypeBox's own. */
@@ -38,15 +38,19 @@ export class NodeChecker {
   readonly #onIgnored: (node: ConfigNode) => void;
   /** Keys of the top level that are known and have no effect. */
   readonly #isIgnored: (key: string) => boolean;
+  readonly #places: ReadonlyMap<string, readonly string[]>;
 
   constructor(options: {
     readonly faults: FaultList;
     readonly onIgnored: (node: ConfigNode) => void;
     readonly isIgnored: (key: string) => boolean;
+    /** Where keys belong, for those who put one into the wrong place. */
+    readonly places: ReadonlyMap<string, readonly string[]>;
   }) {
     this.#faults = options.faults;
     this.#onIgnored = options.onIgnored;
     this.#isIgnored = options.isIgnored;
+    this.#places = options.places;
   }
 
   check(schema: TSchema, node: ConfigNode): unknown {
@@ -127,7 +131,12 @@ export class NodeChecker {
   #list(schema: TSchema, node: ConfigNode): unknown {
     const { items: item, uniqueItems } = schema as unknown as { items: TSchema; uniqueItems?: boolean };
     const leaf = leafOf(item);
-    const allowed = leaf === undefined ? 'a list' : `a list, each item ${leaf.allowed}`;
+    const allowed =
+      leaf === undefined
+        ? 'a list'
+        : leaf.allowed === 'text'
+          ? 'a list of texts'
+          : `a list, each item ${leaf.allowed}`;
     const given = this.#fromEnvironment(node, leaf !== undefined);
     if (given.kind !== 'list') return this.#wrongType(given, allowed);
     const seen = new Set<unknown>();
@@ -305,17 +314,12 @@ export class NodeChecker {
   }
 
   #unknownKey(map: MapNode, key: string, value: ConfigNode, known: readonly string[]): void {
-    const like = nearest(key, known);
-    const hint =
-      like !== undefined
-        ? ` Did you mean ${like}?`
-        : map.path === ''
-          ? ' The keys are listed in docs/configuration.md.'
-          : ` Keys here: ${known.join(', ')}.`;
+    const elsewhere = this.#places.get(key) ?? [];
+    const like = elsewhere.length > 0 ? undefined : nearest(key, known);
     this.#fault(
       'unknown-key',
       value,
-      `${value.path} is not a known key.${hint}`,
+      `${value.path} is not a known key${elsewhere.length > 0 ? ' here' : ''}.${unknownKeyHint(map, known, like, elsewhere)}`,
       like === undefined ? {} : { nearest: like },
     );
   }
@@ -328,43 +332,4 @@ export class NodeChecker {
   ): void {
     this.#faults.add({ code, path, origin, message, ...more });
   }
-}
-
-function defaultOf(leaf: LeafKeywords): unknown {
-  const text = String(leaf.default);
-  return readText(leaf, { value: leaf.default ?? null, text });
-}
-
-function readText(leaf: LeafKeywords, { value, text }: Pick<ScalarNode, 'value' | 'text'>): unknown {
-  switch (leaf.reads) {
-    case 'text':
-      return text;
-    case 'number':
-      return typeof value === 'number'
-        ? value
-        : /^-?\d{1,16}(\.\d{1,16})?$/.test(text)
-          ? Number(text)
-          : undefined;
-    case 'flag':
-      if (typeof value === 'boolean') return value;
-      return /^true$/i.test(text) ? true : /^false$/i.test(text) ? false : undefined;
-    case 'duration':
-      return parseDuration(text);
-    case 'bytes':
-      return parseBytes(text);
-    default:
-      return unreachable(leaf.reads);
-  }
-}
-
-const longestShown = 80;
-
-/** A value as it may be shown. */
-export function shown(node: ConfigNode, leaf: LeafKeywords | undefined): string {
-  if (leaf?.secret === true) return '[secret]';
-  const text = node.kind === 'scalar' ? node.text : '';
-  if (node.kind === 'scalar' && node.value === null) return 'empty';
-  if (node.kind === 'scalar' && typeof node.value !== 'string') return text;
-  const open = leaf?.secret === 'url' ? redactUrl(text) : text;
-  return JSON.stringify(open.length > longestShown ? `${open.slice(0, longestShown)}…` : open);
 }

@@ -189,7 +189,7 @@ export function bytes(
     { type: 'integer', minimum, maximum: Number.MAX_SAFE_INTEGER },
     {
       reads: 'bytes',
-      allowed: `a size of at least ${minimum} bytes: a whole number, alone or with K, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti (powers of 1024)`,
+      allowed: `a size${minimum === 1 ? '' : ` of at least ${minimum} bytes`}: a whole number, alone or with K, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti (powers of 1024)`,
       description,
     },
     common,

@@ -9,7 +9,7 @@ import { type Place, resolveConfig } from './resolve.ts';
 import { type LooseConfig, RuleReport } from './rule-report.ts';
 import { checkRules } from './rules.ts';
 import { type CheckedConfig, configSchema } from './schema.ts';
-import { keysOf } from './schema-keys.ts';
+import { keysOf, placesOf } from './schema-keys.ts';
 import { readYaml } from './yaml-file.ts';
 
 export interface ConfigSource extends Place {
@@ -37,6 +37,7 @@ export interface ParsedConfig {
 }
 
 const keys = keysOf(configSchema);
+const places = placesOf(configSchema);
 const topLevel = Object.keys(configSchema.properties);
 
 /** Environment over file over defaults. Finds everything that is wrong, not only the first. */
@@ -58,6 +59,7 @@ export function parseConfig(source: ConfigSource): ParsedConfig {
     faults,
     onIgnored: (node) => ignored.push(node),
     isIgnored: isIgnoredKey,
+    places,
   });
   const checked = checker.check(configSchema, tree);
   checkRules(checked as LooseConfig, new RuleReport(tree, faults), source);

@@ -1,5 +1,35 @@
 import Type, { type TSchema } from 'typebox';
+import { childPath } from './config-node.ts';
 import { leafOf } from './leaf.ts';
+
+/** Where keys belong, for those who put one into the wrong place. */
+export function placesOf(schema: TSchema): ReadonlyMap<string, readonly string[]> {
+  const places = new Map<string, string[]>();
+  const visit = (at: TSchema, path: string): void => {
+    if (Type.IsObject(at))
+      for (const [key, property] of Object.entries(at.properties)) {
+        const known = places.get(key) ?? [];
+        if (!known.includes(path)) places.set(key, [...known, path]);
+        visit(property, childPath(path, key));
+      }
+    else if (Type.IsUnion(at))
+      for (const member of at.anyOf) {
+        const { variant = '', chosenBy = '' } = { ...(at as UnionWords), ...(member as UnionWords) };
+        visit(member, chosenBy === 'EXECUTOR' ? `an executor of type ${variant}` : path);
+      }
+    else if (Type.IsTuple(at))
+      for (const [index, part] of partsOf(at).entries()) visit(part, childPath(path, index));
+    else if (Type.IsRecord(at)) for (const part of partsOf(at)) visit(part, childPath(path, 'NAME'));
+    else for (const part of partsOf(at)) visit(part, childPath(path, 0));
+  };
+  visit(schema, '');
+  return places;
+}
+
+interface UnionWords {
+  readonly variant?: string;
+  readonly chosenBy?: string;
+}
 
 export interface SchemaKeys {
   /** Every key at every depth. */

@@ -80,7 +80,7 @@ function badLine(bytes: Uint8Array): number {
 }
 
 function parse(text: string, lineCounter: LineCounter, faults: FaultList): Document | undefined {
-  const document = parseDocument(text, { version: '1.1', lineCounter, logLevel: 'silent' });
+  const document = parseDocument(text, { version: '1.1', lineCounter, logLevel: 'error' });
   for (const error of [...document.errors, ...document.warnings].slice(0, maxSyntaxFaults)) {
     const [start] = error.linePos ?? [];
     faults.add({
@@ -94,23 +94,31 @@ function parse(text: string, lineCounter: LineCounter, faults: FaultList): Docum
   return document.errors.some(({ code }) => code !== 'DUPLICATE_KEY') ? undefined : document;
 }
 
+/** YAML's own words quote the file, and with it perhaps a secret. */
+const syntaxWords: Readonly<Record<string, string>> = {
+  BAD_DQ_ESCAPE:
+    'A backslash in double quotes begins no known sequence; write it twice, or use single quotes.',
+  BAD_INDENT: 'The line is not indented as YAML wants it, or a bracket above it is not closed.',
+  BAD_SCALAR_START: 'A value cannot begin with this character; put it in quotes.',
+  BLOCK_AS_IMPLICIT_KEY: 'A second colon stands in this line; put a value that has a colon in quotes.',
+  BLOCK_IN_FLOW: 'A list or mapping without brackets stands inside of brackets.',
+  MISSING_CHAR: 'A quote, a bracket or a colon is missing here or above.',
+  MULTILINE_IMPLICIT_KEY: 'A key goes over several lines; a colon or a quote is missing here or above.',
+  MULTIPLE_DOCS: 'A second document begins here (`---`); a configuration is one document.',
+  RESOURCE_EXHAUSTION: 'The file is nested too deeply.',
+  TAB_AS_INDENT: 'The line is indented by a tab; YAML wants spaces.',
+  TAG_RESOLVE_FAILED:
+    'The value has a tag (`!…`) that is not known here; write it without, or in quotes if it begins with an exclamation mark.',
+  UNEXPECTED_TOKEN: 'This does not belong here; look at the indentation of this line and of those above.',
+};
+
 function syntaxMessage(error: YAMLError, text: string): string {
-  const written = text.slice(error.pos[0], error.pos[1]).split('\n')[0] ?? '';
-  switch (error.code) {
-    case 'DUPLICATE_KEY':
-      return `The key ${/^[^:\s]{1,80}/.exec(text.slice(error.pos[0]))?.[0] ?? ''} stands twice in one mapping; keep one of them.`;
-    case 'TAB_AS_INDENT':
-      return 'The line is indented by a tab; YAML wants spaces.';
-    case 'MULTIPLE_DOCS':
-      return 'A second document begins here (`---`); a configuration is one document.';
-    case 'TAG_RESOLVE_FAILED':
-      return `The tag ${written} is not known here; write the value without it.`;
-    default: {
-      const [reason = ''] = error.message.split('\n');
-      if (reason.includes('call stack')) return 'The file is nested too deeply.';
-      return `This is not YAML: ${reason.replace(/ at line \d+, column \d+:?$/, '')}.`;
-    }
+  if (error.code === 'DUPLICATE_KEY') {
+    const key = /^[^:\s]{1,80}/.exec(text.slice(error.pos[0]))?.[0] ?? '';
+    return `The key ${key} stands twice in one mapping; keep one of them.`;
   }
+  if (error.message.includes('call stack')) return 'The file is nested too deeply.';
+  return syntaxWords[error.code] ?? `The line is not YAML (${error.code}).`;
 }
 
 class TooBig extends Error {}
@@ -166,7 +174,11 @@ class TreeReader {
     if (isAlias(yaml)) {
       const target = yaml.resolve(this.#document);
       if (target !== undefined) return this.#read(target, path, depth + 1);
-      this.#fault('syntax', { path, origin }, `The alias *${yaml.source} names an anchor that is not there.`);
+      this.#fault(
+        'syntax',
+        { path, origin },
+        'An alias (`*…`) names an anchor that is not there; put a value that begins with * in quotes.',
+      );
       return { kind: 'scalar', path, origin, value: null, text: '' };
     }
     if (isSeq(yaml))
