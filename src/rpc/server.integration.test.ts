@@ -75,7 +75,7 @@ describe('a worker that knows only the shared part of the protocol', () => {
       ['no JSON at all', undefined],
       ['it failed', 'error'],
     ]);
-    expect(worker.beats).toEqual(Array(8).fill(true));
+    expect(worker.beats).toEqual(Array(9).fill(true));
   });
 
   test('gets a git source with its key', async () => {
