@@ -70,6 +70,8 @@ export class ManagerLink {
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.min_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
+      // Several links of one process have a connection each: one is too few for the streams of many workers.
+      'grpc.use_local_subchannel_pool': 1,
       'grpc.keepalive_time_ms': 20_000,
       'grpc.keepalive_timeout_ms': 10_000,
       // A proxy for the build's downloads does not lead back to this machine.

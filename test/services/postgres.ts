@@ -29,9 +29,9 @@ function programs(): string {
 /**
  * Starts an empty PostgreSQL in a folder of its own, on a Unix socket there and on an ephemeral loopback port. The
  * account in the URL is a superuser, so each test file makes (and drops) databases of its own. Nothing is
- * flushed to disk: it lives for one run of the tests.
+ * flushed to disk: it lives for one run of the tests. `more`: settings that are to be otherwise.
  */
-export async function startPostgres(): Promise<TestService> {
+export async function startPostgres(more: Readonly<Record<string, string>> = {}): Promise<TestService> {
   const bin = programs();
   const account = unprivileged('postgres');
   const folder = await serviceFolder('postgres');
@@ -62,6 +62,7 @@ export async function startPostgres(): Promise<TestService> {
         full_page_writes: 'off',
         max_connections: 200,
         dynamic_shared_memory_type: 'mmap',
+        ...more,
       };
       const server = new ServerProcess(
         boundCommand(account, 'INT', [
