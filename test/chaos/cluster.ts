@@ -204,7 +204,7 @@ export class Cluster implements AsyncDisposable {
       folder: this.folder,
       mark: this.mark,
       onCrash: (which, how) => {
-        this.crashes.push(`${which} ended by itself (${how}); see ${made.output}`);
+        this.crashes.push(`${which} ended by itself: ${how}`);
       },
     });
     this.#undo.push(() => made.close());

@@ -82,7 +82,8 @@ export class FinalCheck {
       error: 'error',
       infrastructure: 'internalerror',
     } as const;
-    const allowed: string[] = [byNature[planned.nature], 'internalerror'];
+    // Out of tries, for what was done to it: the end that faults may bring to every build.
+    const allowed: string[] = [byNature[planned.nature], 'internalerror', 'expired'];
     if (planned.cancelAfter !== undefined) allowed.push('cancelled');
     if (!allowed.includes(phase))
       violate('I1', `a build that is to be ${planned.nature} ended as ${phase}`, id);

@@ -1,4 +1,5 @@
 import type { LogEntry } from '../../src/log/log-store.ts';
+import { isFinal, type Phase } from '../../src/model/phase.ts';
 import { attemptMark } from './attempt-engine.ts';
 import { lateWords } from './wiretap.ts';
 import type { Work } from './work.ts';
@@ -24,7 +25,6 @@ export interface LogToCheck {
 }
 
 const order = ['waiting', 'build-scheduled', 'unpacking', 'pulling', 'building', 'pushing'];
-const finals = ['complete', 'error', 'internalerror', 'cancelled'];
 
 /**
  * What is wrong with the log of a build that is over (I3): it is closed, its last entry is the final phase and that
@@ -84,7 +84,7 @@ function faultsOfPhases(entries: readonly LogEntry[]): string[] {
   let epoch = 0;
   for (const [at, { message, type, data }] of entries.entries()) {
     if (type !== 'phase') continue;
-    if (finals.includes(message)) {
+    if (isFinal(message as Phase)) {
       if (at !== entries.length - 1) faults.push(`entry ${at}, the final phase ${message}, is not the last`);
       continue;
     }

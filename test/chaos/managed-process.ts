@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -55,11 +55,14 @@ export class ManagedProcess {
     for (const deadline = Date.now() + startLimit; !this.#closed; ) {
       if (await this.#launch(file)) return;
       if (Date.now() > deadline) {
-        const output = await readFile(this.output, 'utf8').catch(() => '');
-        throw new Error(`${name} does not come up. It said:\n${output.slice(-4_000)}`);
+        throw new Error(`${name} does not come up: ${this.#lastWords()}`);
       }
       await sleep(300);
     }
+  }
+
+  #lastWords(): string {
+    return readFileSync(this.output, 'utf8').slice(-4_000);
   }
 
   #launch(configFile: string): Promise<boolean> {
@@ -90,7 +93,8 @@ export class ManagedProcess {
       });
       this.#over = new Promise((gone) => {
         child.once('exit', (code, signal) => {
-          if (this.#ready && !this.#expected) onCrash(name, signal ?? `status ${code}`);
+          if (this.#ready && !this.#expected)
+            onCrash(name, `${signal ?? `status ${code}`}: ${this.#lastWords()}`);
           this.#ready = false;
           if (this.#child === child) this.#child = undefined;
           gone();

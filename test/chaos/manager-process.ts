@@ -144,6 +144,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     links,
     blobs,
     registry,
+    orchestrator,
     metrics,
     disk: folder,
     allowPrivate: [],
