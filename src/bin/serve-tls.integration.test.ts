@@ -228,7 +228,9 @@ test('one port has REST, registry and gRPC by TLS, and a certificate that is rep
   const health = await https('/health/instance', '-D', join(folder, 'headers'));
   expect(health.status, health.body).toBe(200);
   expect(await readFile(join(folder, 'headers'), 'utf8')).toMatch(/strict-transport-security/i);
-  const registry = await https('/v2/', '-D', join(folder, 'headers'));
+  // Nobody here is a trusted proxy.
+  const forged = ['-H', 'x-forwarded-host: evil.example', '-H', 'x-forwarded-proto: http'];
+  const registry = await https('/v2/', '-D', join(folder, 'headers'), ...forged);
   expect(registry.status).toBe(401);
   expect(await readFile(join(folder, 'headers'), 'utf8')).toContain(
     `realm="https://localhost:${ports.main}/v2/auth"`,
@@ -263,7 +265,7 @@ test('one port has REST, registry and gRPC by TLS, and a certificate that is rep
   expect(await server.log()).toContain('another TLS certificate is in use');
 });
 
-test('behind a proxy that ends TLS, only what the proxy says of the client counts', async () => {
+test('behind a trusted proxy that ends TLS, what it says of the client counts', async () => {
   const server = await serve(ports.clear, {
     EXTERNAL_TLS_TERMINATION: true,
     SERVER_HOSTNAME: 'builds.example.com',

@@ -161,6 +161,28 @@ describe('clients that do not behave', () => {
     expect(port.connections).toBe(0);
   });
 
+  test('a port for gRPC alone cuts off what speaks HTTP/1.1', async () => {
+    let accepted = 0;
+    const alone = createOnePort({
+      grpc: {
+        accept: (connection) => {
+          accepted += 1;
+          connection.destroy();
+        },
+      },
+      log: quiet,
+    });
+    disposables.push(alone);
+    const { port: number } = await alone.listen({ host: '127.0.0.1', port: 0 });
+    await expect(fetch(`http://127.0.0.1:${number}/`)).rejects.toThrow();
+    expect(accepted).toBe(0);
+    const socket = connect(number, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    await once(socket.resume(), 'close');
+    expect(accepted).toBe(1);
+  });
+
   test('an address that is taken is an error of listen', async () => {
     const { port: number } = await start();
     const second = createOnePort({ grpc: { accept: () => {} }, http: createHttpServer(), log: quiet });

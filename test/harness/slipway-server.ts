@@ -132,7 +132,7 @@ export class SlipwayServer {
     const deadline = Date.now() + 60_000;
     for (;;) {
       const text = await readFile(output, 'utf8');
-      const ready = /ready at (http:\/\/\S+)/.exec(text);
+      const ready = /ready at (https?:\/\/\S+)/.exec(text);
       if (ready?.[1] !== undefined) {
         this.#url = ready[1];
         break;
