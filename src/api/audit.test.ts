@@ -199,6 +199,17 @@ const calls: Readonly<Record<string, Call>> = {
       target: { kind: 'token', name: file.id, namespace: 'kim' },
     }),
   },
+  pruneBuilds: {
+    method: 'POST',
+    path: () => '/api/v1/superuser/prune',
+    body: { keep_younger_than: '720h' },
+    as: 'superuser',
+    status: 200,
+    record: () => ({
+      action: 'builds.prune',
+      detail: { keep_younger_than: '720h', confirm: false, builds: 0, uploads: 0 },
+    }),
+  },
   createInstallUser: {
     method: 'POST',
     path: () => '/api/v1/superuser/users',

@@ -53,7 +53,7 @@ export interface ApiDependencies {
   readonly egress: EgressGuard;
   readonly metrics: Metrics;
   readonly health: {
-    /** Each part by its name: database, registry, disk, blob_store, queue. */
+    /** Each part by its name: database, registry, disk_space, storage, redis, auth, queue. */
     readonly instance: readonly HealthCheck[];
     readonly endToEnd: readonly HealthCheck[];
   };

@@ -1,18 +1,26 @@
+import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
-import { HealthChecker } from '../telemetry/health-check.ts';
+import { HealthChecker, type HealthReport } from '../telemetry/health-check.ts';
 import type { Api } from './api.ts';
 import type { ApiDependencies } from './dependencies.ts';
 
-const services = Type.Record(Type.String(), Type.Boolean(), {
-  description: 'Each part, and whether it works',
-});
 const reportSchema = Type.Object(
   {
-    services,
-    problems: Type.Record(Type.String(), Type.String(), {
-      description: 'Why, for the parts that do not work',
+    data: Type.Object({
+      services: Type.Record(Type.String(), Type.Boolean(), {
+        description: 'Each part, and whether it works',
+      }),
+      services_expanded: Type.Optional(
+        Type.Record(
+          Type.String(),
+          Type.Object({
+            status: Type.Boolean(),
+            failure: Type.Optional(Type.String({ description: 'Why it does not work' })),
+          }),
+          { description: 'For superusers only' },
+        ),
+      ),
     }),
-    data: Type.Object({ services }, { description: 'The same again, where older clients look for it' }),
     status_code: Type.Integer(),
   },
   { title: 'Health' },
@@ -21,9 +29,17 @@ const reportSchema = Type.Object(
 /** For load balancers and monitoring: 200 when all is well, 503 when something is not. */
 export function addHealthRoutes(
   api: Api,
-  { health, clock }: Pick<ApiDependencies, 'health' | 'clock'>,
+  { health, clock, logger }: Pick<ApiDependencies, 'health' | 'clock' | 'logger'>,
 ): void {
   const add = (url: string, operationId: string, summary: string, checker: HealthChecker) => {
+    let known = '';
+    const tellChange = ({ healthy, problems }: HealthReport) => {
+      const now = Object.keys(problems).join(' ');
+      if (now === known) return;
+      known = now;
+      if (healthy) logger.info({ health: url }, 'all parts work again');
+      else logger.warn({ health: url, problems }, 'some part does not work');
+    };
     api.get(
       url,
       {
@@ -35,13 +51,15 @@ export function addHealthRoutes(
           response: { 200: reportSchema, 503: reportSchema },
         },
       },
-      async (_request, reply) => {
+      async (request, reply) => {
         const report = await checker.report();
+        tellChange(report);
         const status = report.healthy ? 200 : 503;
         return await reply.status(status).send({
-          services: { ...report.services },
-          problems: { ...report.problems },
-          data: { services: { ...report.services } },
+          data: {
+            services: { ...report.services },
+            ...(isSuperuser(request) ? { services_expanded: expanded(report) } : {}),
+          },
           status_code: status,
         });
       },
@@ -50,7 +68,7 @@ export function addHealthRoutes(
   add(
     '/health/instance',
     'getInstanceHealth',
-    'Whether this server and what it needs itself works',
+    'Whether this server works, and what it cannot do without',
     new HealthChecker(health.instance, { clock }),
   );
   add(
@@ -58,5 +76,19 @@ export function addHealthRoutes(
     'getEndToEndHealth',
     'Whether everything that builds need works',
     new HealthChecker(health.endToEnd, { clock }),
+  );
+}
+
+/** Reasons name hosts and folders, which are nobody else's business. */
+function isSuperuser({ principal }: FastifyRequest): boolean {
+  return principal.kind === 'user' && principal.superuser;
+}
+
+function expanded({ services, problems }: HealthReport) {
+  return Object.fromEntries(
+    Object.entries(services).map(([name, status]) => {
+      const failure = problems[name];
+      return [name, { status, ...(failure === undefined ? {} : { failure }) }];
+    }),
   );
 }

@@ -10,9 +10,10 @@ import type { BlobStore } from '../blob/blob-store.ts';
 import { EgressGuard } from '../egress/egress-guard.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
 import type { LogStore } from '../log/log-store.ts';
+import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Retention } from '../retention/retention.ts';
-import { blobStoreCheck, diskCheck, queueCheck } from '../telemetry/health-check.ts';
+import { blobStoreCheck, diskCheck, orchestratorCheck, queueCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
@@ -29,6 +30,7 @@ export interface ApiCompositionOptions {
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
+  readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
   /** A folder on the disk whose free space counts. */
   readonly disk: string;
@@ -59,14 +61,15 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
       }),
     ),
     health: {
-      instance: [
+      instance: [database, registryAnswers, diskCheck(parts.disk), blobStoreCheck(parts.blobs)],
+      endToEnd: [
         database,
         registryAnswers,
-        diskCheck(parts.disk),
         blobStoreCheck(parts.blobs),
+        orchestratorCheck(parts.orchestrator),
+        { name: 'auth', check: async () => void (await parts.accounts.anyUser()) },
         queueCheck(queue),
       ],
-      endToEnd: [database, registryAnswers],
     },
     registry: { tokens: tokenEndpoint, handle: (request, response) => gateway.handle(request, response) },
     options: { ...parts.options, publicOrigin },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { FolderBlobStore } from '../blob/folder-blob-store.ts';
-import { blobStoreCheck, diskCheck, HealthChecker, queueCheck } from './health-check.ts';
+import { blobStoreCheck, diskCheck, HealthChecker, orchestratorCheck, queueCheck } from './health-check.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -64,8 +64,8 @@ test('an answer is kept for a moment and then asked for anew', async () => {
 
 test('a disk needs room', async () => {
   expect(await reportOf(diskCheck(folder, 1))).toEqual({});
-  expect((await reportOf(diskCheck(folder, Number.MAX_SAFE_INTEGER))).disk).toContain(folder);
-  expect(Object.keys(await reportOf(diskCheck(join(folder, 'gone'), 1)))).toEqual(['disk']);
+  expect((await reportOf(diskCheck(folder, Number.MAX_SAFE_INTEGER))).disk_space).toContain(folder);
+  expect(Object.keys(await reportOf(diskCheck(join(folder, 'gone'), 1)))).toEqual(['disk_space']);
 });
 
 test('a blob store must store, and is left as it was', async () => {
@@ -76,11 +76,18 @@ test('a blob store must store, and is left as it was', async () => {
   expect(left.filter((entry) => entry.isFile())).toEqual([]);
   // A file stands where the store's folder should be.
   const broken = new FolderBlobStore({ folder: '/dev/null' });
-  expect(Object.keys(await reportOf(blobStoreCheck(broken)))).toEqual(['blob_store']);
+  expect(Object.keys(await reportOf(blobStoreCheck(broken)))).toEqual(['storage']);
 });
 
 test('builds that nobody minds are a problem of the queue', async () => {
   expect(await reportOf(queueCheck({ counts: async () => ({ running: 2, ownerless: 0 }) }))).toEqual({});
   const problems = await reportOf(queueCheck({ counts: async () => ({ running: 2, ownerless: 1 }) }));
   expect(problems.queue).toContain('1 builds');
+});
+
+test('an orchestrator that is away is a problem until it is back', async () => {
+  const orchestrator = { connected: false };
+  expect(Object.keys(await reportOf(orchestratorCheck(orchestrator)))).toEqual(['redis']);
+  orchestrator.connected = true;
+  expect(await reportOf(orchestratorCheck(orchestrator))).toEqual({});
 });

@@ -33,7 +33,7 @@ export class HealthChecker {
     checks: readonly HealthCheck[],
     {
       clock = systemClock,
-      timeout = 5_000,
+      timeout = 3_000,
       keepFor = 1_000,
     }: { readonly clock?: Clock; readonly timeout?: number; readonly keepFor?: number } = {},
   ) {
@@ -85,7 +85,7 @@ export function blobStoreCheck(blobs: {
   remove(key: string): Promise<void>;
 }): HealthCheck {
   return {
-    name: 'blob_store',
+    name: 'storage',
     async check(signal) {
       const key = `health/${randomUUID()}`;
       await blobs.put(key, Readable.from([Buffer.from('ok')]), { limit: 2, signal });
@@ -110,10 +110,20 @@ export function queueCheck(queue: {
   };
 }
 
+/** Fails while the server behind the orchestrator cannot be reached. Builds go on without it, but slower to notice. */
+export function orchestratorCheck(orchestrator: { readonly connected: boolean }): HealthCheck {
+  return {
+    name: 'redis',
+    async check() {
+      if (!orchestrator.connected) throw new Error('not connected; it is tried again all the time');
+    },
+  };
+}
+
 /** Fails when the file system of a folder has fewer than `minimumFree` bytes left for us. */
 export function diskCheck(folder: string, minimumFree = 100 * 1024 ** 2): HealthCheck {
   return {
-    name: 'disk',
+    name: 'disk_space',
     async check() {
       const { bavail, bsize } = await statfs(folder);
       const free = bavail * bsize;

@@ -169,6 +169,7 @@ export async function openRig({
     links,
     blobs,
     registry,
+    orchestrator,
     metrics: new Metrics(),
     disk: folder,
     allowPrivate: [],
