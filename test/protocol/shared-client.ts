@@ -56,7 +56,8 @@ export class SharedClient implements Disposable {
     return this.#stream('heartbeat', { job_jwt: token });
   }
 
-  setPhase(token: string, sequence: number, phase: string): Promise<Answer> {
+  /** A number stands for a phase that this contract has no name for. */
+  setPhase(token: string, sequence: number, phase: string | number): Promise<Answer> {
     return this.#unary('setPhase', { job_jwt: token, sequence_number: sequence, phase });
   }
 
