@@ -165,6 +165,7 @@ export async function startClusterServer(
       links,
       blobs,
       registry,
+      orchestrator,
       metrics,
       disk: folder.root,
       allowPrivate: site.allowPrivate,

@@ -233,6 +233,7 @@ export async function startEmbeddedServer(
       links,
       blobs,
       registry,
+      orchestrator,
       metrics,
       disk: folder.root,
       allowPrivate,
