@@ -30,8 +30,8 @@ const params = { [constants.ZSTD_c_compressionLevel]: 1 };
 /** Most bytes of text in a chunk, but for a longer single line. Bounds what reading one page has in memory. */
 const chunkBytes = 256 * 1024;
 
-/** Below so many bytes compression costs more than it saves: the single lines of workers that send no batches. */
-const leastCompressed = 256;
+/** Below so many bytes compression costs more than it saves: a few lines, or the single ones of other workers. */
+const leastCompressed = 1024;
 
 const zstdMagic = 0xfd2fb528;
 

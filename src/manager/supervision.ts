@@ -28,6 +28,8 @@ export interface SupervisionOptions {
 }
 
 const judgedLines = 40;
+/** Made once: an error made for every worker that ends is not for free, and nobody looks at it. */
+const gone = new Error('the worker is gone');
 const stopTries = 5;
 const stopDelay = 1_000;
 /** Between two looks whether a worker has exited by itself; mostly the executor tells sooner. */
@@ -229,7 +231,7 @@ export class Supervision {
   }
 
   workerGone(): void {
-    this.#workerGone.abort();
+    this.#workerGone.abort(gone);
   }
 
   /** Ends the attempt and its worker. `retryDelay`: milliseconds until the next one may begin. */
