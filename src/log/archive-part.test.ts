@@ -34,7 +34,7 @@ const entry: fc.Arbitrary<LogPiece> = fc
   })
   .map(({ message, type, data }) => ({
     kind: 'entry',
-    entry: JSON.parse(JSON.stringify({ message, type, data })),
+    entry: JSON.parse(JSON.stringify(type === 'phase' ? { type, message, data } : { message, type, data })),
   }));
 
 const pieces = fc.array(fc.oneof(lines, entry), { maxLength: 8 });
@@ -51,7 +51,7 @@ describe('a part of an archived log', () => {
       fc.asyncProperty(pieces, async (given) => {
         const found = decodePart(await encodePart(given));
         expect(plain(found)).toEqual(plain(given));
-        expect(entriesOf(found)).toEqual(entriesOf(given));
+        expect(JSON.stringify(entriesOf(found))).toBe(JSON.stringify(entriesOf(given)));
       }),
       { numRuns: 300 },
     );

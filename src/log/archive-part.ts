@@ -14,8 +14,8 @@ import type { LogEntry, LogRun } from './log-store.ts';
  */
 type Item =
   | readonly ['l', bytes: number, lines: number, time: number, partial: 0 | 1, type: LogRun['type'] | '']
-  /** An entry without its message, which is the text; with it, where text cannot hold it. */
-  | readonly ['e', bytes: number, entry: Omit<LogEntry, 'message'> & { readonly message?: string }];
+  /** An entry whose message is the text where there is null, so that the order of its fields is kept. */
+  | readonly ['e', bytes: number, entry: Omit<LogEntry, 'message'> & { readonly message: string | null }];
 
 const lastSlice = Buffer.from('SL');
 const unfinished = Buffer.from('SM');
@@ -35,8 +35,9 @@ export async function encodePart(pieces: readonly LogPiece[]): Promise<Buffer> {
       const { text, count, time, partial, type } = piece.run;
       return ['l', text.length, count, time, partial === true ? 1 : 0, type ?? ''];
     }
-    const { message, ...entry } = piece.entry;
-    return ['e', Buffer.byteLength(message), message.isWellFormed() ? entry : piece.entry];
+    const { message } = piece.entry;
+    const entry = message.isWellFormed() ? { ...piece.entry, message: null } : piece.entry;
+    return ['e', Buffer.byteLength(message), entry];
   });
   const json = deflateRawSync(JSON.stringify(items));
   const description = Buffer.alloc(4 + json.length);
@@ -89,7 +90,8 @@ function piecesOf(items: readonly Item[], text: Buffer): readonly LogPiece[] {
   return items.map((item): LogPiece => {
     const bytes = text.subarray(at, at + item[1]);
     at += item[1] + (isPartial(item) ? 0 : 1);
-    if (item[0] === 'e') return { kind: 'entry', entry: { message: bytes.toString(), ...item[2] } };
+    if (item[0] === 'e')
+      return { kind: 'entry', entry: { ...item[2], message: item[2].message ?? bytes.toString() } };
     const [, , count, time, partial, type] = item;
     return {
       kind: 'lines',

@@ -5,6 +5,7 @@ import type { BuildId } from '../model/ids.ts';
 import { decodePart } from './archive-part.ts';
 import { decodeChunk, type LogPiece } from './log-chunk.ts';
 import { LogError } from './log-error.ts';
+import { dropEntries } from './log-json.ts';
 
 export interface StoredChunk {
   /** Position of its first entry. */
@@ -95,7 +96,10 @@ export class StoredChunks {
       const bytes = await this.#bytes(buildId, archive, head.offset, tail.offset + tail.bytes);
       for (const { first, entries, offset, bytes: length } of group) {
         const at = offset - head.offset;
-        yield { first, entries, pieces: decodePart(bytes.subarray(at, at + length)) };
+        const pieces = decodePart(bytes.subarray(at, at + length));
+        // Parts are cut elsewhere than chunks are: who comes from the rows has seen some of the first part.
+        const seen = Math.max(0, start - first);
+        yield { first: first + seen, entries: entries - seen, pieces: dropEntries(pieces, seen) };
       }
     }
   }
