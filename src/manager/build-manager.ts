@@ -125,6 +125,7 @@ export class BuildManager implements AsyncDisposable {
       return attempt !== undefined && isRunning(attempt.state);
     });
     for (const attempt of await queue.supervised(name)) this.#supervise(attempt);
+    this.#reaper.start();
     this.#claiming = true;
     this.#tasks.run(() => this.#loop(() => this.#closeLeftLogs(), this.#leftLogs, closeEvery));
     this.#tasks.run(() => this.#loop(() => this.#claim(), this.#claimable, settings.poll));
