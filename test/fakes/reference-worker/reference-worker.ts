@@ -127,8 +127,11 @@ export class ReferenceWorker {
     if (stream === undefined) throw new Error('not registered');
     if (stream.destroyed) throw new Error('the heartbeat stream has ended');
     const answer = new Promise<boolean>((resolve, reject) => {
-      stream.once('data', ({ reply }: { reply: boolean }) => resolve(reply));
       stream.once('error', reject);
+      stream.once('data', ({ reply }: { reply: boolean }) => {
+        stream.off('error', reject);
+        resolve(reply);
+      });
     });
     stream.write({ job_jwt: this.#pack?.job_jwt });
     const reply = await answer;
