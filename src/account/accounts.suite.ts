@@ -101,6 +101,7 @@ export function accountsSuite(name: string, openScratch: OpenScratch): void {
         username: 'alice',
         superuser: false,
         scopes: ['repo:write'],
+        tokenId: view.id,
       });
       expect((await accounts.tokens('alice'))[0]?.lastUsedAt).toBe(clock.now());
       await clock.advance(60_000);

@@ -1,5 +1,6 @@
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
 import type { PruneFlags } from './admin-prune.ts';
+import type { AuditFlags } from './audit.ts';
 import type { BuildFlags } from './build.ts';
 import type { BuildsFlags } from './builds.ts';
 import { type ExitStatus, exitStatus } from './cli-error.ts';
@@ -120,6 +121,27 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .addOption(server())
     .action(async (id: string, flags: ServerFlags) =>
       report(await (await import('./cancel.ts')).cancel(terminal, id, flags)),
+    );
+
+  program
+    .command('audit')
+    .summary('Show who did what, from where, with what result')
+    .description(
+      'Shows the newest records of the audit log: all of it to superusers, with --namespace what concerns one\n' +
+        'namespace to its administrators. Times are moments (2030-01-31T12:00:00Z) or spans before now (24h).',
+    )
+    .option('--namespace <name>', 'what concerns this namespace')
+    .option('--actor <name>', 'what this user, robot or worker did')
+    .option('--action <action>', 'such as build.cancel, or build.* for all of builds')
+    .option('--target <name>', 'what was done to this repository, build, user or token')
+    .addOption(new Option('--result <result>').choices(['done', 'refused', 'failed']))
+    .option('--since <time>', 'not before')
+    .option('--until <time>', 'before')
+    .option('-n, --limit <number>', 'how many, at most 100000', wholeNumber(1, 100_000), 50)
+    .addOption(json())
+    .addOption(server())
+    .action(async (flags: AuditFlags) =>
+      report(await (await import('./audit.ts')).audit(terminal, flags, Date.now())),
     );
 
   const repo = program.command('repo').description('Manage repositories');
