@@ -79,7 +79,7 @@ export class WorkerTokens {
     });
     const token = `${signed}.${signature.toString('base64url')}`;
     // Most tokens come back to the manager that made them.
-    this.#remember(token, { type, identity, expires: expires * 1000 });
+    this.#remember(token, { type, identity: { ...identity }, expires: expires * 1000 });
     return token;
   }
 
