@@ -103,6 +103,7 @@ export async function startClusterServer(
         ...(archives === undefined ? {} : { archives }),
         ...(config.retention.builds === undefined ? {} : { keepBuilds: config.retention.builds }),
         ...(config.retention.logs === undefined ? {} : { keepLogs: config.retention.logs }),
+        keepAudit: config.retention.audit,
         secretBox,
         signer: new UrlSigner(keys.urls, clock),
         uploadLimit: limits.upload,

@@ -94,7 +94,6 @@ const cases: readonly BadConfiguration[] = [
     name: 'a secret that looks like a tag',
     file: 'SECRET_KEY: !hunter2\n',
     says: [
-      'config.yaml:3: SECRET_KEY is [secret]; it must be a text of at least 16 characters.',
       'config.yaml:3: The value has a tag (`!…`) that is not known here; write it without, or in quotes if it begins with an exclamation mark.',
     ],
   },
@@ -281,10 +280,10 @@ const cases: readonly BadConfiguration[] = [
     ],
   },
   {
-    name: 'null where something is needed',
-    file: 'SLIPWAY: { LIMITS: { RUNNING_PER_NAMESPACE: 0 } }\n',
+    name: 'a limit of nothing',
+    file: 'DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT: 0\n',
     says: [
-      'config.yaml:3: SLIPWAY.LIMITS.RUNNING_PER_NAMESPACE is 0; it must be a whole number of at least 1, or null (any number).',
+      'config.yaml:3: DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT is 0; it must be a whole number of at least 1, or null (any number).',
     ],
   },
   // addresses

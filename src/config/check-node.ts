@@ -20,6 +20,8 @@ interface Keywords {
   readonly variant?: string;
   /** Of a union: the key whose value chooses, `first` item of the list, or the `prefix` of the first key. */
   readonly chosenBy?: string;
+  /** It is checked, and nothing reads it. */
+  readonly effect?: 'none';
 }
 
 export function keywordsOf(schema: TSchema): Keywords {
@@ -96,7 +98,12 @@ export class NodeChecker {
   #property(schema: TSchema, key: string, map: MapNode, owner: string): unknown {
     const node = map.entries.get(key);
     const leaf = leafOf(schema);
-    if (node !== undefined && !(isNothing(node) && leaf?.null === undefined)) return this.check(schema, node);
+    // `KEY: ""` is how templates leave a text out.
+    const blank = isNothing(node) ? leaf?.null === undefined : leaf?.reads === 'text' && isEmptyText(node);
+    if (node !== undefined && !blank) {
+      if (keywordsOf(schema).effect === 'none') this.#onIgnored(node);
+      return this.check(schema, node);
+    }
     if (leaf?.default !== undefined) return defaultOf(leaf);
     if (leaf?.null !== undefined) return null;
     if (Type.IsOptional(schema)) return undefined;
@@ -332,4 +339,8 @@ export class NodeChecker {
   ): void {
     this.#faults.add({ code, path, origin, message, ...more });
   }
+}
+
+function isEmptyText(node: ConfigNode): boolean {
+  return node.kind === 'scalar' && node.text === '';
 }

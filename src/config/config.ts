@@ -13,7 +13,6 @@ export interface Config {
   readonly dataFolder: string;
   readonly database: DatabaseConfig;
   readonly storage: StorageConfig;
-  readonly redis: RedisConfigs;
   readonly features: FeatureConfig;
   /** Undefined: this server does not build (`BUILD_MANAGER` is absent or `[external, …]`, or builds are switched off). */
   readonly manager: ManagerConfig | undefined;
@@ -118,13 +117,6 @@ export interface RedisConfig {
         readonly certificate: { readonly certificate: string; readonly key: string } | undefined;
       }
     | undefined;
-}
-
-export interface RedisConfigs {
-  /** BUILDLOGS_REDIS */
-  readonly buildLogs: RedisConfig | undefined;
-  /** USER_EVENTS_REDIS */
-  readonly userEvents: RedisConfig | undefined;
 }
 
 export interface FeatureConfig {
@@ -264,16 +256,10 @@ export type ExecutorConfig = LocalExecutorConfig | KubernetesExecutorConfig | Ec
 export interface LimitConfig {
   /** DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT: builds of one namespace that may wait; undefined: any number. */
   readonly queuedPerNamespace: number | undefined;
-  /** Builds of one namespace that run at once; undefined: any number. */
-  readonly runningPerNamespace: number | undefined;
-  /** Builds of one repository that run at once. */
-  readonly runningPerRepository: number;
   /** Bytes of an uploaded source. */
   readonly upload: number;
   /** Bytes of a source a worker unpacks. */
   readonly source: number;
-  /** MAXIMUM_LAYER_SIZE */
-  readonly layer: number;
   /** Bytes of a build's log, after which its middle is left out; and how many of them are its end. */
   readonly log: number;
   readonly logTail: number;
@@ -291,6 +277,8 @@ export interface RetentionConfig {
   readonly builds: number | undefined;
   /** Logs of builds that ended longer ago are removed; undefined: kept as long as the build. */
   readonly logs: number | undefined;
+  /** Records of the audit log older than this are removed. */
+  readonly audit: number;
 }
 
 export interface SecretConfig {

@@ -142,6 +142,9 @@ const vmImage = text('Image that runs a virtual machine.', { default: 'slipway/b
 const vmOnly = ['BUILDER_VM_CONTAINER_IMAGE', 'VM_MEMORY_LIMIT'];
 const podOnly = ['BUILDER_CONTAINER_IMAGE'];
 
+/** The types that this version can run. The others are checked, and refused by a server that should build. */
+export const runnableTypes: readonly string[] = ['local', 'popen'];
+
 export const executorSchema = Type.Union(
   [
     Type.Object(
@@ -167,6 +170,9 @@ export const executorSchema = Type.Union(
         EXECUTOR: Type.Literal('kubernetesPodman'),
         ...common,
         ...kubernetes,
+        CONTAINER_RUNTIME: choice(['docker', 'podman'], 'What the worker builds with.', {
+          default: 'podman',
+        }),
         BUILDER_CONTAINER_IMAGE: podImage,
       },
       { variant: 'kubernetesPodman', description: 'A rootless, unprivileged pod.', ignores: vmOnly },

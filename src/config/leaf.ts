@@ -18,6 +18,8 @@ export interface LeafKeywords {
   readonly null?: string;
   /** The values of a choice. */
   readonly choices?: readonly string[];
+  /** It is checked, and nothing reads it. */
+  readonly effect?: 'none';
 }
 
 type LeafSchema<Value> = TUnsafe<Value> & LeafKeywords;
@@ -26,6 +28,7 @@ interface Common<Default> {
   readonly default?: Default;
   readonly secret?: true | 'url';
   readonly allowed?: string;
+  readonly effect?: 'none';
 }
 
 function leaf<Value>(
@@ -33,13 +36,14 @@ function leaf<Value>(
   keywords: Omit<LeafKeywords, 'default'>,
   options: Common<string | number | boolean>,
 ): LeafSchema<Value> {
-  const { default: given, secret, allowed } = options;
+  const { default: given, secret, allowed, effect } = options;
   return Type.Unsafe<Value>({
     ...schema,
     ...keywords,
     ...(allowed === undefined ? {} : { allowed }),
     ...(given === undefined ? {} : { default: given }),
     ...(secret === undefined ? {} : { secret }),
+    ...(effect === undefined ? {} : { effect }),
   }) as LeafSchema<Value>;
 }
 

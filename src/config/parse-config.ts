@@ -3,6 +3,7 @@ import type { Config } from './config.ts';
 import { type ConfigFault, FaultList } from './config-fault.ts';
 import type { ConfigNode, Origin } from './config-node.ts';
 import { overlayEnvironment } from './environment.ts';
+import { runnableTypes } from './executor-schema.ts';
 import { isIgnoredKey } from './ignored-keys.ts';
 import { writeOutManager } from './manager-form.ts';
 import { type Place, resolveConfig } from './resolve.ts';
@@ -74,16 +75,21 @@ export function parseConfig(source: ConfigSource): ParsedConfig {
 function warningsOf(config: CheckedConfig, origin: Origin): ConfigRemark[] {
   const warnings: ConfigRemark[] = [];
   const warn = (path: string, message: string) => warnings.push({ path, origin, message });
-  const [lifecycle, manager] = config.BUILD_MANAGER ?? [];
+  const manager = config.BUILD_MANAGER?.[0] === 'ephemeral' ? config.BUILD_MANAGER[1] : undefined;
   const postgres = /^postgres/i.test(config.DB_URI);
-  if (lifecycle === 'ephemeral' && postgres) {
-    const orchestrator = manager?.ORCHESTRATOR;
-    if (orchestrator === undefined || !('REDIS_HOST' in orchestrator))
+  const orchestrator = manager?.ORCHESTRATOR;
+  const memory = orchestrator === undefined || !('REDIS_HOST' in orchestrator);
+  if (manager !== undefined && postgres && memory)
+    warn(
+      'BUILD_MANAGER[1].ORCHESTRATOR',
+      'BUILD_MANAGER[1].ORCHESTRATOR is not Redis: this works for a single manager only.',
+    );
+  for (const [index, { EXECUTOR: type }] of (manager?.EXECUTORS ?? []).entries())
+    if (!runnableTypes.includes(type))
       warn(
-        'BUILD_MANAGER[1].ORCHESTRATOR',
-        'BUILD_MANAGER[1].ORCHESTRATOR is not Redis: this works for a single manager only.',
+        `BUILD_MANAGER[1].EXECUTORS[${index}]`,
+        `BUILD_MANAGER[1].EXECUTORS[${index}] is of type ${type}, which this version cannot run; a server that should build does not start.`,
       );
-  }
   if (postgres && config.DISTRIBUTED_STORAGE_CONFIG === undefined)
     warn(
       'DISTRIBUTED_STORAGE_CONFIG',

@@ -14,7 +14,7 @@ export function redisSchema(description: string) {
       ssl_certfile: Type.Optional(text('File (PEM) of the certificate to show to Redis.')),
       ssl_keyfile: Type.Optional(text('File (PEM) of the key of `ssl_certfile`.')),
     },
-    { description, ignores: ['local_namespace', 'ssl_cert_reqs', 'ssl_check_hostname'] },
+    { description, effect: 'none', ignores: ['local_namespace', 'ssl_cert_reqs', 'ssl_check_hostname'] },
   );
 }
 

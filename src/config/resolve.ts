@@ -1,6 +1,6 @@
 import { hkdfSync } from 'node:crypto';
 import { dirname, isAbsolute, join } from 'node:path';
-import type { Config, DatabaseConfig, ListenConfig, RedisConfig, WorkerAddress } from './config.ts';
+import type { Config, DatabaseConfig, ListenConfig, WorkerAddress } from './config.ts';
 import { parseDatabaseUri } from './database-uri.ts';
 import { resolveManager } from './resolve-manager.ts';
 import { resolveStorage } from './resolve-storage.ts';
@@ -36,10 +36,6 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
     dataFolder,
     database: resolveDatabase(config, dataFolder),
     storage: resolveStorage(config, dataFolder),
-    redis: {
-      buildLogs: resolveRedis(config.BUILDLOGS_REDIS),
-      userEvents: resolveRedis(config.USER_EVENTS_REDIS),
-    },
     features: {
       build: config.FEATURE_BUILD_SUPPORT,
       readerBuildLogs: config.FEATURE_READER_BUILD_LOGS,
@@ -48,11 +44,8 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
     manager: resolveManager(config),
     limits: {
       queuedPerNamespace: config.DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT ?? undefined,
-      runningPerNamespace: own.LIMITS.RUNNING_PER_NAMESPACE ?? undefined,
-      runningPerRepository: own.LIMITS.RUNNING_PER_REPOSITORY,
       upload: own.LIMITS.UPLOAD,
       source: own.LIMITS.SOURCE,
-      layer: config.MAXIMUM_LAYER_SIZE,
       log: own.LOG.LIMIT,
       logTail: own.LOG.TAIL,
     },
@@ -63,6 +56,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
     retention: {
       builds: own.RETENTION.BUILDS ?? undefined,
       logs: own.RETENTION.LOGS ?? undefined,
+      audit: own.RETENTION.AUDIT,
     },
     superUsers: config.FEATURE_SUPER_USERS ? config.SUPER_USERS : [],
     secrets: {
@@ -136,23 +130,6 @@ function resolveDatabase(config: CheckedConfig, dataFolder: string): DatabaseCon
     provider: 'postgres',
     url: new Secret(url.toString()),
     connections: config.SLIPWAY.DATABASE_CONNECTIONS,
-  };
-}
-
-function resolveRedis(redis: CheckedConfig['BUILDLOGS_REDIS']): RedisConfig | undefined {
-  if (redis === undefined) return undefined;
-  const { ssl_certfile: certificate, ssl_keyfile: key } = redis;
-  return {
-    host: redis.host,
-    port: redis.port,
-    password: redis.password === undefined ? undefined : new Secret(redis.password),
-    database: redis.db,
-    tls: redis.ssl
-      ? {
-          ca: redis.ssl_ca_certs,
-          certificate: certificate === undefined || key === undefined ? undefined : { certificate, key },
-        }
-      : undefined,
   };
 }
 

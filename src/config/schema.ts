@@ -85,6 +85,7 @@ const databaseKeys = {
   ),
   SECRET_KEY: Type.Optional(
     text('Signs sessions; all managers have the same.', {
+      effect: 'none',
       secret: true,
       allowed: 'a text of at least 16 characters',
       pattern: '^[\\s\\S]{16,}$',
@@ -93,10 +94,10 @@ const databaseKeys = {
 };
 
 const redisKeys = {
-  BUILDLOGS_REDIS: Type.Optional(
-    redisSchema('Redis that tells managers of new log lines. The log itself is in the database.'),
+  BUILDLOGS_REDIS: Type.Optional(redisSchema('Redis of Quay’s logs. Slipway keeps logs in the database.')),
+  USER_EVENTS_REDIS: Type.Optional(
+    redisSchema('Redis of Quay’s events. Slipway has them carried by ORCHESTRATOR.'),
   ),
-  USER_EVENTS_REDIS: Type.Optional(redisSchema('Redis that tells managers of changes of builds.')),
 };
 
 const managerSchema = Type.Object(
@@ -157,14 +158,14 @@ const buildKeys = {
   SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD: wholeOrNull(
     'A trigger is switched off after so many failures in a row.',
     'never',
-    { minimum: 1, default: 100 },
+    { minimum: 1, default: 100, effect: 'none' },
   ),
   SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD: wholeOrNull(
     'A trigger is switched off after so many internal errors in a row.',
     'never',
-    { minimum: 1, default: 5 },
+    { minimum: 1, default: 5, effect: 'none' },
   ),
-  MAXIMUM_LAYER_SIZE: bytes('Largest layer of an image.', { default: '20G' }),
+  MAXIMUM_LAYER_SIZE: bytes('Largest layer of an image.', { default: '20G', effect: 'none' }),
 };
 
 const accountKeys = {
@@ -250,14 +251,6 @@ const slipwayKeys = {
         {
           UPLOAD: bytes('Largest source that may be uploaded.', { default: '1Gi' }),
           SOURCE: bytes('Largest source a worker unpacks.', { default: '10Gi' }),
-          RUNNING_PER_NAMESPACE: wholeOrNull('Builds of one namespace that run at once.', 'any number', {
-            minimum: 1,
-          }),
-          RUNNING_PER_REPOSITORY: whole('Builds of one repository that run at once.', {
-            default: 1,
-            minimum: 1,
-            maximum: 1000,
-          }),
         },
         { description: 'Limits.' },
       ),
@@ -279,6 +272,10 @@ const slipwayKeys = {
           }),
           LOGS: durationOrNull('Logs of builds that ended longer ago are removed.', 'kept with the build', {
             minimum: 3600,
+          }),
+          AUDIT: duration('Records of the audit log that are older are removed.', {
+            default: '365d',
+            minimum: 86_400,
           }),
         },
         { description: 'What is removed by itself.' },
