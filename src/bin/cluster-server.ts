@@ -138,6 +138,7 @@ export async function startClusterServer(
       accounts,
       signIn,
       attempts: queue,
+      onStale: () => metrics.epochsRefused.inc({ reason: 'registry' }),
       key: keys.registry,
       issuer,
       folder: folder.registry,

@@ -38,6 +38,8 @@ export interface RegistryOptions {
   /** host[:port], as images are named. */
   readonly registryHost: string;
   readonly publicOrigin: (incoming: IncomingMessage) => string;
+  /** Told whenever a worker is turned away because its attempt is not current. */
+  readonly onStale?: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -85,6 +87,7 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
       attempts,
       clock,
       publicOrigin: options.publicOrigin,
+      ...(options.onStale === undefined ? {} : { onStale: options.onStale }),
       onPush,
       onFault: (error) => logger.error({ err: error }, 'the registry gateway failed'),
     }),

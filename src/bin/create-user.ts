@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
+import { SqlAuditLog } from '../audit/sql-audit-log.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import { type ExitStatus, exitStatus } from '../cli/cli-error.ts';
 import { printLine, type Terminal } from '../cli/terminal.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { openDatabase } from './open-database.ts';
+import { asOperator } from './operator-error.ts';
 import { readConfig } from './read-config.ts';
 
 export interface CreateUserFlags {
@@ -25,23 +27,42 @@ export async function createUser(
   username: string,
   flags: CreateUserFlags,
 ): Promise<ExitStatus> {
+  return await asOperator(() => create(environment, terminal, username, flags));
+}
+
+async function create(
+  environment: ProcessEnvironment,
+  terminal: Terminal,
+  username: string,
+  flags: CreateUserFlags,
+): Promise<ExitStatus> {
   const config = readConfig(environment, flags.config);
   const given = flags.passwordStdin === true ? await firstLine(terminal.stdin) : undefined;
-  await using database = await openDatabase(config.database);
-  const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const first = !(await accounts.anyUser());
-  const superuser = flags.superuser === true || first;
-  const password = given ?? randomBytes(15).toString('base64url');
-  await accounts.createUser({
-    username,
-    password,
-    superuser,
-    ...(flags.email === undefined ? {} : { email: flags.email }),
-  });
-  printLine(terminal.stdout, `Made the ${superuser ? 'superuser' : 'user'} ${username}.`);
-  if (first && flags.superuser !== true)
-    printLine(terminal.stdout, 'It is the first account, so it is a superuser.');
-  if (given === undefined) printLine(terminal.stdout, `password  ${password}`);
+  const database = await openDatabase(config.database);
+  try {
+    const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
+    const first = !(await accounts.anyUser());
+    const superuser = flags.superuser === true || first;
+    const password = given ?? randomBytes(15).toString('base64url');
+    await accounts.createUser({
+      username,
+      password,
+      superuser,
+      ...(flags.email === undefined ? {} : { email: flags.email }),
+    });
+    await new SqlAuditLog({ database, clock }).write({
+      actor: { kind: 'system', name: 'slipway admin create-user' },
+      action: 'user.create',
+      target: { kind: 'user', name: username, namespace: username },
+      result: 'done',
+      detail: { superuser },
+    });
+    const why = first && flags.superuser !== true ? ', because it is the first account' : '';
+    printLine(terminal.stdout, `Made the ${superuser ? 'superuser' : 'user'} ${username}${why}.`);
+    if (given === undefined) printLine(terminal.stdout, `password  ${password}`);
+  } finally {
+    await database.stop();
+  }
   return exitStatus.ok;
 }
 

@@ -156,6 +156,7 @@ export async function startEmbeddedServer(
       accounts,
       signIn,
       attempts: queue,
+      onStale: () => metrics.epochsRefused.inc({ reason: 'registry' }),
       key: await loadSigningKey(folder.keys, clock),
       issuer,
       folder: folder.registry,

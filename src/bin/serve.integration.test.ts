@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { TcpProxy } from '../../test/fakes/tcp-proxy.ts';
 import { type ScratchDatabase, scratchPostgres } from '../../test/harness/scratch-database.ts';
 import { RemoteUser, ServeProcess } from '../../test/harness/serve-process.ts';
-import { until } from '../../test/harness/slipway-server.ts';
+import { processesOf, until } from '../../test/harness/slipway-server.ts';
 import { freePort } from '../../test/services/service.ts';
 
 /**
@@ -191,4 +191,28 @@ test('a worker that loses its manager goes on with another one', async () => {
   const lines = (await build.log(left)).flatMap(({ message }) => /^line (\d+)$/.exec(message)?.[1] ?? []);
   expect(lines.map(Number)).toEqual(Array.from({ length: 80 }, (_, at) => at));
   await servers[minding].start();
+});
+
+test('the death of a worker is seen by the manager that can see it, though another one minds the build', async () => {
+  const build = await user.build('worker-killed', 'FROM scratch\n#dummy print under way\n#dummy hang\n');
+  await build.says(/under way/);
+  const minding = await minder(build.id);
+  const server = servers[minding];
+  await server.kill('SIGKILL');
+  await until('the other to mind it', async () => (await minder(build.id)) !== minding, 10);
+  await server.start();
+  const workers = (await processesOf(server.data)).filter(({ command }) => command.includes('bin/worker.ts'));
+  expect(workers).toHaveLength(1);
+  for (const { pid } of workers) process.kill(pid, 'SIGKILL');
+  const view = await until(
+    'another attempt',
+    async () => {
+      const seen = await build.view();
+      return seen.attempts.length > 1 && seen;
+    },
+    10,
+  );
+  expect(view.attempts[0]).toMatchObject({ outcome: 'internal-error', error_code: 'workerlost' });
+  expect((await build.cancel()).status).toBe(201);
+  expect((await build.ends()).phase).toBe('cancelled');
 });

@@ -3,6 +3,7 @@ import { formatSpan } from '../cli/format.ts';
 import { printLine, type Terminal } from '../cli/terminal.ts';
 import { startClusterServer } from './cluster-server.ts';
 import type { ProcessEnvironment } from './environment.ts';
+import { asOperator } from './operator-error.ts';
 import { readConfig } from './read-config.ts';
 import { catchSignals } from './signals.ts';
 
@@ -19,9 +20,11 @@ export async function serve(
 ): Promise<ExitStatus> {
   const started = performance.now();
   const say = (line = '') => printLine(terminal.stdout, line);
-  const config = readConfig(environment, flags.config);
+  const config = await asOperator(async () => readConfig(environment, flags.config));
   const signals = catchSignals();
-  const server = await startClusterServer(environment, config, { setup: flags.setup, report: say });
+  const server = await asOperator(() =>
+    startClusterServer(environment, config, { setup: flags.setup, report: say }),
+  );
   try {
     say(`Slipway is ready at ${config.site.url} after ${formatSpan(performance.now() - started)}`);
     say(`  manager   ${server.name}`);

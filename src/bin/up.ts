@@ -2,8 +2,9 @@ import { join, resolve } from 'node:path';
 import { CliError, type ExitStatus, exitStatus } from '../cli/cli-error.ts';
 import { formatSpan } from '../cli/format.ts';
 import { paint, printLine, type Terminal } from '../cli/terminal.ts';
-import { startEmbeddedServer } from './embedded-server.ts';
+import { type EmbeddedServerOptions, startEmbeddedServer } from './embedded-server.ts';
 import type { ProcessEnvironment } from './environment.ts';
+import { asOperator } from './operator-error.ts';
 import { catchSignals } from './signals.ts';
 
 export interface UpFlags {
@@ -34,7 +35,7 @@ export async function up(
   const started = performance.now();
   const say = (line = '') => printLine(terminal.stdout, line);
   const signals = catchSignals();
-  const server = await startEmbeddedServer(environment, {
+  const options: EmbeddedServerOptions = {
     data: flags.data,
     host: flags.host,
     port: flags.port,
@@ -53,7 +54,8 @@ export async function up(
     ...(flags.tlsCert === undefined || flags.tlsKey === undefined
       ? {}
       : { tls: { certificate: resolve(flags.tlsCert), key: resolve(flags.tlsKey) } }),
-  });
+  };
+  const server = await asOperator(() => startEmbeddedServer(environment, options));
   try {
     await server.writeProfile(terminal.profileFile);
     if (server.adminPassword !== undefined) {
