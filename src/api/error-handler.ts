@@ -5,6 +5,7 @@ import { unreachable } from '../base/unreachable.ts';
 import { BlobError } from '../blob/blob-error.ts';
 import { ContextError } from '../context/context-error.ts';
 import { EgressError } from '../egress/egress-error.ts';
+import { LogError } from '../log/log-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
 import { UploadError, type UploadErrorCode } from '../upload/upload-error.ts';
 import { ApiError, type ApiErrorCode, apiErrorTable, errorBody } from './api-error.ts';
@@ -51,6 +52,8 @@ export function translate(thrown: unknown): ApiError {
   if (thrown instanceof ContextError) return new ApiError('invalid_request', thrown.message);
   if (thrown instanceof EgressError) return new ApiError('invalid_request', thrown.message);
   if (thrown instanceof BlobError) return translateBlob(thrown);
+  // Which log and why: there is nothing to keep from who may read it.
+  if (thrown instanceof LogError) return new ApiError('internal_error', thrown.message, { cause: thrown });
   if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
@@ -77,10 +80,14 @@ function translateBlob(error: BlobError): ApiError {
     case 'refused':
     case 'no-bucket':
     case 'throttled':
-      return new ApiError('unavailable', 'The server cannot store files at this moment. Try again later.', {
-        cause: error,
-        retryAfter: 10,
-      });
+      return new ApiError(
+        'unavailable',
+        'The store of files and logs cannot be used at this moment. Try again later.',
+        {
+          cause: error,
+          retryAfter: 10,
+        },
+      );
     default:
       return unreachable(error.code);
   }
