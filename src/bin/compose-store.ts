@@ -155,6 +155,7 @@ function storeKeepers(
         database,
         blobs: archives,
         clock,
+        alone: given.hints === undefined,
         onClosed: (wake) => log.onClosed(wake),
         onError: (error, build) =>
           logger.error({ err: error, build }, 'a log was not archived; it is tried again'),

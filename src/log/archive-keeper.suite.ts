@@ -325,6 +325,15 @@ export function archiveSuite(name: string, open: OpenScratch): void {
       expect(errors).toEqual([]);
     });
 
+    async function leaseOf(id: BuildId): Promise<number> {
+      const { archive_at } = await scratch.database.sql
+        .selectFrom('log_heads')
+        .select('archive_at')
+        .where('build_id', '=', id)
+        .executeTakeFirstOrThrow();
+      return archive_at;
+    }
+
     function claimNow(now = Date.now(), lease = 60_000) {
       return {
         now,
@@ -370,6 +379,38 @@ export function archiveSuite(name: string, open: OpenScratch): void {
       expect(await files()).toHaveLength(1);
       expect(await views(id)).toEqual(before);
       expect(errors).toEqual([]);
+    });
+
+    it('keeps a log that takes longer than a lease', async () => {
+      const reached = Promise.withResolvers<void>();
+      const gate = Promise.withResolvers<void>();
+      let puts = 0;
+      blobs.before = async (call) => {
+        if (call !== 'put') return;
+        puts += 1;
+        reached.resolve();
+        await gate.promise;
+      };
+      const id = await closedLog([run('a')]);
+      keep({ lease: 1_500 });
+      await reached.promise;
+      keep({ lease: 1_500, poll: 10 });
+      const first = await leaseOf(id);
+      // Its first lease is over, and yet it is held.
+      while (Date.now() < first || (await leaseOf(id)) < first + 1_000)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      gate.resolve();
+      await archived(id);
+      expect(puts).toBe(1);
+      expect(errors).toEqual([]);
+    });
+
+    it('goes on at once after a death when it is alone', async () => {
+      const id = await closedLog([run('a')]);
+      expect(await claimArchives(scratch.database, claimNow(Date.now(), 3_600_000))).toHaveLength(1);
+      keep({ alone: true });
+      await archived(id);
+      expect((await downloaded(id)).toString()).toContain('a\n');
     });
 
     it('is done by the next life when it is stopped in the middle', async () => {

@@ -12,7 +12,9 @@ import {
   type ArchiveClaim,
   claimArchives,
   giveUpArchive,
+  releaseArchives,
   removeRemainder,
+  renewArchives,
   settleArchives,
 } from './archive-rows.ts';
 import { StoredChunks } from './stored-chunks.ts';
@@ -30,8 +32,13 @@ export interface ArchiveKeeperOptions {
   readonly concurrency?: number;
   /** Milliseconds between looks at what others left; 10 s unless given. */
   readonly poll?: number;
-  /** Milliseconds after which another manager may take a log that is being archived; ten minutes unless given. */
+  /**
+   * Milliseconds after which another manager may take a log from one that died while it archived it; a minute unless
+   * given.
+   */
   readonly lease?: number;
+  /** No other process uses the database, so what is claimed at the start was claimed by one that is dead. */
+  readonly alone?: boolean;
   /** Waits after failures; from 1 s to 10 min unless given. */
   readonly retry?: BackOffOptions;
 }
@@ -52,9 +59,9 @@ export class ArchiveKeeper implements AsyncDisposable {
     Pick<ArchiveKeeperOptions, 'onClosed' | 'onArchived'>;
   readonly #chunks: StoredChunks;
   readonly #settling: GroupCommit<{ claim: ArchiveClaim; archive: StoredArchive }, boolean>;
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Map<ArchiveClaim, Promise<void>>();
   #stopping = new AbortController();
-  #loop: Promise<void> | undefined;
+  #loop: Promise<unknown> | undefined;
   #deaf: (() => void) | undefined;
   #due = true;
   #wake: (() => void) | undefined;
@@ -65,7 +72,8 @@ export class ArchiveKeeper implements AsyncDisposable {
     this.#options = {
       concurrency: 16,
       poll: 10_000,
-      lease: 10 * 60_000,
+      lease: 60_000,
+      alone: false,
       retry: { first: 1_000, cap: 10 * 60_000 },
       ...options,
     };
@@ -81,7 +89,8 @@ export class ArchiveKeeper implements AsyncDisposable {
     if (this.#loop !== undefined) return;
     this.#stopping = new AbortController();
     this.#deaf = this.#options.onClosed?.(() => this.#tell());
-    this.#loop = this.#run(this.#stopping.signal);
+    const { signal } = this.#stopping;
+    this.#loop = Promise.all([this.#run(signal), this.#renew(signal)]);
   }
 
   /** What is under way is given up, and done by the next life or another manager. */
@@ -90,7 +99,7 @@ export class ArchiveKeeper implements AsyncDisposable {
     this.#stopping.abort();
     this.#tell();
     await this.#loop;
-    await Promise.all(this.#running);
+    await Promise.all(this.#running.values());
     this.#loop = undefined;
   }
 
@@ -104,9 +113,12 @@ export class ArchiveKeeper implements AsyncDisposable {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { clock, concurrency, onError, poll, retry } = this.#options;
+    const { database, clock, concurrency, onError, poll, retry } = this.#options;
+    let fresh = this.#options.alone;
     while (!signal.aborted) {
       try {
+        if (fresh) await releaseArchives(database, clock.now());
+        fresh = false;
         if (this.#failures > 0) {
           const wait = Math.min(backOff(this.#failures - 1, retry), 60_000);
           await clock.sleep(wait, signal);
@@ -114,15 +126,15 @@ export class ArchiveKeeper implements AsyncDisposable {
         // Claims of one or two at a time would cost as much as those of many.
         const free = (this.#failures > 0 ? 1 : concurrency) - this.#running.size;
         if (free < Math.min(concurrency / 2, this.#failures > 0 ? 1 : concurrency)) {
-          await Promise.race(this.#running);
+          await Promise.race(this.#running.values());
           continue;
         }
         this.#due = false;
         const claims = await this.#claim(free);
         for (const claim of claims) this.#begin(claim, signal);
-        if (claims.length > 0 && this.#failures > 0) await Promise.all(this.#running);
+        if (claims.length > 0 && this.#failures > 0) await Promise.all(this.#running.values());
         if (claims.length === free) continue;
-        if (claims.length === 0 && (await removeRemainder(this.#options.database))) continue;
+        if (claims.length === 0 && (await removeRemainder(database))) continue;
         await this.#wait(poll, signal);
         await clock.sleep(gatherTime, signal);
       } catch (error) {
@@ -147,8 +159,22 @@ export class ArchiveKeeper implements AsyncDisposable {
   }
 
   #begin(claim: ArchiveClaim, signal: AbortSignal): void {
-    const running = this.#archive(claim, signal).finally(() => this.#running.delete(running));
-    this.#running.add(running);
+    const running = this.#archive(claim, signal).finally(() => this.#running.delete(claim));
+    this.#running.set(claim, running);
+  }
+
+  /** A log may take longer than a lease. */
+  async #renew(signal: AbortSignal): Promise<void> {
+    const { database, clock, lease, onError } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await clock.sleep(lease / 3, signal);
+        const claims = [...this.#running.keys()];
+        if (claims.length > 0) await renewArchives(database, claims, clock.now() + lease);
+      } catch (error) {
+        if (!signal.aborted) onError(error);
+      }
+    }
   }
 
   async #archive(claim: ArchiveClaim, signal: AbortSignal): Promise<void> {

@@ -78,6 +78,40 @@ export async function claimArchives(
   });
 }
 
+/** Keeps claims, as far as they still hold. */
+export async function renewArchives(
+  database: Database,
+  claims: readonly ArchiveClaim[],
+  until: number,
+): Promise<void> {
+  await database.sql
+    .updateTable('log_heads')
+    .set({ archive_at: until })
+    .where(
+      'build_id',
+      'in',
+      claims.map(({ buildId }) => buildId),
+    )
+    .where(
+      'archive_key',
+      'in',
+      claims.map(({ key }) => key),
+    )
+    .where('archived_at', 'is', null)
+    .execute();
+}
+
+/** Makes all claims free: their holders are dead. */
+export async function releaseArchives(database: Database, now: number): Promise<void> {
+  await database.sql
+    .updateTable('log_heads')
+    .set({ archive_at: now })
+    .where('closed_at', 'is not', null)
+    .where('archived_at', 'is', null)
+    .where('archive_at', '>', now)
+    .execute();
+}
+
 /**
  * Makes stored blobs the archives of their logs, as far as their claims still hold: from then on the logs are read from
  * there. False: the claim was lost, and the blob is removed some time.
