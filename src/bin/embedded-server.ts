@@ -7,6 +7,7 @@ import { LoginLimiter } from '../account/login-limiter.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SignIn } from '../account/sign-in.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import { FolderBlobStore } from '../blob/folder-blob-store.ts';
 import { writeLogin } from '../cli/profile.ts';
@@ -84,6 +85,8 @@ export interface EmbeddedServer {
 }
 
 const administrator = 'admin';
+/** Who made what is there before anybody signs in. */
+const system = { kind: 'system', name: 'slipway up' } as const;
 const portSetting = '--port or --host';
 const issuer = 'slipway';
 
@@ -270,7 +273,7 @@ export async function startEmbeddedServer(
       api.endStreams();
       await doors.stop();
     });
-    const { token, password } = await firstAdministrator(accounts, folder.keys);
+    const { token, password } = await firstAdministrator(accounts, audit, folder.keys);
     await parts.manager.start();
     keeper?.start();
     sweeper.start();
@@ -311,12 +314,20 @@ async function workerAccount({ setup, report }: EmbeddedServerOptions): Promise<
  */
 async function firstAdministrator(
   accounts: SqlAccounts,
+  audit: AuditLog,
   keys: string,
 ): Promise<{ token: string; password: string | undefined }> {
   let password: string | undefined;
   if (!(await accounts.anyUser())) {
     password = randomBytes(15).toString('base64url');
     await accounts.createUser({ username: administrator, password, superuser: true });
+    await audit.write({
+      actor: system,
+      action: 'user.create',
+      target: { kind: 'user', name: administrator, namespace: administrator },
+      result: 'done',
+      detail: { superuser: true },
+    });
   }
   const file = join(keys, 'local-client-token');
   const stored = await readFile(file, 'utf8').catch(() => undefined);
@@ -324,9 +335,16 @@ async function firstAdministrator(
     return { token: stored.trim(), password };
   // Missing, or revoked: the client on this machine gets a new one.
   await rm(file, { force: true });
-  const { token } = await accounts.createToken(administrator, {
+  const { token, view } = await accounts.createToken(administrator, {
     name: `command line on ${machineName()}`,
     scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+  });
+  await audit.write({
+    actor: system,
+    action: 'token.create',
+    target: { kind: 'token', name: view.id, namespace: administrator },
+    result: 'done',
+    detail: { name: view.name, scopes: view.scopes },
   });
   await loadOrMake(keys, 'local-client-token', () => `${token}\n`);
   return { token, password };

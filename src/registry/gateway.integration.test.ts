@@ -377,6 +377,7 @@ describe('builds', () => {
     expect((await raw('GET', `/v2/${repository}/manifests/none`, { headers })).status).toBe(404);
 
     server.attempts.current.set(grant.attemptId, grant.epoch + 1);
+    const before = server.staleRefused;
     const put = await raw('PUT', `/v2/${repository}/manifests/latest`, {
       headers: { ...headers, 'content-type': manifest.mediaType },
       body: manifest.bytes,
@@ -385,6 +386,7 @@ describe('builds', () => {
     expect(JSON.parse(put.body)).toMatchObject({ errors: [{ code: 'DENIED' }] });
     const start = await raw('POST', `/v2/${repository}/blobs/uploads/`, { headers });
     expect(start.status).toBe(403);
+    expect(server.staleRefused - before).toBe(2);
     await expect(client('$token', password).listTags(repository, signal)).rejects.toMatchObject({
       code: 'unauthorized',
     });

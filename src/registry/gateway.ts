@@ -23,6 +23,8 @@ export interface GatewayOptions {
   readonly publicOrigin: (incoming: IncomingMessage) => string;
   /** Told of every accepted manifest before the client is; when it throws, the client gets a 503 and pushes again. */
   readonly onPush: (push: Push) => Promise<void>;
+  /** Told whenever a build is turned away because its attempt is not current. */
+  readonly onStale?: () => void;
   /** Told of faults that are neither the client's nor the registry's. */
   readonly onFault: (error: unknown) => void;
 }
@@ -141,6 +143,7 @@ export class RegistryGateway {
     const current = await this.#options.attempts.isCurrent(build.attemptId, build.epoch);
     this.#current.delete(key);
     if (current) this.#current.set(key, now + gateMemory);
+    else this.#options.onStale?.();
     const oldest = this.#current.keys().next().value;
     if (oldest !== undefined && this.#current.size > rememberedAttempts) this.#current.delete(oldest);
     return current;

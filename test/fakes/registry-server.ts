@@ -61,6 +61,8 @@ export class RegistryServer implements PushHistory {
   readonly pushes: Push[] = [];
   readonly events: EmbeddedRegistryEvent[] = [];
   readonly faults: unknown[] = [];
+  /** Requests of builds whose attempt was not current. */
+  staleRefused = 0;
   readonly folder: string;
   readonly tokens: TokenService;
   readonly buildCredentials: BuildCredentials;
@@ -111,6 +113,9 @@ export class RegistryServer implements PushHistory {
         publicOrigin(incoming, { trustForwarded: false, fallback: 'http://127.0.0.1' }),
       onPush: async (push) => void this.pushes.push(push),
       onFault: (error) => this.faults.push(error),
+      onStale: () => {
+        this.staleRefused += 1;
+      },
     });
     this.#server = createServer((incoming, response) => {
       const url = new URL(incoming.url ?? '/', 'http://server');

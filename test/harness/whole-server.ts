@@ -74,6 +74,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     accounts,
     signIn,
     attempts: queue,
+    onStale: () => metrics.epochsRefused.inc({ reason: 'registry' }),
     key: await loadSigningKey(join(folder, 'keys'), clock),
     issuer: 'slipway',
     folder: join(folder, 'registry'),
