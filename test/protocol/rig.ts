@@ -10,14 +10,15 @@ import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
-import { composeManager } from '../../src/bin/compose-manager.ts';
+import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { freePort } from '../../src/bin/free-port.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
+import { Database } from '../../src/db/database.ts';
 import type { Schema } from '../../src/db/schema.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
-import { DummyExecutor } from '../../src/executor/dummy-executor.ts';
+import { DummyExecutor, type DummyExecutorOptions } from '../../src/executor/dummy-executor.ts';
 import type { WorkerOrder } from '../../src/executor/executor.ts';
 import type { LogEntry } from '../../src/log/log-store.ts';
 import { noMetrics } from '../../src/manager/manager-metrics.ts';
@@ -26,7 +27,7 @@ import type { WorkerIdentity } from '../../src/manager/worker-sessions.ts';
 import type { Build, BuildRequest } from '../../src/model/build.ts';
 import { isFinal } from '../../src/model/phase.ts';
 import type { Tag } from '../../src/model/tag.ts';
-import { MemoryOrchestrator } from '../../src/orchestrator/memory-orchestrator.ts';
+import { RedisOrchestrator } from '../../src/orchestrator/redis-orchestrator.ts';
 import { OciClient } from '../../src/registry/oci-client.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
 import { createOnePort } from '../../src/rpc/one-port.ts';
@@ -81,9 +82,12 @@ export type Rig = Awaited<ReturnType<typeof openRig>>;
 export async function openRig({
   open = scratchFile,
   settings,
+  worker,
 }: {
   readonly open?: OpenScratch;
   readonly settings?: Partial<ManagerSettings>;
+  /** What workers do by themselves; otherwise the test does it for them. */
+  readonly worker?: Pick<DummyExecutorOptions, 'work' | 'behave'>;
 } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-protocol-'));
   const scratch = await open();
@@ -94,11 +98,14 @@ export async function openRig({
   const logger = openServerLog(join(folder, 'server.log'));
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
-  const { queue, log, uploads, audit, retention, links } = composeStore({
-    database,
-    blobs,
+  const keys = {
     secretBox: new SecretBox({ key: randomBytes(32) }),
     signer: new UrlSigner(randomBytes(32), clock),
+  };
+  const { queue, log, uploads, audit, retention, links } = composeStore({
+    ...keys,
+    database,
+    blobs,
     clock,
     logger,
   });
@@ -132,32 +139,42 @@ export async function openRig({
   });
   const orders: WorkerOrder[] = [];
   const exits = new Map<string, (exitCode: number) => void>();
-  const executor = new DummyExecutor({
-    clock,
+  const byTest: Pick<DummyExecutorOptions, 'work' | 'behave'> = {
     work: (order, signal) =>
       new Promise((resolve) => {
         orders.push(order);
         exits.set(order.attemptId, (exitCode) => resolve({ exitCode }));
         signal.addEventListener('abort', () => resolve({ exitCode: 0 }), { once: true });
       }),
-  });
-  const orchestrator = new MemoryOrchestrator({ clock });
-  const parts = composeManager({
-    name: `manager-${randomBytes(6).toString('hex')}`,
-    queue,
-    log,
-    orchestrator,
-    executor,
-    ...registry,
-    links: { packageUrl: async () => undefined, privateKey: async () => undefined },
-    workerTokens,
-    worker: { server: host, serverTls: false, registryHost: host },
-    site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
-    clock,
-    settings: { ...quick, ...settings },
-    logger,
-    metrics: noMetrics,
-  });
+  };
+  const newExecutor = () => new DummyExecutor({ clock, ...(worker ?? byTest) });
+  const prefix = `${randomBytes(6).toString('hex')}:`;
+  const newOrchestrator = async () => {
+    const redis = new URL(process.env.SLIPWAY_TEST_REDIS ?? '');
+    const server = { host: redis.hostname, port: Number(redis.port), database: 0 };
+    return await RedisOrchestrator.open({ server, prefix, clock });
+  };
+  const manage = (
+    server: string,
+    own: Pick<ManagerOptions, 'queue' | 'log' | 'executor' | 'orchestrator'>,
+  ): ManagerParts =>
+    composeManager({
+      name: `manager-${randomBytes(6).toString('hex')}`,
+      ...own,
+      ...registry,
+      links: { packageUrl: async () => undefined, privateKey: async () => undefined },
+      workerTokens,
+      worker: { server, serverTls: false, registryHost: host },
+      site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
+      clock,
+      settings: { ...quick, ...settings },
+      logger,
+      metrics: noMetrics,
+    });
+  const executor = newExecutor();
+  const orchestrator = await newOrchestrator();
+  const parts = manage(host, { queue, log, executor, orchestrator });
+  const joined: (() => Promise<void>)[] = [];
   const api = composeApi({
     accounts,
     signIn,
@@ -194,6 +211,32 @@ export async function openRig({
     workerTokens,
     /** Of worker tokens: private key in PEM, issuer, audience. */
     signing: { keyPem, issuer, audience: '127.0.0.1' },
+
+    /** Another manager on the same database, with connections, an executor and a port of its own. */
+    async join(): Promise<{ readonly host: string }> {
+      const database = await Database.open(scratch.options);
+      const store = composeStore({ ...keys, database, blobs, clock, logger });
+      await store.queue.start();
+      await store.log.start();
+      const ownPort = await freePort('127.0.0.1');
+      const ownHost = `127.0.0.1:${ownPort}`;
+      const own = { ...store, executor: newExecutor(), orchestrator: await newOrchestrator() };
+      const another = manage(ownHost, own);
+      const ownDoor = createOnePort({ grpc: another.rpc, log: logger });
+      await ownDoor.listen({ host: '127.0.0.1', port: ownPort });
+      await another.manager.start();
+      joined.push(async () => {
+        await another.stop(0);
+        await ownDoor.stop(0);
+        await another.rpc.stop(0);
+        await own.executor.close();
+        await own.orchestrator.close();
+        await store.log.stop();
+        await store.queue.stop();
+        await database.stop();
+      });
+      return { host: ownHost };
+    },
 
     async enqueue(changes: Partial<BuildRequest> = {}): Promise<Build> {
       return await queue.enqueue({
@@ -272,6 +315,7 @@ export async function openRig({
     },
 
     async [Symbol.asyncDispose]() {
+      for (const leave of joined.splice(0)) await leave();
       await parts.stop(0);
       api.endStreams();
       await door.stop(0);
