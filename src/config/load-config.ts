@@ -22,7 +22,7 @@ export function inspectConfig({ file, environment, dataFolder }: LoadOptions): P
   } catch (cause) {
     throw new ConfigError(
       'unreadable',
-      `Cannot read the configuration ${file}: ${messageOf(cause)}.`,
+      `Cannot read the configuration ${file}: ${whyNot(cause)}.`,
       [],
       cause,
     );
@@ -47,6 +47,19 @@ export function loadConfig(options: LoadOptions): Config {
     [`${options.file} cannot be used:`, ...faultLines(options.file, faults)].join('\n'),
     faults,
   );
+}
+
+function whyNot(thrown: unknown): string {
+  switch ((thrown as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return 'it is not there';
+    case 'EACCES':
+      return 'this user may not read it';
+    case 'EISDIR':
+      return 'it is a folder';
+    default:
+      return messageOf(thrown);
+  }
 }
 
 function isFile(path: string): boolean {
