@@ -9,9 +9,9 @@ const size = { minutes, builds: 500, managers: 3, hosts: 3 };
 
 test(
   'whatever fails, every build ends once, publishes once, and keeps its log',
-  async () => {
+  async ({ signal }) => {
     const schedule = scheduleOf(seed, size);
-    const { violations, report, phases, samples } = await runChaos(schedule, () => {});
+    const { violations, report, phases, samples } = await runChaos(schedule, { say: () => {}, signal });
     const again = `npm run chaos -- --seed ${seed} --minutes ${minutes} --builds ${size.builds}`;
     const faults = schedule.faults.map(describeFault).join('\n');
     expect(violations, `seed ${seed}; again: ${again}\n${report}\n\nThe schedule:\n${faults}`).toEqual([]);

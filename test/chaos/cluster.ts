@@ -207,7 +207,7 @@ export class Cluster implements AsyncDisposable {
         this.crashes.push(`${which} ended by itself: ${how}`);
       },
     });
-    this.#undo.push(() => made.close());
+    this.#undo.push(() => made.kill());
     return made;
   }
 

@@ -33,7 +33,8 @@ export class FaultMaker {
         .finally(() => this.#under.delete(done));
       this.#under.add(done);
     }
-    await Promise.all(this.#under);
+    const all = Promise.all(this.#under);
+    await Promise.race([all, rejectOn(signal)]);
     await sleep(Math.max(0, begun + this.#schedule.duration - Date.now()), undefined, { signal });
   }
 
@@ -48,12 +49,11 @@ export class FaultMaker {
         return;
       }
       case 'freeze': {
-        const target = cluster.processOf(fault.target);
-        target.freeze();
+        const thaw = cluster.processOf(fault.target).freeze();
         try {
           await sleep(fault.for, undefined, { signal });
         } finally {
-          target.thaw();
+          thaw();
         }
         return;
       }
@@ -103,4 +103,11 @@ export class FaultMaker {
         return;
     }
   }
+}
+
+function rejectOn(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }

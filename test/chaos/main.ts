@@ -37,9 +37,13 @@ if (values.plan) {
   for (const fault of schedule.faults) console.log(describeFault(fault));
 } else {
   const begun = performance.now();
-  const { violations, report, ...counts } = await runChaos(schedule, (line) =>
-    console.log(`${((performance.now() - begun) / 1000).toFixed(1).padStart(6)}  ${line}`),
-  );
+  const ended = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const)
+    process.once(name, () => ended.abort(new Error(`${name}: the run was ended early`)));
+  const { violations, report, ...counts } = await runChaos(schedule, {
+    say: (line) => console.log(`${((performance.now() - begun) / 1000).toFixed(1).padStart(6)}  ${line}`),
+    signal: ended.signal,
+  });
   console.log(JSON.stringify(counts));
   if (violations.length > 0) {
     console.log(report);

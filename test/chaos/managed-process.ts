@@ -19,54 +19,48 @@ export interface ManagedProcessOptions {
 
 const startLimit = 45_000;
 
-/** A process of the fault runner that is ended, frozen and started again. It dies with the runner. */
+interface Life {
+  readonly child: ChildProcess;
+  readonly over: Promise<void>;
+  ready: boolean;
+  /** Somebody ended it. */
+  expected: boolean;
+}
+
+/** A process of the fault runner that is ended, frozen and started again; at most one at a time. It dies with the runner. */
 export class ManagedProcess {
   readonly name: string;
   readonly output: string;
   readonly #options: ManagedProcessOptions;
-  #child: ChildProcess | undefined;
-  #over: Promise<void> = Promise.resolve();
-  #expected = false;
-  #ready = false;
-  #closed = false;
+  #life: Life | undefined;
+  /** Counts the wishes to start or end it: only the last one counts. */
+  #wish = 0;
 
   constructor(options: ManagedProcessOptions) {
-    this.#options = options;
     this.name = options.name;
+    this.#options = options;
     this.output = join(options.folder, `${options.name}.out`);
   }
 
-  get pid(): number | undefined {
-    return this.#child?.pid;
-  }
-
-  get ready(): boolean {
-    return this.#ready;
-  }
-
   /**
-   * Resolves when it can be used. One that ends while it starts (its database is away, say) is started again, as a
-   * service manager does.
+   * Resolves when it can be used, or when somebody wishes otherwise meanwhile. One that ends while it starts (its
+   * database is away, say) is started again, as a service manager does.
    */
   async start(): Promise<void> {
     const { config, folder, name } = this.#options;
+    const wish = ++this.#wish;
     const file = join(folder, `${name}.json`);
     await writeFile(file, JSON.stringify(config));
-    for (const deadline = Date.now() + startLimit; !this.#closed; ) {
-      if (await this.#launch(file)) return;
-      if (Date.now() > deadline) {
-        throw new Error(`${name} does not come up: ${this.#lastWords()}`);
-      }
-      await sleep(300);
+    for (const deadline = Date.now() + startLimit; wish === this.#wish; await sleep(300)) {
+      if (await this.#launch(file, wish)) return;
+      if (Date.now() > deadline) throw new Error(`${name} does not come up: ${this.#lastWords()}`);
     }
   }
 
-  #lastWords(): string {
-    return readFileSync(this.output, 'utf8').slice(-4_000);
-  }
-
-  #launch(configFile: string): Promise<boolean> {
+  async #launch(configFile: string, wish: number): Promise<boolean> {
     const { module, folder, mark, onCrash, name } = this.#options;
+    await this.#life?.over;
+    if (wish !== this.#wish) return false;
     const out = openSync(this.output, 'a');
     const child = spawn(
       'setpriv',
@@ -81,60 +75,68 @@ export class ManagedProcess {
       },
     );
     closeSync(out);
-    this.#child = child;
-    this.#expected = false;
-    this.#ready = false;
     // A message to a process that is being ended.
     child.on('error', () => {});
-    return new Promise((resolve) => {
+    return await new Promise<boolean>((resolve) => {
+      const life: Life = {
+        child,
+        ready: false,
+        expected: false,
+        over: new Promise((gone) => {
+          child.once('exit', (code, signal) => {
+            if (life.ready && !life.expected)
+              onCrash(name, `${signal ?? `status ${code}`}: ${this.#lastWords()}`);
+            if (this.#life === life) this.#life = undefined;
+            gone();
+            resolve(false);
+          });
+        }),
+      };
+      this.#life = life;
       child.once('message', () => {
-        this.#ready = true;
+        life.ready = true;
         resolve(true);
-      });
-      this.#over = new Promise((gone) => {
-        child.once('exit', (code, signal) => {
-          if (this.#ready && !this.#expected)
-            onCrash(name, `${signal ?? `status ${code}`}: ${this.#lastWords()}`);
-          this.#ready = false;
-          if (this.#child === child) this.#child = undefined;
-          gone();
-          resolve(false);
-        });
       });
     });
   }
 
+  #lastWords(): string {
+    return readFileSync(this.output, 'utf8').slice(-4_000);
+  }
+
   send(message: object): void {
-    if (this.#child?.connected) this.#child.send(message, () => {});
+    const child = this.#life?.child;
+    if (child?.connected) child.send(message, () => {});
   }
 
-  freeze(): void {
-    this.#child?.kill('SIGSTOP');
+  /** Returns what lets the same process go on. */
+  freeze(): () => void {
+    const child = this.#life?.child;
+    child?.kill('SIGSTOP');
+    return () => void child?.kill('SIGCONT');
   }
 
-  thaw(): void {
-    this.#child?.kill('SIGCONT');
-  }
-
+  /** Ends it at once. It stays so until it is started. */
   async kill(): Promise<void> {
-    this.#expected = true;
-    this.#child?.kill('SIGKILL');
-    await this.#over;
+    this.#wish += 1;
+    const life = this.#life;
+    if (life === undefined) return;
+    life.expected = true;
+    life.child.kill('SIGKILL');
+    await life.over;
   }
 
   /** Asks it to end in order; false: it did not in `limit` milliseconds, and was ended. */
   async retire(limit: number): Promise<boolean> {
-    this.#expected = true;
-    this.#child?.kill('SIGCONT');
-    this.#child?.kill('SIGTERM');
-    const inOrder = await Promise.race([this.#over.then(() => true), sleep(limit, false, { ref: false })]);
+    this.#wish += 1;
+    const life = this.#life;
+    if (life === undefined) return true;
+    life.expected = true;
+    life.child.kill('SIGCONT');
+    life.child.kill('SIGTERM');
+    const over = life.over.then(() => true);
+    const inOrder = await Promise.race([over, sleep(limit, false, { ref: false })]);
     if (!inOrder) await this.kill();
     return inOrder;
-  }
-
-  /** Ends it for good. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.kill();
   }
 }

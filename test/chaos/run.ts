@@ -31,9 +31,20 @@ export interface ChaosResult {
 /** Milliseconds that builds have to end once nothing disturbs them any more. */
 const settleLimit = 150_000;
 const stopLimit = 30_000;
+/** Milliseconds over the schedule that a run may take in all, whatever hangs. */
+const runLimit = 400_000;
+
+export interface ChaosOptions {
+  readonly say: (line: string) => void;
+  /** Ends the run; it then rejects. */
+  readonly signal: AbortSignal;
+}
 
 /** One run of a schedule: disturb, let everything settle, check. Nothing of it is left when this returns or throws. */
-export async function runChaos(schedule: Schedule, say: (line: string) => void): Promise<ChaosResult> {
+export async function runChaos(
+  schedule: Schedule,
+  { say, signal: given }: ChaosOptions,
+): Promise<ChaosResult> {
   const begun = performance.now();
   const violations: Violation[] = [];
   const violate = (invariant: Violation['invariant'], what: string, buildId?: string) => {
@@ -52,23 +63,23 @@ export async function runChaos(schedule: Schedule, say: (line: string) => void):
     logger: pino({ level: 'silent' }),
   });
   const over = new AbortController();
+  const signal = AbortSignal.any([over.signal, given, AbortSignal.timeout(schedule.duration + runLimit)]);
   const sampler = new Sampler(cluster, settings.allowedWorkerCount, violate);
-  const sampling = sampler.run(over.signal);
+  const sampling = sampler.run(signal);
   const load = new Load(cluster, schedule);
   const faults = new FaultMaker(cluster, schedule, say);
   try {
-    const loading = load.run(over.signal);
+    const loading = load.run(signal);
     // Its end is waited for below; until then a failure of it is nobody's.
     loading.catch(() => {});
-    await faults.run(over.signal);
+    await faults.run(signal);
     say(`the last fault is over after ${seconds(begun)} s`);
-    const limit = sleep(settleLimit, undefined, { signal: over.signal, ref: false }).then(
-      () => 'late' as const,
-    );
+    const limit = sleep(settleLimit, undefined, { signal, ref: false }).then(() => 'late' as const);
     limit.catch(() => {});
     if ((await Promise.race([loading, limit])) === 'late')
       violate('I1', `not every request was answered: ${load.lastTrouble}`);
     await settled(cluster, schedule.builds.length, limit);
+    signal.throwIfAborted();
     say(`everything has settled after ${seconds(begun)} s`);
     await sampler.sample();
     for (const host of cluster.hosts.keys()) {
@@ -102,8 +113,7 @@ async function settled(cluster: Cluster, builds: number, limit: Promise<unknown>
     () => {},
   );
   while (!late) {
-    const { sql } = cluster.database;
-    const rows = await sql
+    const rows = await cluster.database.sql
       .selectFrom('builds')
       .leftJoin('log_heads', 'log_heads.build_id', 'builds.id')
       .select(['builds.phase', 'log_heads.closed_at'])
