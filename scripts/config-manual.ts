@@ -55,7 +55,8 @@ The environment goes before the file, and the file before the defaults.
 
 - A key of the top level is the variable \`SLIPWAY_KEY\`. Two underscores lead into it, a number into a list:
   \`SLIPWAY_BUILD_MANAGER__ORCHESTRATOR__REDIS_PASSWORD\`, \`SLIPWAY_BUILD_MANAGER__EXECUTORS__0__NAME\`. Keys of the
-  block \`SLIPWAY\` begin with two: \`SLIPWAY__LISTEN__PORT\`. Lists of names are joined by commas.
+  block \`SLIPWAY\` begin with two: \`SLIPWAY__LISTEN__PORT\`. Lists of names are joined by commas; a
+  whole block is YAML in brackets or braces.
 - A secret may be in a file: \`SLIPWAY_DATABASE_SECRET_KEY_FILE=/run/secrets/key\`. Marked below as *secret*.
 - An empty variable, \`KEY:\` and \`KEY: ""\` are the same as nothing, but where \`null\` is allowed.
 - The file is YAML 1.1, as Quay reads it: \`yes\` and \`on\` are true, anchors and \`<<\` work. Numbers and \`true\` may

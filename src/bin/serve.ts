@@ -29,6 +29,8 @@ export async function serve(
     say(`Slipway is ready at ${config.site.url} after ${formatSpan(performance.now() - started)}`);
     say(`  manager   ${server.name}`);
     for (const door of server.doors) say(`  listens   ${door}`);
+    if (config.database.provider === 'postgres' && config.manager?.orchestrator.provider === 'memory')
+      say('  note      without ORCHESTRATOR in Redis, this must be the only server of its database');
     const signal = await signals.first;
     const drain = config.manager?.drain ?? 0;
     say(`${signal}: stopping. Running builds get ${formatSpan(drain)}, then another server minds them.`);

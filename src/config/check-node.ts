@@ -6,7 +6,6 @@ import { type LeafKeywords, leafOf } from './leaf.ts';
 import { nearest } from './nearest.ts';
 import { defaultOf, readText } from './read-text.ts';
 import { shown, unknownKeyHint } from './wording.ts';
-import { readYamlValue } from './yaml-file.ts';
 
 /** Keywords of objects, lists and unions, beside TypeBox's own. */
 interface Keywords {
@@ -144,7 +143,7 @@ export class NodeChecker {
         : leaf.allowed === 'text'
           ? 'a list of texts'
           : `a list, each item ${leaf.allowed}`;
-    const given = this.#fromEnvironment(node, leaf !== undefined);
+    const given = leaf === undefined ? node : this.#joined(node);
     if (given.kind !== 'list') return this.#wrongType(given, allowed);
     const seen = new Set<unknown>();
     return given.items.map((each) => {
@@ -179,9 +178,8 @@ export class NodeChecker {
   #union(
     members: readonly TSchema[],
     { chosenBy = '', allowed = 'a value' }: Keywords,
-    raw: ConfigNode,
+    node: ConfigNode,
   ): unknown {
-    const node = this.#fromEnvironment(raw, false);
     const variants = members.map((member) => keywordsOf(member).variant ?? '');
     const choose = (choice: ConfigNode | undefined, name: string): TSchema | undefined => {
       const path = choice?.path ?? name;
@@ -255,32 +253,28 @@ export class NodeChecker {
     );
   }
 
-  /** A variable can only hold text: YAML, or for a list of simple values these joined by commas. */
-  #fromEnvironment(node: ConfigNode, simple: boolean): ConfigNode {
+  /** In a variable, simple values may be joined by commas. */
+  #joined(node: ConfigNode): ConfigNode {
     if (node.kind !== 'scalar' || node.origin.kind !== 'environment') return node;
     const { path, origin, text } = node;
-    if (simple && !text.trimStart().startsWith('['))
-      return {
-        kind: 'list',
-        path,
-        origin,
-        items: text
-          .split(',')
-          .map((item) => item.trim())
-          .filter((item) => item !== '')
-          .map((item, index) => ({
-            kind: 'scalar',
-            path: childPath(path, index),
-            origin,
-            value: item,
-            text: item,
-          })),
-      };
-    return readYamlValue(text, path, origin) ?? node;
+    const items = text.split(',').map((item) => item.trim());
+    return {
+      kind: 'list',
+      path,
+      origin,
+      items: items
+        .filter((item) => item !== '')
+        .map((item, index) => ({
+          kind: 'scalar',
+          path: childPath(path, index),
+          origin,
+          value: item,
+          text: item,
+        })),
+    };
   }
 
-  #asMap(raw: ConfigNode, allowed: string): MapNode | undefined {
-    const node = this.#fromEnvironment(raw, false);
+  #asMap(node: ConfigNode, allowed: string): MapNode | undefined {
     if (node.kind === 'map') return node;
     this.#wrongType(node, allowed);
     return undefined;

@@ -3,6 +3,7 @@ import type { FaultList } from './config-fault.ts';
 import { type ConfigNode, childPath, isNothing, type MapNode, type Origin } from './config-node.ts';
 import { nearest } from './nearest.ts';
 import type { SchemaKeys } from './schema-keys.ts';
+import { readYamlValue } from './yaml-file.ts';
 
 /**
  * The environment over the file. `SLIPWAY_KEY` sets a key of the top level; two underscores lead into it, a number into
@@ -61,7 +62,7 @@ export function overlayEnvironment(file: MapNode, overlay: EnvironmentOverlay): 
       continue;
     }
     setBy.set(key, name);
-    const changed = put(tree, path, text, '', origin);
+    const changed = put(tree, path, textOrBlock(text, origin, !overlay.keys.secret.has(last)), '');
     if (changed?.kind === 'map') tree = changed;
     else
       overlay.faults.add({
@@ -110,21 +111,33 @@ function unknownVariable(name: string, top: string, { topLevel, faults }: Enviro
   });
 }
 
-/** The tree with one text put in. Undefined: the path does not fit what is there. */
+/** What stands at the end of a path, once it is known under which path. */
+interface Given {
+  readonly origin: Origin;
+  readonly at: (path: string) => ConfigNode;
+}
+
+/** A whole block may be written as YAML in brackets or braces; a secret may begin with any character. */
+function textOrBlock(text: string, origin: Origin, mayBeBlock: boolean): Given {
+  const at = (path: string): ConfigNode => ({ kind: 'scalar', path, origin, value: text, text });
+  if (!mayBeBlock || !/^\s*[[{]/.test(text)) return { origin, at };
+  return { origin, at: (path) => readYamlValue(text, path, origin) ?? at(path) };
+}
+
+/** The tree with one value put in. Undefined: the path does not fit what is there. */
 function put(
   at: ConfigNode | undefined,
   keys: readonly string[],
-  text: string,
+  given: Given,
   path: string,
-  origin: Origin,
 ): ConfigNode | undefined {
   const [key, ...rest] = keys;
-  if (key === undefined) return { kind: 'scalar', path, origin, value: text, text };
+  if (key === undefined) return given.at(path);
   if (key === '') return undefined;
-  const node = isNothing(at) ? blank(path, key, origin) : at;
+  const node = isNothing(at) ? blank(path, key, given.origin) : at;
   if (node.kind === 'scalar') return undefined;
   if (node.kind === 'map') {
-    const child = put(node.entries.get(key), rest, text, childPath(path, key), origin);
+    const child = put(node.entries.get(key), rest, given, childPath(path, key));
     return child === undefined ? undefined : { ...node, entries: new Map([...node.entries, [key, child]]) };
   }
   // The settings of a pair are its second item; nobody has to count.
@@ -132,7 +145,7 @@ function put(
   const index = /^\d{1,4}$/.test(key) ? Number(key) : pair ? 1 : undefined;
   if (index === undefined || index > node.items.length) return undefined;
   const further = /^\d{1,4}$/.test(key) ? rest : keys;
-  const child = put(node.items[index], further, text, childPath(path, index), origin);
+  const child = put(node.items[index], further, given, childPath(path, index));
   return child === undefined
     ? undefined
     : { ...node, items: [...node.items.slice(0, index), child, ...node.items.slice(index + 1)] };

@@ -39,8 +39,9 @@ export function inspectConfig({ file, environment, dataFolder }: LoadOptions): P
 }
 
 /** For a server. Throws ConfigError `unreadable`, or `faulty` with everything that is wrong. */
-export function loadConfig(options: LoadOptions): Config {
-  const { config, faults } = inspectConfig(options);
+export function loadConfig(options: LoadOptions, warn: (line: string) => void = () => {}): Config {
+  const { config, faults, warnings } = inspectConfig(options);
+  for (const { message } of warnings) warn(`Warning: ${message}`);
   if (config !== undefined) return config;
   throw new ConfigError(
     'faulty',

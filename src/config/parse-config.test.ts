@@ -248,6 +248,14 @@ describe('a configuration', () => {
     ]);
   });
 
+  it('warns of a host name that clients take for something else', () => {
+    const warned = (host: string) =>
+      parseText(inOrder.replace('ci.example.com', host)).warnings.map(({ path }) => path);
+    expect(warned('builds')).toEqual(['SERVER_HOSTNAME']);
+    for (const host of ['builds:8080', 'builds.lan', 'localhost', '"[::1]:8080"'])
+      expect(warned(host)).toEqual([]);
+  });
+
   it('has a key for secrets as 64 digits, or stretched from any text, the same every time', () => {
     const key = (text: string) =>
       Buffer.from(
@@ -391,6 +399,17 @@ describe('the environment', () => {
       SLIPWAY_BUILD_MANAGER: '[ephemeral, { ALLOWED_WORKER_COUNT: 7, EXECUTORS: [{ EXECUTOR: local }] }]',
     });
     expect(manager?.settings.allowedWorkerCount).toBe(7);
+    expect(
+      configOf(inOrder, { SLIPWAY_BUILD_MANAGER: '[ephemeral, { EXECUTOR: popen }]' }).manager?.executors,
+    ).toMatchObject([{ type: 'local', name: 'popen' }]);
+    expect(
+      configOf(inOrder, { SLIPWAY_BUILD_MANAGER__1: '{ ALLOWED_WORKER_COUNT: 3 }' }).manager,
+    ).toMatchObject({ settings: { allowedWorkerCount: 3 }, executors: [{ type: 'local' }] });
+  });
+
+  it('may hold a secret that looks like YAML', () => {
+    const { secrets } = configOf(inOrder, { SLIPWAY_SECRET_KEY: '[a, secret, that, is, long]' });
+    expect(secrets.session?.reveal()).toBe('[a, secret, that, is, long]');
   });
 
   it('has secrets in files', () => {

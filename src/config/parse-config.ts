@@ -95,6 +95,11 @@ function warningsOf(config: CheckedConfig, origin: Origin): ConfigRemark[] {
       'DISTRIBUTED_STORAGE_CONFIG',
       'DISTRIBUTED_STORAGE_CONFIG is not set: images, uploads and logs are kept in the data folder, which other managers do not see.',
     );
+  if (!/[.:]|^localhost$/.test(config.SERVER_HOSTNAME))
+    warn(
+      'SERVER_HOSTNAME',
+      `SERVER_HOSTNAME is "${config.SERVER_HOSTNAME}", without a dot or a port: clients such as docker take it for a name in another registry.`,
+    );
   if (!config.FEATURE_SUPER_USERS && config.SUPER_USERS.length > 0)
     warn('SUPER_USERS', 'SUPER_USERS has no effect, because FEATURE_SUPER_USERS is false.');
   return warnings;
