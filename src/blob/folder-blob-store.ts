@@ -59,6 +59,7 @@ export class FolderBlobStore implements BlobStore {
     try {
       signal?.throwIfAborted();
       await makeFolder(folder, this.#folder);
+      await mkdir(dirname(temporary), { recursive: true, mode: 0o700 });
       file = await open(temporary, 'wx', 0o600);
       for await (const bytes of pieces) {
         for (let at = 0; at < bytes.byteLength; ) {

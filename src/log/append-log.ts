@@ -37,10 +37,13 @@ export async function appendPieces(
   readonly verdict: Extract<AppendVerdict, { kind: 'stored' | 'stale' }>;
   /** The log is over its limit. */
   readonly long: boolean;
+  /** Just these pieces were put in place. */
+  readonly plain: boolean;
 }> {
   const { buildId, limits, now } = given;
   let head = await holdHead(sql, buildId);
-  if (head.closed_at !== null) return { verdict: { kind: 'stale' }, long: false };
+  if (head.closed_at !== null) return { verdict: { kind: 'stale' }, long: false, plain: false };
+  const carried = head.carry !== null;
   const { pieces, carry } = joinCharacters(given.pieces, head, given.attemptId);
   const { carry: held, carry_attempt, carry_time } = carry;
   head = { ...head, carry: held, carry_attempt, carry_time };
@@ -53,7 +56,9 @@ export async function appendPieces(
   }
   const { build_id, ...columns } = head;
   await sql.updateTable('log_heads').set(columns).where('build_id', '=', build_id).execute();
-  return { verdict: { kind: 'stored', total: head.total }, long: head.cut_at !== null };
+  const long = head.cut_at !== null;
+  const plain = !long && !carried && head.carry === null;
+  return { verdict: { kind: 'stored', total: head.total }, long, plain };
 }
 
 /**

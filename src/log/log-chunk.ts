@@ -177,7 +177,7 @@ function cutAtLines(text: Uint8Array): readonly Uint8Array[] {
   return parts;
 }
 
-function countLines(text: Uint8Array): number {
+export function countLines(text: Uint8Array): number {
   let lines = 1;
   for (let at = text.indexOf(newline); at >= 0; at = text.indexOf(newline, at + 1)) lines += 1;
   return lines;

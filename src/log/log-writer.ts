@@ -5,7 +5,8 @@ import { SqlError } from '../db/sql-error.ts';
 import type { BuildId } from '../model/ids.ts';
 import { admitWriter, appendPieces, closeLog, type LogLimits, writerVerdict } from './append-log.ts';
 import { type Appended, appendMany } from './append-many.ts';
-import { encodeChunks, type LogChunk, type LogPiece } from './log-chunk.ts';
+import { countLines, encodeChunks, type LogChunk, type LogPiece } from './log-chunk.ts';
+import type { FreshPieces } from './log-feed.ts';
 import type { AppendVerdict, LogWriter } from './log-store.ts';
 import { unfinishedBytes } from './utf8-boundary.ts';
 
@@ -23,6 +24,11 @@ interface Prepared extends Writing {
   readonly bytes: number;
 }
 
+/** With what was stored, where it can be shown without reading it back. */
+export type Written =
+  | Exclude<AppendVerdict, { kind: 'stored' }>
+  | { readonly kind: 'stored'; readonly total: number; readonly fresh?: FreshPieces };
+
 /** Bytes of text that go together at most, but for a single writing. */
 const groupBytes = 4 * 1024 * 1024;
 /** Logs over their limit that are remembered: their writings are made one by one. */
@@ -36,7 +42,7 @@ export class GroupedLogWriter {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #limits: LogLimits;
-  readonly #group: GroupCommit<Prepared, AppendVerdict>;
+  readonly #group: GroupCommit<Prepared, Written>;
   readonly #long = new Set<BuildId>();
 
   constructor(database: Database, { clock, limits }: { readonly clock: Clock; readonly limits: LogLimits }) {
@@ -51,7 +57,7 @@ export class GroupedLogWriter {
     });
   }
 
-  write(writing: Writing): Promise<AppendVerdict> {
+  write(writing: Writing): Promise<Written> {
     const bytes = writing.pieces.reduce(
       (sum, piece) => sum + (piece.kind === 'lines' ? piece.run.text.length : 0),
       0,
@@ -65,15 +71,15 @@ export class GroupedLogWriter {
     });
   }
 
-  async #commit(writings: readonly Prepared[]): Promise<readonly AppendVerdict[]> {
+  async #commit(writings: readonly Prepared[]): Promise<readonly Written[]> {
     if (this.#database.dialect === 'sqlite') {
       return this.#database.transaction(async (sql) => {
-        const verdicts: AppendVerdict[] = [];
+        const verdicts: Written[] = [];
         for (const writing of writings) verdicts.push(await this.#writeOne(sql, writing));
         return verdicts;
       });
     }
-    const verdicts = new Map<Prepared, AppendVerdict>();
+    const verdicts = new Map<Prepared, Written>();
     let usual = writings.filter(({ buildId, chunks }) => chunks !== undefined && !this.#long.has(buildId));
     while (usual.length > 0) {
       const unusual = await this.#writeMany(usual, verdicts);
@@ -90,7 +96,7 @@ export class GroupedLogWriter {
   /** All of them, or none when some are unusual; those are answered then. */
   async #writeMany(
     writings: readonly Prepared[],
-    verdicts: Map<Prepared, AppendVerdict>,
+    verdicts: Map<Prepared, Written>,
   ): Promise<ReadonlySet<Prepared>> {
     const appends = writings.map(({ buildId, writer, chunks = [], close }) => ({
       buildId,
@@ -108,7 +114,7 @@ export class GroupedLogWriter {
       });
       for (const [index, writing] of writings.entries()) {
         const made = appended[index];
-        if (typeof made === 'object') verdicts.set(writing, { kind: 'stored', total: made.total });
+        if (typeof made === 'object') verdicts.set(writing, stored(writing, made.total));
         else refused.push(writing);
       }
     } catch (thrown) {
@@ -122,12 +128,13 @@ export class GroupedLogWriter {
     return new Set();
   }
 
-  async #writeOne(sql: SqlTransaction, { buildId, writer, pieces, close }: Writing): Promise<AppendVerdict> {
+  async #writeOne(sql: SqlTransaction, writing: Writing): Promise<Written> {
+    const { buildId, writer, pieces, close } = writing;
     const now = this.#clock.now();
     if (writer.kind === 'worker' && !(await admitWriter(sql, buildId, writer))) {
       return writerVerdict(sql, buildId, writer);
     }
-    const { verdict, long } = await appendPieces(sql, {
+    const { verdict, long, plain } = await appendPieces(sql, {
       buildId,
       pieces,
       limits: this.#limits,
@@ -141,7 +148,7 @@ export class GroupedLogWriter {
       return verdict;
     }
     if (long) this.#remember(buildId);
-    if (!close) return verdict;
+    if (!close) return plain ? stored({ ...writing, chunks: undefined, bytes: 0 }, verdict.total) : verdict;
     this.#long.delete(buildId);
     return { kind: 'stored', total: await closeLog(sql, buildId, { limits: this.#limits, now }) };
   }
@@ -152,6 +159,20 @@ export class GroupedLogWriter {
     const [oldest] = this.#long;
     if (oldest !== undefined) this.#long.delete(oldest);
   }
+}
+
+function stored({ pieces, chunks, close }: Prepared, total: number): Written {
+  const entries =
+    chunks === undefined ? countEntries(pieces) : chunks.reduce((sum, chunk) => sum + chunk.entries, 0);
+  const bytes = pieces.reduce(
+    (sum, piece) => sum + (piece.kind === 'lines' ? piece.run.text.length : 256),
+    0,
+  );
+  return { kind: 'stored', total, fresh: { first: total - entries, total, closed: close, bytes, pieces } };
+}
+
+function countEntries(pieces: readonly LogPiece[]): number {
+  return pieces.reduce((sum, piece) => sum + (piece.kind === 'lines' ? countLines(piece.run.text) : 1), 0);
 }
 
 class Unusual extends Error {

@@ -5,7 +5,8 @@ import type { AttemptId, BuildId } from '../model/ids.ts';
 import { piecesOf } from './append-log.ts';
 import { removeLogs } from './archive-rows.ts';
 import { entriesOf, type LogPiece, textOf } from './log-chunk.ts';
-import { type LogHints, LogWaiters } from './log-hints.ts';
+import { type LogFeed, LogFeeds } from './log-feed.ts';
+import type { LogHints } from './log-hints.ts';
 import { dropEntries } from './log-json.ts';
 import type {
   AppendVerdict,
@@ -51,7 +52,8 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   readonly #writer: GroupedLogWriter;
   readonly #hints: LogHints | undefined;
   readonly #poll: number | undefined;
-  readonly #waiters = new LogWaiters();
+  readonly #feeds = new LogFeeds();
+  #telling: BuildId | undefined;
   readonly #closeListeners = new Set<(buildId: BuildId) => void>();
   readonly #stopping = new AbortController();
   #deaf: (() => void) | undefined;
@@ -70,14 +72,17 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    this.#deaf = this.#hints?.listen((buildId) => this.#waiters.wake(buildId));
+    this.#deaf = this.#hints?.listen((buildId) => {
+      // Readers here know already what this process tells the others.
+      if (buildId !== this.#telling) this.#feeds.hint(buildId);
+    });
   }
 
   /** Ends all readers. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#deaf?.();
-    this.#waiters.wakeAll();
+    this.#feeds.hintAll();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -121,11 +126,14 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
 
   async *tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogTailPage> {
     const ended = AbortSignal.any([signal, this.#stopping.signal]);
+    const { feed, close } = this.#feeds.open(buildId);
+    const end = (): void => feed.hint();
+    ended.addEventListener('abort', end, { once: true });
     let next = Math.max(0, Math.trunc(start));
     let existed = false;
-    while (!ended.aborted) {
-      const waiter = this.#waiters.arm(buildId);
-      try {
+    try {
+      while (!ended.aborted) {
+        feed.forget();
         const { total, closed, exists } = await this.#position(buildId);
         // Removed while it was read: what is gone will not come.
         if (existed && !exists) return;
@@ -142,10 +150,23 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
           yield storedPage({ start: next, count: 0, total, closed }, []);
           return;
         }
-        await this.#wait(waiter.woken, ended);
-      } finally {
-        waiter.disarm();
+        // From here on what is stored by this process comes as it is, until something else has happened.
+        for (;;) {
+          await this.#wait(feed, ended);
+          const fresh = feed.take();
+          if (fresh === undefined || fresh === 'look' || ended.aborted) break;
+          if (fresh.total <= next && !fresh.closed) continue;
+          if (fresh.first !== next) break;
+          existed = true;
+          const page = { start: next, count: fresh.total - next, total: fresh.total, closed: fresh.closed };
+          next = fresh.total;
+          yield storedPage(page, fresh.pieces);
+          if (fresh.closed) return;
+        }
       }
+    } finally {
+      ended.removeEventListener('abort', end);
+      close();
     }
   }
 
@@ -159,16 +180,19 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
 
   async remove(buildId: BuildId): Promise<void> {
     await this.#database.transaction((sql) => removeLogs(sql, [buildId], this.#clock.now()));
-    this.#tell(buildId);
+    this.#feeds.hint(buildId);
+    this.#tellOthers(buildId);
   }
 
   async #write(writing: Writing): Promise<AppendVerdict> {
-    const verdict = await this.#writer.write(writing);
-    if (verdict.kind === 'stored') {
-      this.#tell(writing.buildId);
-      if (writing.close) for (const tell of this.#closeListeners) tell(writing.buildId);
-    }
-    return verdict;
+    const written = await this.#writer.write(writing);
+    if (written.kind !== 'stored') return written;
+    const { buildId } = writing;
+    if (written.fresh === undefined) this.#feeds.hint(buildId);
+    else this.#feeds.push(buildId, written.fresh);
+    this.#tellOthers(buildId);
+    if (writing.close) for (const tell of this.#closeListeners) tell(buildId);
+    return { kind: 'stored', total: written.total };
   }
 
   /** Calls `tell` for every log that is closed here. */
@@ -180,9 +204,10 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     };
   }
 
-  #tell(buildId: BuildId): void {
-    this.#waiters.wake(buildId);
+  #tellOthers(buildId: BuildId): void {
+    this.#telling = buildId;
     this.#hints?.tell(buildId);
+    this.#telling = undefined;
   }
 
   async #position(buildId: BuildId): Promise<Position> {
@@ -199,16 +224,22 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     };
   }
 
-  async #wait(woken: Promise<void>, ended: AbortSignal): Promise<void> {
-    if (ended.aborted) return;
+  async #wait(feed: LogFeed, ended: AbortSignal): Promise<void> {
+    if (this.#poll === undefined || ended.aborted) {
+      if (!ended.aborted) await feed.waited();
+      return;
+    }
     const done = new AbortController();
-    const gone = Promise.withResolvers<void>();
-    ended.addEventListener('abort', () => gone.resolve(), { once: true, signal: done.signal });
-    const waits = [woken, gone.promise];
-    if (this.#poll !== undefined) waits.push(this.#clock.sleep(this.#poll, done.signal).catch(() => {}));
-    await Promise.race(waits);
-    done.abort();
+    const poll = this.#clock.sleep(this.#poll, done.signal).then(
+      () => feed.hint(),
+      () => {},
+    );
+    await feed.waited();
+    done.abort(enough);
+    await poll;
   }
 }
+
+const enough = new Error('the log has grown');
 
 const byManager: LogWriter = { kind: 'manager' };

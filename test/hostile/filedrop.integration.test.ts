@@ -34,7 +34,10 @@ async function answerOf(response: Response): Promise<{ status: number; message: 
 /** Files of uploads in the data folder, half-written ones too. */
 async function blobs(): Promise<string[]> {
   const entries = await readdir(join(server.data, 'blobs'), { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((file) => !file.startsWith(join(server.data, 'blobs', 'logs')));
 }
 
 /** Writes a request by hand, and gives what comes back until the connection ends or `enough` is seen. */
