@@ -133,9 +133,15 @@ export class WorkerSessionService implements WorkerSessions {
     const session = await this.#provenSession(identity);
     session.heard = true;
     if (session.ended) return { alive: false, cancel: false };
-    const attempt = await this.#current(identity);
-    await this.#options.orchestrator.beat(attempt.id, this.#options.settings.heartbeatTimeout);
-    return { alive: true, cancel: session.cancelled || attempt.desired === 'cancel' };
+    let wanted: RunningAttempt['desired'] = 'run';
+    try {
+      wanted = (await this.#current(identity)).desired;
+    } catch (thrown) {
+      // It is over by this worker's own report, which is not answered yet: that answer is what it waits for.
+      if (!(thrown instanceof WorkerRefused) || !session.concluding) throw thrown;
+    }
+    await this.#options.orchestrator.beat(identity.attemptId, this.#options.settings.heartbeatTimeout);
+    return { alive: true, cancel: session.cancelled || wanted === 'cancel' };
   }
 
   async setPhase(identity: WorkerIdentity, sequence: number, report: StageReport): Promise<boolean> {
@@ -189,12 +195,14 @@ export class WorkerSessionService implements WorkerSessions {
       const { desired, cancelledBy } = await this.#current(identity);
       const settled: Outcome =
         desired === 'cancel' ? { kind: 'cancelled', by: cancelledBy ?? 'slipway' } : outcome;
+      session.concluding = true;
       const finished = await this.#options.attemptEnd.finish(attempt, settled);
       if (finished === 'stale') throw await this.#refusal(identity);
       session.ended = true;
       return true;
     } finally {
       session.reporting = false;
+      session.concluding = false;
     }
   }
 

@@ -13,6 +13,8 @@ export class WorkerSession {
   heard = false;
   /** The worker's last report is being looked into. */
   reporting = false;
+  /** The attempt is being ended as the worker reported, or was a moment ago. */
+  concluding = false;
   /** The worker itself brought the attempt to its end. */
   ended = false;
   cancelled = false;
