@@ -3,15 +3,15 @@ import { expect, test } from 'vitest';
 import { withExpiryEvents } from './keyspace-flags.ts';
 
 test('adds what is missing and keeps what is there', () => {
-  expect(withExpiryEvents('')).toBe('Ex');
-  expect(withExpiryEvents('Ex')).toBeUndefined();
+  expect(withExpiryEvents('')).toBe('Kx');
+  expect(withExpiryEvents('Kx')).toBeUndefined();
   expect(withExpiryEvents('AKE')).toBeUndefined();
-  expect(withExpiryEvents('AE')).toBeUndefined();
-  expect(withExpiryEvents('AK')).toBe('AKE');
-  expect(withExpiryEvents('K$')).toBe('K$Ex');
-  expect(withExpiryEvents('E')).toBe('Ex');
-  expect(withExpiryEvents('g$lshzxe')).toBe('g$lshzxeE');
-  expect(withExpiryEvents('mn')).toBe('mnEx');
+  expect(withExpiryEvents('AK')).toBeUndefined();
+  expect(withExpiryEvents('AE')).toBe('AEK');
+  expect(withExpiryEvents('E$')).toBe('E$Kx');
+  expect(withExpiryEvents('K')).toBe('Kx');
+  expect(withExpiryEvents('g$lshzxe')).toBe('g$lshzxeK');
+  expect(withExpiryEvents('mn')).toBe('mnKx');
 });
 
 test('whatever is set stays set, expiries are told, and a second time adds nothing', () => {
@@ -20,7 +20,7 @@ test('whatever is set stays set, expiries are told, and a second time adds nothi
     fc.property(flags, (before) => {
       const after = withExpiryEvents(before) ?? before;
       expect(after.startsWith(before)).toBe(true);
-      expect(after).toMatch(/E/);
+      expect(after).toMatch(/K/);
       expect(after).toMatch(/[xA]/);
       expect(withExpiryEvents(after)).toBeUndefined();
       expect(new Set(after).size).toBe(after.length);

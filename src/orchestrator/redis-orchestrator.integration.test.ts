@@ -213,6 +213,43 @@ test('keys are in the database that was chosen, and expiries of others are none 
   inZero.destroy();
 });
 
+test('any prefix is one: what means something in a pattern does not, and no two run into each other', async () => {
+  const admin = await administer();
+  const base = randomUUID();
+  const star = await open({ prefix: `${base}*` });
+  const other = await open({ prefix: `${base}**[a-z]?` });
+  const [atStar, atOther] = [expiries(star), expiries(other)];
+  const attempt = newAttemptId();
+  await star.beat(attempt, 300);
+  await until('its keys', async () => (await admin.exists(`${base}*/beat:${attempt}`)) === 1);
+  await until('it to expire', () => atStar.length > 0);
+  const another = newAttemptId();
+  await other.beat(another, 300);
+  await until('the other to expire', () => atOther.length > 0);
+  expect([atStar, atOther]).toEqual([[attempt], [another]]);
+  await Promise.all([star.close(), other.close()]);
+  admin.destroy();
+});
+
+test('that a log has grown is told once while it waits to be told', async () => {
+  const prefix = `${randomUUID()}/`;
+  const [one, other] = [await open({ prefix }), await open({ prefix })];
+  const heard: unknown[] = [];
+  other.subscribe((event) => heard.push(event));
+  const buildId = newBuildId();
+  for (let line = 0; line < 1000; line += 1) await one.publish({ kind: 'log', buildId });
+  const last = { kind: 'cancel', attemptId: newAttemptId() } as const;
+  await one.publish(last);
+  await until(
+    'the last to be heard',
+    () =>
+      heard.length > 0 && heard.at(-1) !== undefined && JSON.stringify(heard.at(-1)) === JSON.stringify(last),
+  );
+  expect(heard).toContainEqual({ kind: 'log', buildId });
+  expect(heard.length).toBeLessThan(100);
+  await Promise.all([one.close(), other.close()]);
+});
+
 test('a thousand running builds take few commands, however often they beat', async () => {
   const prefix = `${randomUUID()}/`;
   const orchestrator = await open({ prefix, timing: {} });

@@ -12,7 +12,7 @@ import { type RedisServer, type RedisSession, texts } from './redis-session.ts';
 
 export interface RedisOrchestratorOptions {
   readonly server: RedisServer;
-  /** ORCHESTRATOR_PREFIX: in front of every key and channel. */
+  /** ORCHESTRATOR_PREFIX: in front of every key and channel, with a `/` between when it ends in neither `/` nor `:`. */
   readonly prefix: string;
   /** REDIS_SKIP_KEYSPACE_EVENT_SETUP */
   readonly skipKeyspaceEventSetup?: boolean;
@@ -88,6 +88,8 @@ export class RedisOrchestrator implements Orchestrator {
   readonly #keys: { readonly beats: string; readonly beat: string; readonly channel: string };
   #events: OrchestratorEvent[] = [];
   #forgotten: AttemptId[] = [];
+  /** Builds whose log has grown, by an event that waits: once is enough. */
+  readonly #toldLogs = new Set<string>();
   /** Forgotten here, still to be deleted there. */
   readonly #toDelete = new Set<AttemptId>();
   /** When this process could hear again after it was deaf. */
@@ -101,7 +103,8 @@ export class RedisOrchestrator implements Orchestrator {
     this.#options = options;
     this.#timing = { ...usual, ...options.timing };
     this.#steady = options.steady ?? (() => performance.now());
-    const { prefix, server, clock } = options;
+    const { server, clock } = options;
+    const prefix = withSeparator(options.prefix);
     this.#keys = {
       beats: `${prefix}beats`,
       beat: `${prefix}beat:`,
@@ -116,6 +119,7 @@ export class RedisOrchestrator implements Orchestrator {
         clock,
         steady: this.#steady,
         onMessage: (text) => this.#onMessage(text),
+        expiring: this.#keys.beat,
         onExpiredKey: (key) => this.#onExpiredKey(key),
         onWarning: (error) => this.#warn(error),
       },
@@ -180,8 +184,12 @@ export class RedisOrchestrator implements Orchestrator {
 
   async publish(event: OrchestratorEvent): Promise<void> {
     if (this.#closing.signal.aborted) return;
-    this.#events.push(event);
-    this.#bound(this.#events);
+    if (event.kind !== 'log' || !this.#toldLogs.has(event.buildId)) {
+      if (this.#toldLogs.size === waitingEvents) this.#toldLogs.clear();
+      if (event.kind === 'log') this.#toldLogs.add(event.buildId);
+      this.#events.push(event);
+      this.#bound(this.#events);
+    }
     this.#telling.wake();
     this.#tell(event);
   }
@@ -340,6 +348,7 @@ export class RedisOrchestrator implements Orchestrator {
     const [events, forgotten] = [this.#events, this.#forgotten];
     this.#events = [];
     this.#forgotten = [];
+    this.#toldLogs.clear();
     try {
       await session.send([
         'PUBLISH',
@@ -423,6 +432,10 @@ export class RedisOrchestrator implements Orchestrator {
     this.#asking.attempts.add(attemptId);
     return this.#asking.answer;
   }
+}
+
+function withSeparator(prefix: string): string {
+  return prefix === '' || /[/:]$/.test(prefix) ? prefix : `${prefix}/`;
 }
 
 /** A beat as it is written in Redis, on this process's steady clock. */

@@ -123,7 +123,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     });
     const admin = await administer();
     const flags = (await admin.configGet('notify-keyspace-events'))['notify-keyspace-events'];
-    expect([...(flags ?? '')].toSorted()).toEqual(['E', 'x']);
+    expect([...(flags ?? '')].toSorted()).toEqual(['K', 'x']);
     admin.destroy();
     expect([...one.expired(), ...other.expired()]).toEqual([]);
   });

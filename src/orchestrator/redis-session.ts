@@ -33,6 +33,8 @@ export interface RedisSessionOptions {
   /** Milliseconds that only go forwards. */
   readonly steady: () => number;
   readonly onMessage: (text: string) => void;
+  /** Expiries of keys that begin so are told. */
+  readonly expiring: string;
   readonly onExpiredKey: (key: string) => void;
   /** Something the session does without. */
   readonly onWarning: (error: OrchestratorError) => void;
@@ -79,8 +81,8 @@ export class RedisSession implements Disposable {
     try {
       await session.#within(Promise.all([session.#commands.connect(), session.#listener.connect()]));
       if (!options.skipKeyspaceEventSetup) await session.#setUpKeyspaceEvents();
-      await session.#listen(options.channel, (message) => options.onMessage(message));
-      await session.#listen(`__keyevent@${server.database}__:expired`, (key) => options.onExpiredKey(key));
+      await session.#listen(options.channel);
+      await session.#listenToExpiries(`__keyspace@${server.database}__:`);
       await session.readTime();
       signal.throwIfAborted();
       return session;
@@ -141,9 +143,26 @@ export class RedisSession implements Disposable {
     return error;
   }
 
-  async #listen(channel: string, told: (message: string) => void): Promise<void> {
+  async #listen(channel: string): Promise<void> {
+    await this.#subscribed(
+      channel,
+      this.#listener.subscribe(channel, (text) => this.#options.onMessage(text)),
+    );
+  }
+
+  /** Channels of the keyspace are named after keys, so other programs' keys make no noise here. */
+  async #listenToExpiries(keyspace: string): Promise<void> {
+    const { expiring, onExpiredKey } = this.#options;
+    const pattern = `${literally(keyspace + expiring)}*`;
+    const told = (event: string, channel: string): void => {
+      if (event === 'expired') onExpiredKey(channel.slice(keyspace.length));
+    };
+    await this.#subscribed(pattern, this.#listener.pSubscribe(pattern, told));
+  }
+
+  async #subscribed(channel: string, subscription: Promise<unknown>): Promise<void> {
     try {
-      await this.#within(this.#listener.subscribe(channel, told));
+      await this.#within(subscription);
     } catch (thrown) {
       if (!messageOf(thrown).startsWith('NOPERM')) throw thrown;
       this.#options.onWarning(
@@ -172,7 +191,7 @@ export class RedisSession implements Disposable {
         new OrchestratorError(
           'forbidden',
           'Redis does not let this account use CONFIG, so silent workers are found by looking every few seconds ' +
-            'instead of being told. Let notify-keyspace-events of the server contain "Ex" and set ' +
+            'instead of being told. Let notify-keyspace-events of the server contain "Kx" and set ' +
             'REDIS_SKIP_KEYSPACE_EVENT_SETUP, or allow CONFIG GET and CONFIG SET.',
           thrown,
         ),
@@ -197,6 +216,11 @@ export class RedisSession implements Disposable {
     this.#over(new OrchestratorError('unreachable', 'The connection to Redis was closed.'));
     for (const client of [this.#commands, this.#listener]) client.destroy();
   }
+}
+
+/** A pattern of Redis that means just this text. */
+function literally(text: string): string {
+  return text.replaceAll(/[\\*?[\]]/g, '\\$&');
 }
 
 function makeClient(redis: typeof import('redis'), options: RedisClientOptions) {
