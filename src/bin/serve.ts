@@ -20,7 +20,7 @@ export async function serve(
 ): Promise<ExitStatus> {
   const started = performance.now();
   const say = (line = '') => printLine(terminal.stdout, line);
-  const config = await asOperator(async () => readConfig(environment, flags.config));
+  const config = await asOperator(async () => readConfig(environment, flags.config, say));
   const signals = catchSignals();
   const server = await asOperator(() =>
     startClusterServer(environment, config, { setup: flags.setup, report: say }),
