@@ -9,6 +9,16 @@ import type { Step } from './step.ts';
  */
 export async function admitWaiting(step: Step, finalBuildIds: readonly string[]): Promise<void> {
   const { dialect } = step.statements;
+  if (dialect === 'postgres') {
+    const { rows } = await sql<{ admitted: string | null; namespace: string; repository: string }>`
+      select * from slipway_admit(${finalBuildIds}::text[])
+    `.execute(step.sql);
+    for (const { admitted, namespace, repository } of rows) {
+      if (admitted === null) await admitNext(step, namespace, repository);
+      else step.changes.push({ kind: 'queued', buildId: step.buildId(admitted) });
+    }
+    return;
+  }
   const { rows } = await sql<{ namespace: string; repository: string }>`
     select distinct ended.namespace, ended.repository from builds as ended
     where ${among(dialect, 'ended.id', finalBuildIds)} and (

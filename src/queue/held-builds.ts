@@ -1,4 +1,5 @@
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
+import type { DialectName } from '../db/column-types.ts';
 import { among, type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { Row } from '../db/schema.ts';
 import { isFinal } from '../model/phase.ts';
@@ -65,6 +66,10 @@ export interface HeldJob {
   attempt: Row<'attempts'>;
 }
 
+/** A job with its attempt, as they are read together. */
+type Part = Row<'attempts'> &
+  Pick<Row<'jobs'>, 'ordinal' | 'platform' | 'tries_left'> & { readonly of_job: string };
+
 export interface HeldBuild {
   readonly row: HeldBuildRow;
   /** In their order. */
@@ -122,6 +127,9 @@ export class HeldBuilds {
     attemptIds: readonly string[],
     { mayEndBuild }: { readonly mayEndBuild: boolean },
   ): Promise<HeldBuilds> {
+    if (step.statements.dialect === 'postgres') {
+      return HeldBuilds.#ofFunction(step, sql`${attemptIds}::text[], null, ${mayEndBuild}`);
+    }
     const found = await step.sql
       .selectFrom('attempts')
       .select(['build_id', 'namespace'])
@@ -139,6 +147,9 @@ export class HeldBuilds {
 
   /** As `ofAttempts` with `mayEndBuild`, by ids of builds. */
   static async toEnd(step: Step, buildIds: readonly string[]): Promise<HeldBuilds> {
+    if (step.statements.dialect === 'postgres') {
+      return HeldBuilds.#ofFunction(step, sql`null, ${buildIds}::text[], true`);
+    }
     const found = await step.sql
       .selectFrom('builds')
       .select(['id', 'namespace'])
@@ -149,6 +160,16 @@ export class HeldBuilds {
       step,
       found.map(({ id }) => id),
     );
+  }
+
+  /** All of it in one round trip (src/db/migrations/0002-managers.ts). */
+  static async #ofFunction(step: Step, given: RawBuilder<unknown>): Promise<HeldBuilds> {
+    const { rows } = await sql<{ builds: readonly HeldBuildRow[] | null; parts: readonly Part[] | null }>`
+      select * from slipway_hold(${given})
+    `.execute(step.sql);
+    const held = new HeldBuilds(step);
+    held.#keep(rows[0]?.builds ?? [], rows[0]?.parts ?? []);
+    return held;
   }
 
   async #read(ids: readonly string[], locked: boolean): Promise<void> {
@@ -171,6 +192,10 @@ export class HeldBuilds {
       .orderBy('attempts.id')
       .$if(lock, (query) => query.forUpdate('attempts'))
       .execute();
+    this.#keep(rows, parts);
+  }
+
+  #keep(rows: readonly HeldBuildRow[], parts: readonly Part[]): void {
     const jobsOf = Map.groupBy(parts, ({ build_id }) => build_id);
     for (const row of rows) {
       const jobs = (jobsOf.get(row.id) ?? [])
@@ -284,22 +309,27 @@ export class HeldBuilds {
     const { dialect } = statements;
     const made = new Set(this.#made);
     const attempts = [...this.#changedAttempts].filter((attempt) => !made.has(attempt));
-    if (attempts.length > 0) {
-      await update(this.#step, 'attempts', attemptColumns, attempts);
-    }
-    if (this.#made.length > 0) await db.insertInto('attempts').values(this.#made).execute();
-    if (this.#changedJobs.size > 0) await update(this.#step, 'jobs', jobColumns, [...this.#changedJobs]);
-    if (this.#changedBuilds.size > 0) {
-      await update(this.#step, 'builds', buildColumns, [...this.#changedBuilds]);
-    }
-    if (this.#final.length === 0) return;
     const ids = this.#final.map(({ id }) => id);
-    await db
-      .deleteFrom('build_secrets')
-      .where(among(dialect, 'build_id', ids))
-      .execute();
-    await admitWaiting(this.#step, ids);
+    const parts: RawBuilder<unknown>[] = [];
+    if (attempts.length > 0) parts.push(update(dialect, 'attempts', attemptColumns, attempts));
+    if (this.#changedJobs.size > 0) {
+      parts.push(update(dialect, 'jobs', jobColumns, [...this.#changedJobs]));
+    }
+    if (this.#changedBuilds.size > 0) {
+      parts.push(update(dialect, 'builds', buildColumns, [...this.#changedBuilds]));
+    }
+    if (ids.length > 0) parts.push(sql`delete from build_secrets where ${among(dialect, 'build_id', ids)}`);
+    if (parts.length > 0 && dialect === 'postgres') await together(parts).execute(db);
+    else for (const part of parts) await part.execute(db);
+    if (this.#made.length > 0) await db.insertInto('attempts').values(this.#made).execute();
+    if (ids.length > 0) await admitWaiting(this.#step, ids);
   }
+}
+
+/** Several statements that change different rows as one, for one round trip. */
+function together(parts: readonly RawBuilder<unknown>[]): RawBuilder<unknown> {
+  const named = parts.map((part, index) => sql`${sql.ref(`part_${index}`)} as (${part})`);
+  return sql`with ${sql.join(named)} select 1`;
 }
 
 function namesOf<Columns extends Readonly<Record<string, RowSetColumn>>>(
@@ -308,20 +338,20 @@ function namesOf<Columns extends Readonly<Record<string, RowSetColumn>>>(
   return Object.keys(columns) as (keyof Columns & string)[];
 }
 
-async function update<Columns extends Readonly<Record<string, RowSetColumn>> & { readonly id: 'text' }>(
-  { sql: db, statements }: Step,
+function update<Columns extends Readonly<Record<string, RowSetColumn>> & { readonly id: 'text' }>(
+  dialect: DialectName,
   table: 'builds' | 'jobs' | 'attempts',
   columns: Columns,
   rows: readonly { readonly [name in keyof Columns]: string | number | null }[],
-): Promise<void> {
+): RawBuilder<unknown> {
   const names = namesOf(columns);
   const cut = rows.map((row) => Object.fromEntries(names.map((name) => [name, row[name]])) as typeof row);
   const set = names
     .filter((name) => name !== 'id')
     .map((name) => sql`${sql.ref(name)} = ${sql.ref(`new.${name}`)}`);
-  await sql`
+  return sql`
     update ${sql.table(table)} set ${sql.join(set)}
-    from ${rowSet(statements.dialect, 'new', columns, cut)}
+    from ${rowSet(dialect, 'new', columns, cut)}
     where ${sql.ref(`${table}.id`)} = ${sql.ref('new.id')}
-  `.execute(db);
+  `;
 }

@@ -35,23 +35,25 @@ const vacuum = `autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_thresho
   autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0`;
 
 /**
- * A claim in one round trip; what it does is told in src/queue/claim.ts. Its plans must not depend on statistics, which
- * know nothing of a queue that was empty a minute ago: every table is read by the index that fits, in the index's
- * order, so all other ways of reading, joining and sorting are switched off.
+ * Plans must not depend on statistics, which know nothing of a queue that was empty a minute ago: every table is read by
+ * the index that fits, in the index's order, so all other ways of reading, joining and sorting are switched off.
  */
+const plans = `set plan_cache_mode = force_generic_plan
+  set jit = off
+  set enable_seqscan = off
+  set enable_bitmapscan = off
+  set enable_sort = off
+  set enable_hashjoin = off
+  set enable_mergejoin = off`;
+
+/** A claim in one round trip; what it does is told in src/queue/claim.ts. */
 const claim = `create function slipway_claim(
     claimer text, wanted bigint, capacity bigint, lease bigint, at bigint)
   returns table (
     id text, job_id text, build_id text, epoch bigint,
     namespace text, repository text, platform text, tries_left bigint)
   language plpgsql
-  set plan_cache_mode = force_generic_plan
-  set jit = off
-  set enable_seqscan = off
-  set enable_bitmapscan = off
-  set enable_sort = off
-  set enable_hashjoin = off
-  set enable_mergejoin = off
+  ${plans}
 as $claim$
 #variable_conflict use_column
 declare
@@ -114,6 +116,104 @@ begin
 end
 $claim$`;
 
+/**
+ * Gives the places of builds that ended to those that wait in their repositories, in one round trip: what `admitNext` in
+ * src/queue/places.ts does. Where a namespace has a limit of its own nothing is done, and the repository is named instead.
+ */
+const admit = `create function slipway_admit(ended text[])
+  returns table (admitted text, namespace text, repository text)
+  language plpgsql
+  ${plans}
+as $admit$
+#variable_conflict use_column
+declare
+  lane record;
+  next record;
+  waiting record;
+  own record;
+  one double precision;
+  turn_at double precision;
+  room bigint;
+begin
+  for lane in select distinct e.namespace, e.repository from builds e where e.id = any (ended) loop
+    namespace := lane.namespace;
+    repository := lane.repository;
+    select n.weight, n.max_running into own from namespaces n where n.name = lane.namespace;
+    if own.max_running is not null then
+      admitted := null;
+      return next;
+      continue;
+    end if;
+    one := 1 / coalesce(own.weight, 1);
+    select coalesce((select r.concurrency from repositories r
+            where r.namespace = lane.namespace and r.name = lane.repository), 1)
+        - (select count(*) from builds b
+            where b.namespace = lane.namespace and b.repository = lane.repository and b.admitted = 1)
+      into room;
+    continue when room <= 0;
+    for next in
+      select b.id, b.priority from builds b
+        where b.namespace = lane.namespace and b.repository = lane.repository
+          and b.admitted = 0 and b.finished_at is null
+        order by b.priority desc, b.number
+        limit room
+    loop
+      update builds b set admitted = 1 where b.id = next.id;
+      select greatest(0,
+          (select c.turn from queue_clocks c where c.priority = next.priority),
+          (select t.next_turn from queue_turns t
+            where t.namespace = lane.namespace and t.priority = next.priority),
+          (select max(a.turn) + one from attempts a
+            where a.namespace = lane.namespace and a.priority = next.priority and a.ready = 1))
+        into turn_at;
+      for waiting in
+        select a.id from attempts a where a.build_id = next.id and a.state = 'queued' order by a.id
+      loop
+        update attempts a set ready = 1, turn = turn_at where a.id = waiting.id;
+        turn_at := turn_at + one;
+      end loop;
+      admitted := next.id;
+      return next;
+    end loop;
+  end loop;
+end
+$admit$`;
+
+/**
+ * Locks builds and their attempts and reads them, in one round trip: by ids of builds, or of attempts that run. The locks
+ * and their order are those of src/queue/queue-statements.ts; `may_end`: the builds' namespaces too. Each statement
+ * sees what was committed while the one before it waited.
+ */
+const hold = `create function slipway_hold(attempt_ids text[], build_ids text[], may_end boolean)
+  returns table (builds json, parts json)
+  language plpgsql
+  ${plans}
+as $hold$
+#variable_conflict use_column
+declare
+  ids text[] := build_ids;
+begin
+  if attempt_ids is not null then
+    ids := array(select distinct a.build_id from attempts a
+      where a.id = any (attempt_ids) and a.lease_until is not null);
+  end if;
+  if may_end then
+    perform pg_advisory_xact_lock(20763, key) from (
+      select distinct case hashtext(b.namespace) when 0 then 1 else hashtext(b.namespace) end as key
+        from builds b where b.id = any (ids) order by key offset 0) as keys;
+  end if;
+  select json_agg(held) into builds from (
+    select b.id, b.namespace, b.repository, b.priority, b.phase, b.desired, b.cancelled_by, b.verdict, b.admitted,
+        b.finished_at, b.fault_json, b.digest, b.image_size, b.commit_sha, b.publisher, b.publish_until
+      from builds b where b.id = any (ids) order by b.id for update) as held;
+  select json_agg(held) into parts from (
+    select a.*, j.id as of_job, j.ordinal, j.platform, j.tries_left
+      from jobs j join attempts a on a.id = j.attempt_id
+      where j.build_id = any (ids) order by a.id for update of a) as held;
+  return next;
+end
+$hold$`;
+
 const postgresOnly = [
   `alter table builds set (fillfactor = 70, ${vacuum})`,
   `alter table jobs set (fillfactor = 80, ${vacuum})`,
@@ -121,4 +221,6 @@ const postgresOnly = [
   `alter table queue_clocks set (fillfactor = 10, autovacuum_vacuum_threshold = 50)`,
   `alter table queue_turns set (fillfactor = 50)`,
   claim,
+  admit,
+  hold,
 ];
