@@ -4,6 +4,8 @@ const shown = new Set(['start', 'limit', 'since', 'next_page', 'namespace']);
 
 /** One line a request, when it was answered. No header is ever logged, and of the query only what is known to be harmless. */
 export function logRequests(api: Api): void {
+  // Whoever asks an administrator about a request can name it.
+  api.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id));
   api.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url;
     // Asked every few seconds by machines.

@@ -4,16 +4,18 @@ import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BuildQueue, EnqueueOptions } from '../queue/build-queue.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
 import { contextOf, formatTraceParent } from '../telemetry/trace-context.ts';
-import { inSpan, markFailed, startSpan } from '../telemetry/tracing.ts';
+import { inSpan, isTracing, markFailed, startSpan } from '../telemetry/tracing.ts';
 import type { Api } from './api.ts';
 
 /** One span a request, in the trace of whoever sent it. Addresses are patterns: what stands in them may be secret. */
 export function traceRequests(api: Api): void {
   api.decorateRequest('span');
   api.addHook('onRequest', async (request) => {
+    const { traceparent } = request.headers;
+    // Nobody would see the span.
+    if (traceparent === undefined && !isTracing()) return;
     const { method } = request;
     const route = request.routeOptions.url;
-    const { traceparent } = request.headers;
     const agent = request.headers['user-agent'];
     request.span = startSpan(route === undefined ? method : `${method} ${route}`, {
       parent: contextOf(typeof traceparent === 'string' ? traceparent : undefined),

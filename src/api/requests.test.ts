@@ -207,3 +207,29 @@ test('a client that never sends its body is let go with an answer', async () => 
   for await (const piece of socket) answer += String(piece);
   expect(answer).toContain('HTTP/1.1 401');
 });
+
+test('every answer names its request, each another', async () => {
+  const ids = new Set<string | null>();
+  for (const path of ['/api/v1/user', '/health/instance', '/nothing/here', '/api/v1/repository'])
+    ids.add((await server.call('GET', path)).headers.get('x-request-id'));
+  expect(ids.size).toBe(4);
+  for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);
+});
+
+test('a trace that a request brings goes with its build, though nothing records it here', async () => {
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  await server.addRepository('owner/traced');
+  const path = '/api/v1/repository/owner/traced/build';
+  const body = { archive_url: 'https://sources.example/source.tar.gz' };
+  const stored = async (headers: Record<string, string>) => {
+    const { json } = await server.call('POST', path, { token, body, headers });
+    const [build] = await server.queue.builds({ limit: 1 });
+    expect(build?.id).toBe(json.id);
+    // It is nobody's business who sees the view.
+    expect(JSON.stringify(json)).not.toContain('traceparent');
+    return build?.traceParent;
+  };
+  expect(await stored({ traceparent })).toBe(traceparent);
+  expect(await stored({ traceparent: 'nonsense' })).toBeUndefined();
+  expect(await stored({})).toBeUndefined();
+});
