@@ -30,7 +30,7 @@ export const settings: ManagerSettings = {
   jobRegistrationTimeout: 8_000,
   setupTime: 8_000,
   heartbeatTimeout: 12_000,
-  machineMaxTime: 120_000,
+  machineMaxTime: 900_000,
   retryDelay: 1_000,
   startDelay: 1_500,
   capacityDelay: 500,

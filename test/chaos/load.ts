@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { backOff } from '../../src/base/back-off.ts';
 import { messageOf } from '../../src/base/coded-error.ts';
 import type { Cluster } from './cluster.ts';
 import type { PlannedBuild, Schedule } from './schedule.ts';
@@ -11,6 +12,8 @@ export interface Accepted {
 }
 
 const requestLimit = 10_000;
+/** Requests under way: clients are many, but each has few. */
+const mostAtOnce = 16;
 
 /**
  * Asks for the builds of the schedule, and cancels some, over REST as any client does. A request whose answer does not
@@ -26,6 +29,8 @@ export class Load {
   readonly cancelled = new Set<number>();
   /** Why a request was sent again, the last time. */
   lastTrouble = '';
+  #asking = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(cluster: Cluster, schedule: Schedule) {
     this.#cluster = cluster;
@@ -48,19 +53,24 @@ export class Load {
   }
 
   async #request(planned: PlannedBuild, signal: AbortSignal): Promise<string> {
-    const { dockerfile } = workOf(planned);
-    return await this.#untilAnswered(signal, async () => {
-      const drop = await this.#ask<{ url: string; file_id: string }>('POST', '/api/v1/filedrop/', {
-        mimeType: 'text/plain',
-      });
+    // One step after the other: an upload that is stored is not stored again because a later answer was lost.
+    const drop = await this.#untilAnswered(signal, () =>
+      this.#ask<{ url: string; file_id: string }>('POST', '/api/v1/filedrop/', { mimeType: 'text/plain' }),
+    );
+    await this.#untilAnswered(signal, async () => {
       const stored = await fetch(new URL(drop.url, this.#cluster.url), {
         method: 'PUT',
-        body: dockerfile,
+        body: workOf(planned).dockerfile,
         headers: { 'content-type': 'text/plain' },
         signal: AbortSignal.timeout(requestLimit),
       });
-      if (!stored.ok) throw new Unanswered(`PUT of an upload: ${stored.status} ${await stored.text()}`);
-      const { id } = await this.#ask<{ id: string }>(
+      const text = await stored.text();
+      // 409: it is stored, and the answer that said so was lost.
+      if (!stored.ok && stored.status !== 409)
+        throw new Unanswered(`PUT of an upload: ${stored.status} ${text}`);
+    });
+    const { id } = await this.#untilAnswered(signal, () =>
+      this.#ask<{ id: string }>(
         'POST',
         `/api/v1/repository/${planned.namespace}/${planned.repository}/build/`,
         {
@@ -73,9 +83,9 @@ export class Load {
             : { secrets: { word: Buffer.from(planned.secret).toString('base64') } }),
         },
         { 'idempotency-key': `chaos ${this.#schedule.seed} ${planned.index}` },
-      );
-      return id;
-    });
+      ),
+    );
+    return id;
   }
 
   async #cancel({ planned, id }: Accepted, signal: AbortSignal): Promise<void> {
@@ -117,16 +127,32 @@ export class Load {
   }
 
   async #untilAnswered<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
-    for (;;) {
-      signal.throwIfAborted();
+    for (let tries = 0; ; tries += 1) {
+      await this.#enter(signal);
       try {
         return await ask();
       } catch (thrown) {
         // Managers are away, or the database is: a client tries again.
         this.lastTrouble = messageOf(thrown);
-        await sleep(500, undefined, { signal });
+      } finally {
+        this.#leave();
       }
+      await sleep(backOff(tries, { first: 500, cap: 5_000 }), undefined, { signal });
     }
+  }
+
+  async #enter(signal: AbortSignal): Promise<void> {
+    while (this.#asking >= mostAtOnce) {
+      signal.throwIfAborted();
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    signal.throwIfAborted();
+    this.#asking += 1;
+  }
+
+  #leave(): void {
+    this.#asking -= 1;
+    this.#waiting.shift()?.();
   }
 }
 
