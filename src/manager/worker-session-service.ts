@@ -159,8 +159,8 @@ export class WorkerSessionService implements WorkerSessions {
       case 'error':
         return await this.#end(identity, session, async () => {
           const fault: Fault = report.fault ?? {
-            code: 'internalerror',
-            message: 'The worker reported an error and did not say which.',
+            code: 'builderror',
+            message: 'The build failed. The end of its log says why.',
           };
           return outcomeOfFault(fault, report.owner ?? ownerOf(fault.code));
         });

@@ -118,6 +118,16 @@ describe.each([
       expect((await rig.build(build)).phase).toBe('complete');
     });
 
+    test('ERROR alone is an error of the user: no other attempt is made', async () => {
+      await client.setPhase(token, 1, 'BUILDING');
+      expect(await client.setPhase(token, 2, 'ERROR')).toEqual(answered(true, 2));
+      const final = await rig.final(build);
+      expect(final).toMatchObject({ phase: 'error', fault: { code: 'builderror' } });
+      expect(final.jobs[0]?.attempts).toHaveLength(1);
+      expect(await withoutEffect(() => client.setPhase(token, 2, 'ERROR'))).toEqual(answered(true, 2));
+      expect(await withoutEffect(() => client.setPhase(token, 3, 'COMPLETE'))).toEqual(over);
+    });
+
     test('that is sent many times at once happens once', async () => {
       const answers = await Promise.all(
         Array.from({ length: 20 }, () => client.setPhase(token, 1, 'PULLING')),
