@@ -187,6 +187,7 @@ export async function startClusterServer(
     });
 
     const lives = await beginLife(folder.run);
+    const authorities = await workerAuthorities(folder, tls);
     const building = await composeBuilding();
     const doors = new Doors({
       grpc: building?.rpc ?? { accept: (connection) => connection.destroy() },
@@ -197,6 +198,7 @@ export async function startClusterServer(
       ...(listen.grpcTlsPort === undefined ? {} : { grpcTlsPort: listen.grpcTlsPort }),
       ...(tls === undefined ? {} : { tls }),
       portTls: listen.portTls,
+      onCertificate: authorities.renew,
       setting: portSetting,
       log: logger,
     });
@@ -225,7 +227,8 @@ export async function startClusterServer(
 
     /** Where local workers find this server itself. A certificate is for the name that clients use. */
     function ownAddress(): { readonly server: string; readonly tls: boolean; readonly origin: string } {
-      const host = isAny(listen.address) ? '127.0.0.1' : listen.address;
+      const address = isAny(listen.address) ? '127.0.0.1' : listen.address;
+      const host = address.includes(':') ? `[${address}]` : address;
       if (!listen.portTls) return { server: `${host}:${port}`, tls: false, origin: `http://${host}:${port}` };
       if (listen.grpcPort !== undefined)
         return { server: `${host}:${listen.grpcPort}`, tls: false, origin: site.url };
@@ -243,7 +246,7 @@ export async function startClusterServer(
         environment,
         folder,
         ...(account === undefined ? {} : { account }),
-        workerEnvironment: await workerAuthorities(folder, tls),
+        workerEnvironment: authorities.variables,
         onFallback: fallbackMetrics(metrics),
         clock,
         logger,

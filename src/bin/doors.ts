@@ -1,6 +1,6 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { createOnePort, type OnePort } from '../rpc/one-port.ts';
+import { createOnePort, type OnePort, type TlsMaterial } from '../rpc/one-port.ts';
 import type { RpcLog } from '../rpc/status.ts';
 import type { TlsFiles } from '../rpc/tls-files.ts';
 import { listenError } from './listen-error.ts';
@@ -17,6 +17,8 @@ export interface DoorsOptions {
   readonly tls?: TlsFiles;
   /** `port` speaks TLS; needs `tls`. Where something in front of it ends TLS, it does not. */
   readonly portTls: boolean;
+  /** Told of another certificate before it is shown to anybody. */
+  readonly onCertificate?: (material: TlsMaterial) => Promise<void>;
   /** What an operator may change when an address cannot be had. */
   readonly setting: string;
   readonly log: RpcLog;
@@ -58,7 +60,8 @@ export class Doors {
       await this.stop();
       throw error;
     }
-    tls?.watch((renewed) => {
+    tls?.watch(async (renewed) => {
+      await this.#options.onCertificate?.(renewed);
       for (const each of this.#open) if (each.tls) each.door.renew(renewed);
     });
   }

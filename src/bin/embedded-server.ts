@@ -178,11 +178,12 @@ export async function startEmbeddedServer(
     const lives = await beginLife(folder.run);
     const orchestrator = new MemoryOrchestrator({ clock });
     stops.push(() => orchestrator.close());
+    const authorities = await workerAuthorities(folder, tls);
     const { executor, diskKeeper } = await composeLocalWorkers({
       environment,
       workersFolder: folder.workers,
       recordsFolder: join(folder.run, 'workers'),
-      workerEnvironment: await workerAuthorities(folder, tls),
+      workerEnvironment: authorities.variables,
       clock,
       logger,
       ...(account === undefined ? {} : { account }),
@@ -259,6 +260,7 @@ export async function startEmbeddedServer(
       port,
       ...(tls === undefined ? {} : { tls }),
       portTls: tls !== undefined,
+      onCertificate: authorities.renew,
       setting: portSetting,
       log: logger,
     });

@@ -263,6 +263,8 @@ test('one port has REST, registry and gRPC by TLS, and a certificate that is rep
     );
   }
   expect(await server.log()).toContain('another TLS certificate is in use');
+  // What local workers trust follows.
+  expect(await readFile(join(server.data, 'workers/authorities.pem'), 'utf8')).toContain(next.pem.trim());
 });
 
 test('behind a trusted proxy that ends TLS, what it says of the client counts', async () => {

@@ -7,12 +7,18 @@ import { RpcError } from './rpc-error.ts';
 
 /** Batches sent and not answered. More hide a longer way to the manager; they are sent again after a break. */
 const window = 8;
+/** Of small batches: what comes meanwhile goes together, so a slow manager gets fewer and longer ones. */
+const smallWindow = 2;
+/** Bytes from which on a batch is none of the small ones, and nothing is added to it. */
+const large = 128 * 1024;
 
 interface Batch {
   readonly kind: 'batch';
   readonly sequence: number;
-  readonly runs: readonly LogRun[];
-  readonly bytes: number;
+  readonly runs: LogRun[];
+  bytes: number;
+  /** It went out once, so the manager may have it as it is. */
+  tried: boolean;
 }
 
 interface Barrier {
@@ -51,7 +57,13 @@ export class LogUplink {
   async send(runs: readonly LogRun[]): Promise<void> {
     if (runs.length === 0 || this.#options.ended.aborted) return;
     const bytes = runs.reduce((sum, { text }) => sum + text.length + 64, 0);
-    this.#items.push({ kind: 'batch', sequence: ++this.#sequence, runs, bytes });
+    const last = this.#items.at(-1);
+    if (last?.kind === 'batch' && !last.tried && last.bytes + bytes <= large) {
+      last.runs.push(...runs);
+      last.bytes += bytes;
+    } else {
+      this.#items.push({ kind: 'batch', sequence: ++this.#sequence, runs: [...runs], bytes, tried: false });
+    }
     this.#bytes += bytes;
     this.#pump();
     while (this.#bytes > this.#options.buffer && !this.#options.ended.aborted) await this.#change();
@@ -122,6 +134,8 @@ export class LogUplink {
     while (this.#sent < window) {
       const item = this.#items[this.#sent];
       if (item === undefined || item.kind === 'barrier') return;
+      if (this.#sent >= smallWindow && item.bytes < large) return;
+      item.tried = true;
       this.#call.write({
         jobJwt: this.#sent === 0 ? this.#options.token : '',
         sequenceNumber: item.sequence,

@@ -56,7 +56,7 @@ async function looks(count: number): Promise<void> {
 
 test('unchanged files renew nothing; replaced ones do, once', async () => {
   expect((await files.load()).cert).toBe(first.pem);
-  files.watch((material) => renewed.push(material));
+  files.watch((material) => void renewed.push(material));
   await looks(3);
   expect(renewed).toEqual([]);
   await point('key', 'second');
@@ -68,7 +68,7 @@ test('unchanged files renew nothing; replaced ones do, once', async () => {
 
 test('a key that is there before its certificate is waited for; the former pair stays', async () => {
   await files.load();
-  files.watch((material) => renewed.push(material));
+  files.watch((material) => void renewed.push(material));
   await point('key', 'second');
   await looks(3);
   expect(renewed).toEqual([]);

@@ -48,7 +48,7 @@ export class TlsFiles {
   }
 
   /** Calls `renew` whenever there are others than those that were loaded last. */
-  watch(renew: (material: TlsMaterial) => void): void {
+  watch(renew: (material: TlsMaterial) => void | Promise<void>): void {
     this.#watching ??= this.#watch(renew);
   }
 
@@ -61,7 +61,7 @@ export class TlsFiles {
     await this.stop();
   }
 
-  async #watch(renew: (material: TlsMaterial) => void): Promise<void> {
+  async #watch(renew: (material: TlsMaterial) => void | Promise<void>): Promise<void> {
     const { clock, log, every = 5_000 } = this.#options;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
@@ -72,7 +72,7 @@ export class TlsFiles {
         if (material.key === this.#current?.key && material.cert === this.#current.cert) continue;
         this.#take(material);
         this.#complaint = undefined;
-        renew(material);
+        await renew(material);
         const { subject, validTo } = new X509Certificate(material.cert);
         log.info({ subject, validTo }, 'another TLS certificate is in use');
       } catch (thrown) {
