@@ -148,7 +148,9 @@ export class AuditTrail {
   }
 
   async #write(event: AuditEvent): Promise<void> {
-    if (event.result !== 'refused') return await this.#audit.write(event);
+    // What strangers make fail, they can make fail as often as what is refused.
+    const free = event.result === 'done' || (event.result === 'failed' && event.actor.kind !== 'anonymous');
+    if (free) return await this.#audit.write(event);
     const leftOut = this.#budget.take(event.address ?? '');
     if (leftOut === undefined) return;
     await this.#audit.write(

@@ -347,6 +347,8 @@ test('a flood of refusals does not fill the log', async () => {
   const flooded = await startApiServer();
   try {
     for (let at = 0; at < 70; at += 1) await flooded.call('DELETE', '/api/v1/repository/kim/web');
+    // Neither by what is refused nor by what makes no sense.
+    for (let at = 0; at < 70; at += 1) await flooded.call('PUT', '/userfiles/nothing');
     const records = await flooded.audit.records({ limit: 1_000 });
     expect(records).toHaveLength(60);
   } finally {
