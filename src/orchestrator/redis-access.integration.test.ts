@@ -43,8 +43,10 @@ async function failure(server: RedisServer): Promise<OrchestratorError> {
 }
 
 /** Does what an orchestrator is for: two managers see a beat, and are told of its expiry. */
-async function works(server: RedisServer, options: Partial<RedisOrchestratorOptions> = {}): Promise<void> {
-  const prefix = `${randomUUID()}/`;
+async function works(
+  server: RedisServer,
+  { prefix = `${randomUUID()}/`, ...options }: Partial<RedisOrchestratorOptions> = {},
+): Promise<void> {
   const [one, other] = [
     await open(server, { ...options, prefix }),
     await open(server, { ...options, prefix }),
@@ -172,6 +174,30 @@ test('an account without CONFIG gets a warning and works by looking', async () =
   await works(server, { onWarning: (error) => warnings.push(error), skipKeyspaceEventSetup: true });
   expect(warnings).toEqual([]);
   await admin.sendCommand(['ACL', 'DELUSER', 'limited']);
+  admin.destroy();
+});
+
+test('the rights that the manual asks for are enough', async () => {
+  const admin = await administer(plain);
+  const prefix = randomUUID();
+  const commands = (
+    'hset hmget hgetall hdel pexpire set del publish subscribe psubscribe ping time select hello auth ' +
+    'client|setname config|get config|set'
+  ).split(' ');
+  await admin.sendCommand([
+    ...['ACL', 'SETUSER', 'least', 'reset', 'on', '>pw', `~${prefix}/*`],
+    ...[`&${prefix}/*`, `&__keyspace@1__:${prefix}/beat:*`, ...commands.map((command) => `+${command}`)],
+  ]);
+  const troubles: unknown[] = [];
+  await works(at(plain, { username: 'least', password: 'pw', database: 1 }), {
+    prefix,
+    onWarning: (error) => troubles.push(error),
+    onState: (state) => {
+      if (state.kind === 'disconnected') troubles.push(state.error);
+    },
+  });
+  expect(troubles).toEqual([]);
+  await admin.sendCommand(['ACL', 'DELUSER', 'least']);
   admin.destroy();
 });
 

@@ -236,6 +236,7 @@ async function clientOptions({ server, patience }: RedisSessionOptions): Promise
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     name: 'slipway',
+    disableClientInfo: true,
     disableOfflineQueue: true,
     commandsQueueMaxLength: 10_000,
     maintNotifications: 'disabled',
