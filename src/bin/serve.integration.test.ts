@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -93,6 +93,12 @@ async function minder(buildId: string): Promise<0 | 1> {
     return row?.manager ?? undefined;
   });
   return name === (await servers[0].name()) ? 0 : 1;
+}
+
+/** The worker processes that run on a server's machine, which here is its data folder. */
+async function workersOf(server: ServeProcess): Promise<number[]> {
+  const found = await processesOf(server.data);
+  return found.filter(({ command }) => command.includes('src/bin/worker.ts')).map(({ pid }) => pid);
 }
 
 test('both are equal: healthy, one set of keys, names of their own', async () => {
@@ -201,9 +207,9 @@ test('the death of a worker is seen by the manager that can see it, though anoth
   await server.kill('SIGKILL');
   await until('the other to mind it', async () => (await minder(build.id)) !== minding, 10);
   await server.start();
-  const workers = (await processesOf(server.data)).filter(({ command }) => command.includes('bin/worker.ts'));
+  const workers = await workersOf(server);
   expect(workers).toHaveLength(1);
-  for (const { pid } of workers) process.kill(pid, 'SIGKILL');
+  for (const pid of workers) process.kill(pid, 'SIGKILL');
   const view = await until(
     'another attempt',
     async () => {
@@ -215,4 +221,26 @@ test('the death of a worker is seen by the manager that can see it, though anoth
   expect(view.attempts[0]).toMatchObject({ outcome: 'internal-error', error_code: 'workerlost' });
   expect((await build.cancel()).status).toBe(201);
   expect((await build.ends()).phase).toBe('cancelled');
+});
+
+test('a worker that hears nothing is ended by the manager that can, when the other one cancels its build', async () => {
+  const build = await user.build('cancelled-deaf', 'FROM scratch\n#dummy print under way\n#dummy hang\n');
+  await build.says(/under way/);
+  const minding = await minder(build.id);
+  const server = servers[minding];
+  const [worker, ...others] = await workersOf(server);
+  if (worker === undefined) throw new Error('no worker');
+  expect(others).toEqual([]);
+  await server.kill('SIGKILL');
+  await until('the other to mind it', async () => (await minder(build.id)) !== minding, 10);
+  await server.start();
+  process.kill(worker, 'SIGSTOP');
+  expect((await build.cancel(at[minding === 0 ? 1 : 0])).status).toBe(201);
+  expect((await build.ends()).phase).toBe('cancelled');
+  await until('the worker to be gone', async () => (await workersOf(server)).length === 0, 30);
+  await until(
+    'its folder to be gone',
+    async () => (await readdir(join(server.data, 'run/workers'))).length === 0,
+    10,
+  );
 });

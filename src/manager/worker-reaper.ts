@@ -73,7 +73,7 @@ export class WorkerReaper implements AsyncDisposable {
 
   /** One look at every worker this executor knows of. */
   async look(): Promise<void> {
-    const { executor, clock, grace = 10_000 } = this.#options;
+    const { executor, clock, grace = 5_000 } = this.#options;
     const running = await executor.running();
     const names = new Set(running.map(({ worker }) => worker));
     for (const worker of this.#overSince.keys()) if (!names.has(worker)) this.#overSince.delete(worker);
