@@ -71,7 +71,10 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
         queueCheck(queue),
       ],
     },
-    registry: { tokens: tokenEndpoint, handle: (request, response) => gateway.handle(request, response) },
+    registry: {
+      tokens: tokenEndpoint,
+      handle: (request, response, witness) => gateway.handle(request, response, witness),
+    },
     options: { ...parts.options, publicOrigin },
   });
 }
