@@ -5,6 +5,7 @@ import type { AuditActor, AuditEvent, AuditLog, AuditOrigin, AuditResult } from 
 import { RefusalBudget } from '../audit/refusal-budget.ts';
 import type { Clock } from '../base/clock.ts';
 import { unreachable } from '../base/unreachable.ts';
+import type { ImageChange } from '../registry/gateway.ts';
 import type { TokenRefusal } from '../registry/token-endpoint.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
@@ -137,6 +138,22 @@ export class AuditTrail {
       result: 'refused',
       reason,
       detail: plainDetail({ actions: actions === undefined ? undefined : [...actions] }),
+    });
+  }
+
+  /** Somebody put an image into the registry, or took one out of it, by hand. Throws when it cannot be recorded. */
+  async imageChanged(
+    { kind, by, repository, reference, digest }: ImageChange,
+    origin: AuditOrigin,
+  ): Promise<void> {
+    const [namespace = ''] = repository.split('/');
+    await this.#write({
+      ...origin,
+      actor: by === '' ? { kind: 'anonymous' } : { kind: 'user', name: by },
+      action: `image.${kind}`,
+      target: { kind: 'repository', name: repository, namespace },
+      result: 'done',
+      detail: plainDetail({ reference, digest }),
     });
   }
 

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
+import type { ImageWitness } from '../registry/gateway.ts';
 import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
 import type { Retention } from '../retention/retention.ts';
 import type { HealthCheck } from '../telemetry/health-check.ts';
@@ -19,7 +20,7 @@ export interface RegistryMount {
   /** `GET /v2/auth`. Throws TokenRequestError. */
   readonly tokens: { answer(request: TokenRequest): Promise<TokenAnswer> };
   /** Everything else below `/v2/`. */
-  handle(request: IncomingMessage, response: ServerResponse): void | Promise<void>;
+  handle(request: IncomingMessage, response: ServerResponse, witness: ImageWitness): void | Promise<void>;
 }
 
 export interface ApiOptions {

@@ -62,7 +62,13 @@ beforeEach(async () => {
   const isTrusted = proxyAddress.compile(['127.0.0.1']);
   server = createServer(
     registryHandler({
-      registry: { tokens, handle: (_request, response) => void response.end() },
+      registry: {
+        tokens,
+        handle: async (_request, response, witness) => {
+          await witness({ kind: 'push', by: 'kim', repository: 'kim/web', reference: '1.0' });
+          response.end();
+        },
+      },
       trail: new AuditTrail({ audit, accounts, clock, logger: pino({ level: 'silent' }) }),
       addressOf: (request) => proxyAddress(request, isTrusted),
       onFault: (error) => faults.push(error),
@@ -108,6 +114,24 @@ async function worker(epoch: number, isCurrent: boolean): Promise<{ attemptId: A
   });
   return { attemptId, secret };
 }
+
+test('an image that somebody pushes is recorded before it is answered', async () => {
+  const response = await fetch(new URL('/v2/kim/web/manifests/1.0', url), {
+    method: 'PUT',
+    headers: { 'x-forwarded-for': '192.0.2.9', 'user-agent': 'docker/28' },
+  });
+  expect(response.status).toBe(200);
+  expect(await records()).toMatchObject([
+    {
+      ...origin,
+      actor: { kind: 'user', name: 'kim' },
+      action: 'image.push',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      result: 'done',
+      detail: { reference: '1.0' },
+    },
+  ]);
+});
 
 describe('the registry’s tokens in the audit log', () => {
   test('somebody who signs in is recorded, once for a while, and what they may do leaves no record', async () => {

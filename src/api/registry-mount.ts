@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AuditOrigin } from '../audit/audit-log.ts';
+import type { ImageChange } from '../registry/gateway.ts';
 import {
   parseBasic,
   type TokenRefusal,
@@ -33,7 +35,9 @@ export function registryHandler({
   return (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
     if (pathname !== '/v2/auth') {
-      void Promise.resolve(registry.handle(request, response)).catch(onFault);
+      const witness = async (change: ImageChange) =>
+        await trail.imageChanged(change, originOf(request, addressOf));
+      void Promise.resolve(registry.handle(request, response, witness)).catch(onFault);
       return;
     }
     answerToken({ registry, trail, addressOf }, request, response, searchParams).catch((error: unknown) => {
@@ -58,18 +62,13 @@ async function answerToken(
     return;
   }
   const credentials = parseBasic(request.headers.authorization);
-  const agent = request.headers['user-agent'];
-  const origin = {
-    address: addressOf(request),
-    requestId: randomUUID(),
-    ...(agent === undefined ? {} : { userAgent: agent }),
-  };
+  const origin = originOf(request, addressOf);
   const signedIn: string[] = [];
   const refusals: TokenRefusal[] = [];
   const wanted: TokenRequest = {
     service: query.get('service') ?? undefined,
     scopes: query.getAll('scope'),
-    credentials: credentials === undefined ? undefined : { ...credentials, address: origin.address },
+    credentials: credentials === undefined ? undefined : { ...credentials, address: addressOf(request) },
     witness: {
       signedIn: (username) => signedIn.push(username),
       refused: (refusal) => refusals.push(refusal),
@@ -89,6 +88,16 @@ async function answerToken(
     if (refused) response.setHeader('www-authenticate', 'Basic realm="Slipway"');
     sendError(response, refused ? 401 : 400, refused ? 'UNAUTHORIZED' : 'UNSUPPORTED', error.message);
   }
+}
+
+/** Where a request to the registry comes from. */
+function originOf(request: IncomingMessage, addressOf: RegistryHandlerOptions['addressOf']): AuditOrigin {
+  const agent = request.headers['user-agent'];
+  return {
+    address: addressOf(request),
+    requestId: randomUUID(),
+    ...(agent === undefined ? {} : { userAgent: agent }),
+  };
 }
 
 function sendError(response: ServerResponse, status: number, code: string, message: string): void {

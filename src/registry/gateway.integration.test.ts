@@ -589,3 +589,23 @@ async function until(holds: () => boolean): Promise<void> {
     await sleep(5);
   }
 }
+
+test('whoever is told of changes hears of what people push and delete, and of nothing that builds do', async () => {
+  const repository = newRepository();
+  server.imageChanges.splice(0);
+  const { client: worker } = await newBuild(repository);
+  const built = await pushBlobs(worker, repository);
+  await worker.putManifest(repository, 'latest' as Tag, built, signal);
+  expect(server.imageChanges).toEqual([]);
+
+  const manifest = await pushBlobs(ann(), repository);
+  await ann().putManifest(repository, '1.0' as Tag, manifest, signal);
+  await ann().deleteManifest(repository, manifest.digest, signal);
+  // The answer to a deletion is passed on as it comes, so the client may be quicker.
+  await expect
+    .poll(() => server.imageChanges)
+    .toEqual([
+      { kind: 'push', by: 'ann', repository, reference: '1.0', digest: manifest.digest },
+      { kind: 'delete', by: 'ann', repository, reference: manifest.digest },
+    ]);
+});

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../base/clock.ts';
 import { unreachable } from '../base/unreachable.ts';
-import { digestOf, parseDigest } from '../model/digest.ts';
+import { type Digest, digestOf, parseDigest } from '../model/digest.ts';
 import { parseTag, type Tag } from '../model/tag.ts';
 import type { AttemptGate } from './authorizer.ts';
 import type { BuildGrant } from './build-grant.ts';
@@ -28,6 +28,20 @@ export interface GatewayOptions {
   /** Told of faults that are neither the client's nor the registry's. */
   readonly onFault: (error: unknown) => void;
 }
+
+/** Something that somebody did to images by hand; what builds push is told elsewhere. */
+export interface ImageChange {
+  readonly kind: 'push' | 'delete';
+  /** The user or robot. */
+  readonly by: string;
+  readonly repository: string;
+  /** A tag or digest. */
+  readonly reference: string;
+  readonly digest?: Digest;
+}
+
+/** Told of changes before they are answered, but for deletions, whose answers are passed on as they come. */
+export type ImageWitness = (change: ImageChange) => Promise<void>;
 
 const largestManifest = 4 * 1024 * 1024;
 /** How long an attempt that was found current may go on reading, and sending parts of blobs, without being asked again. */
@@ -56,8 +70,8 @@ export class RegistryGateway {
   }
 
   /** Answers a request; never throws. The server must not limit how long a request's body may take. */
-  handle(incoming: IncomingMessage, response: ServerResponse): void {
-    const answered = this.#answer(incoming, response).catch((error: unknown) => {
+  handle(incoming: IncomingMessage, response: ServerResponse, witness?: ImageWitness): void {
+    const answered = this.#answer(incoming, response, witness).catch((error: unknown) => {
       if (!(error instanceof UpstreamGone)) this.#options.onFault(error);
       sendUnavailable(response);
       linger(incoming);
@@ -77,7 +91,11 @@ export class RegistryGateway {
     this.#proxy.close();
   }
 
-  async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answer(
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    witness: ImageWitness | undefined,
+  ): Promise<void> {
     const refuse: Refuse = (status, code, message, headers) => {
       sendOciError(response, status, code, message, headers);
       linger(incoming);
@@ -102,11 +120,19 @@ export class RegistryGateway {
       return;
     }
     if (route.kind === 'manifest' && incoming.method === 'PUT') {
-      await this.#putManifest(incoming, response, route, token, refuse);
+      await this.#putManifest(incoming, response, route, token, refuse, witness);
       return;
     }
     const query = route.kind === 'upload' ? withoutForeignMount(search, token) : search;
     await this.#proxy.forward(incoming, response, `${upstreamPath(route)}${query}`);
+    const deleted = incoming.method === 'DELETE' && route.kind === 'manifest' && response.statusCode === 202;
+    if (deleted && token.build === undefined)
+      await witness?.({
+        kind: 'delete',
+        by: token.subject,
+        repository: route.repository,
+        reference: route.reference,
+      });
   }
 
   /** The request's token when it allows what is wanted; otherwise the challenge has been sent. */
@@ -155,6 +181,7 @@ export class RegistryGateway {
     route: ManifestRoute,
     token: RegistryToken,
     refuse: Refuse,
+    witness: ImageWitness | undefined,
   ): Promise<void> {
     const { build } = token;
     const tag = parseDigest(route.reference) === undefined ? parseTag(route.reference) : undefined;
@@ -191,6 +218,14 @@ export class RegistryGateway {
         pusher: token.subject,
         ...(writtenTag === undefined ? {} : { tag: writtenTag }),
       });
+      if (build === undefined)
+        await witness?.({
+          kind: 'push',
+          by: token.subject,
+          repository: route.repository,
+          reference: route.reference,
+          digest,
+        });
     }
     response.writeHead(answer.status, {
       ...clientHeaders(answer.headers),

@@ -11,7 +11,7 @@ import { BuildCredentials } from '../../src/registry/build-credential.ts';
 import type { PushHistory } from '../../src/registry/cached-tag.ts';
 import { embeddedClient } from '../../src/registry/embedded-client.ts';
 import { EmbeddedRegistry, type EmbeddedRegistryEvent } from '../../src/registry/embedded-registry.ts';
-import { RegistryGateway } from '../../src/registry/gateway.ts';
+import { type ImageChange, RegistryGateway } from '../../src/registry/gateway.ts';
 import { OciRegistry } from '../../src/registry/oci-registry.ts';
 import { publicOrigin } from '../../src/registry/public-origin.ts';
 import type { Push } from '../../src/registry/registry.ts';
@@ -61,6 +61,8 @@ export class RegistryServer implements PushHistory {
   readonly pushes: Push[] = [];
   readonly events: EmbeddedRegistryEvent[] = [];
   readonly faults: unknown[] = [];
+  /** What people did to images by hand. */
+  readonly imageChanges: ImageChange[] = [];
   /** Requests of builds whose attempt was not current. */
   staleRefused = 0;
   readonly folder: string;
@@ -120,7 +122,7 @@ export class RegistryServer implements PushHistory {
     this.#server = createServer((incoming, response) => {
       const url = new URL(incoming.url ?? '/', 'http://server');
       if (url.pathname !== '/v2/auth') {
-        this.gateway.handle(incoming, response);
+        this.gateway.handle(incoming, response, async (change) => void this.imageChanges.push(change));
         return;
       }
       this.#endpoint
