@@ -55,7 +55,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     url: config.databaseUrl,
     onError: (error) => logger.warn({ err: error }, 'a connection to the database broke'),
   });
-  const blobs = new FolderBlobStore({ folder: config.blobs });
+  const blobs = new FolderBlobStore({ folder: config.blobs, shared: true });
   const { queue, log, uploads, audit, retention, links } = composeStore({
     database,
     blobs,
