@@ -13,7 +13,8 @@ const repositories = 10;
 
 /**
  * Slipway's queue: one queue object enqueues, another one is the manager's, each with connections of its own on
- * PostgreSQL. On SQLite they are one, as in `slipway up`. A build is completed by `finish` and `publish`.
+ * PostgreSQL. On SQLite they are one, as in `slipway up`. Nothing is to be pushed, so
+ * a build is completed by `finish`.
  */
 export class SlipwayContender implements Contender {
   readonly name: string;
@@ -73,9 +74,8 @@ export class SlipwayContender implements Contender {
   }
 
   async #complete({ id, epoch, buildId }: RunningAttempt): Promise<void> {
-    await this.#manager.finish(id, epoch, { kind: 'complete' }, 0);
-    const published = await this.#manager.publish(buildId, [{ id, epoch }], undefined);
-    if (published === 'stale') throw new Error('a build was lost');
+    const finished = await this.#manager.finish(id, epoch, { kind: 'complete' }, 0);
+    if (finished.kind !== 'final') throw new Error(`the build ${buildId} was lost: ${finished.kind}`);
   }
 
   /** As a manager waits for work: woken by the change, it claims one build; urgent ones come first. */

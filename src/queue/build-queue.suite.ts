@@ -277,6 +277,18 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
     });
 
     describe('publishing', () => {
+      it('has nothing to do for a build that was not to be pushed', async () => {
+        const { build, attempt } = await running('team/app', { push: false });
+        const next = await queue.enqueue(request());
+        expect(await end(attempt, { kind: 'complete' })).toMatchObject({
+          kind: 'final',
+          build: { id: build.id, phase: 'complete', finishedAt: clock.now() },
+        });
+        expect(await reload(build)).toMatchObject({ phase: 'complete' });
+        expect(await queue.unpublished('m2', 1)).toEqual([]);
+        expect(await claimOne()).toMatchObject({ buildId: next.id });
+      });
+
       it('answers a repeated publish as the first', async () => {
         const { build, attempt } = await running();
         await end(attempt);

@@ -71,7 +71,7 @@ export type Finished =
       readonly triesLeft: number;
       readonly availableAt: number;
     }
-  /** Every job is complete: the manager publishes, then calls `publish`. */
+  /** Every job is complete, and tags were asked for: the manager publishes, then calls `publish`. */
   | {
       readonly kind: 'publish';
       readonly images: readonly { readonly platform: string; readonly image?: PushedImage }[];

@@ -6,7 +6,8 @@ import { outcomeOf, phaseOf } from './build-rows.ts';
 import { queuedAttempt } from './enqueue.ts';
 import { type HeldAttempt, type HeldBuild, HeldBuilds } from './held-builds.ts';
 import { retryTurn } from './places.ts';
-import { loadBuilds } from './read-builds.ts';
+import { loadTogether } from './read-builds.ts';
+import type { Verdict } from './settled-phase.ts';
 import type { Step } from './step.ts';
 
 export type { HeldAttempt } from './held-builds.ts';
@@ -74,7 +75,7 @@ type Decided = Exclude<Finished, { kind: 'final' }> | { readonly kind: 'final'; 
 
 async function answers(step: Step, decided: readonly Decided[]): Promise<readonly Finished[]> {
   const ids = decided.flatMap((each) => (each.kind === 'final' ? [each.buildId] : []));
-  const builds = new Map((await loadBuilds(step.sql, ids)).map((build) => [build.id as string, build]));
+  const builds = new Map((await loadTogether(step, ids)).map((build) => [build.id as string, build]));
   return decided.map((each): Finished => {
     if (each.kind !== 'final') return each;
     const build = builds.get(each.buildId);
@@ -116,14 +117,18 @@ async function decide(
     });
   }
   const images = outcome.kind === 'complete' ? imagesOf(build) : undefined;
-  if (images !== undefined) {
+  const publishes = images !== undefined && row.pushes !== 0;
+  if (publishes) {
     builds.changeBuild(build, {
       publisher: attempt.manager,
       publish_until: step.now + settings.publishLease,
     });
+  } else if (images !== undefined) {
+    const nothingLeft: Verdict = 'published';
+    builds.changeBuild(build, { verdict: nothingLeft });
   }
   builds.settle(build);
-  if (images !== undefined) return { kind: 'publish', images };
+  if (publishes) return { kind: 'publish', images };
   return isFinal(phaseOf(row.phase)) ? { kind: 'final', buildId: row.id } : { kind: 'others-running' };
 }
 

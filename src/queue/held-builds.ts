@@ -53,7 +53,10 @@ const jobColumns = { id: 'text', tries_left: 'int', attempt_id: 'text' } as cons
 export type HeldBuildRow = Pick<
   Row<'builds'>,
   keyof typeof buildColumns | 'namespace' | 'repository' | 'priority'
->;
+> & {
+  /** 0: the build was asked to publish nothing. */
+  readonly pushes: number;
+};
 
 export interface HeldJob {
   readonly id: string;
@@ -178,6 +181,11 @@ export class HeldBuilds {
     const rows = await db
       .selectFrom('builds')
       .select(['namespace', 'repository', 'priority', ...namesOf(buildColumns)])
+      .select(
+        sql<number>`case when ${requested(statements.dialect, 'push')} = 'false' then 0 else 1 end`.as(
+          'pushes',
+        ),
+      )
       .where(among(statements.dialect, 'id', ids))
       .orderBy('id')
       .$if(lock, (query) => query.forUpdate())
@@ -330,6 +338,13 @@ export class HeldBuilds {
 function together(parts: readonly RawBuilder<unknown>[]): RawBuilder<unknown> {
   const named = parts.map((part, index) => sql`${sql.ref(`part_${index}`)} as (${part})`);
   return sql`with ${sql.join(named)} select 1`;
+}
+
+/** A part of a build's request, as JSON text. */
+function requested(dialect: DialectName, name: string): RawBuilder<string> {
+  return dialect === 'postgres'
+    ? sql`request_json::json ->> ${sql.lit(name)}`
+    : sql`request_json -> ${sql.lit(name)}`;
 }
 
 function namesOf<Columns extends Readonly<Record<string, RowSetColumn>>>(

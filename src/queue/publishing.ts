@@ -5,7 +5,7 @@ import type { AttemptId, BuildId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
 import { outcomeOf, phaseOf } from './build-rows.ts';
 import { type HeldBuild, HeldBuilds } from './held-builds.ts';
-import { loadBuilds } from './read-builds.ts';
+import { loadTogether } from './read-builds.ts';
 import type { Verdict } from './settled-phase.ts';
 import type { Step } from './step.ts';
 
@@ -41,8 +41,8 @@ export async function publishAll(
   await builds.write();
   const views = new Map(
     (
-      await loadBuilds(
-        step.sql,
+      await loadTogether(
+        step,
         ended.filter((id) => id !== undefined),
       )
     ).map((build) => [build.id as string, build]),

@@ -1,8 +1,11 @@
+import { sql as raw } from 'kysely';
 import type { Sql } from '../db/database.ts';
+import type { Row } from '../db/schema.ts';
 import type { Build } from '../model/build.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import type { RunningAttempt } from './build-queue.ts';
 import { type AttemptRow, buildOf, runningAttemptOf } from './build-rows.ts';
+import type { Step } from './step.ts';
 
 /** Reading builds and attempts; within a transaction or without. */
 export async function loadBuild(sql: Sql, id: string): Promise<Build | undefined> {
@@ -20,6 +23,34 @@ export async function loadBuilds(sql: Sql, ids: readonly string[]): Promise<read
     .execute();
   const jobs = await sql.selectFrom('jobs').selectAll().where('build_id', 'in', wanted).execute();
   const attempts = await sql.selectFrom('attempts').selectAll().where('build_id', 'in', wanted).execute();
+  return assemble(builds, jobs, attempts);
+}
+
+/** The same within a transaction of the queue: in one round trip where there are any. */
+export async function loadTogether(
+  { sql, statements }: Step,
+  ids: readonly string[],
+): Promise<readonly Build[]> {
+  if (ids.length === 0) return [];
+  if (statements.dialect === 'sqlite') return loadBuilds(sql, ids);
+  const { rows } = await raw<{
+    builds: readonly Row<'builds'>[] | null;
+    jobs: readonly Row<'jobs'>[] | null;
+    attempts: readonly Row<'attempts'>[] | null;
+  }>`select
+      (select json_agg(b) from builds b where b.id = any(${ids}::text[])) as builds,
+      (select json_agg(j) from jobs j where j.build_id = any(${ids}::text[])) as jobs,
+      (select json_agg(a) from attempts a where a.build_id = any(${ids}::text[])) as attempts
+  `.execute(sql);
+  const [found] = rows;
+  return assemble(found?.builds ?? [], found?.jobs ?? [], found?.attempts ?? []);
+}
+
+function assemble(
+  builds: readonly Row<'builds'>[],
+  jobs: readonly Row<'jobs'>[],
+  attempts: readonly Row<'attempts'>[],
+): readonly Build[] {
   const jobsOf = Map.groupBy(jobs, (job) => job.build_id);
   const attemptsOf = Map.groupBy(attempts, (attempt) => attempt.build_id);
   return builds.map((build) => buildOf(build, jobsOf.get(build.id) ?? [], attemptsOf.get(build.id) ?? []));

@@ -204,7 +204,8 @@ begin
   end if;
   select json_agg(held) into builds from (
     select b.id, b.namespace, b.repository, b.priority, b.phase, b.desired, b.cancelled_by, b.verdict, b.admitted,
-        b.finished_at, b.fault_json, b.digest, b.image_size, b.commit_sha, b.publisher, b.publish_until
+        b.finished_at, b.fault_json, b.digest, b.image_size, b.commit_sha, b.publisher, b.publish_until,
+        case when b.request_json::json ->> 'push' = 'false' then 0 else 1 end as pushes
       from builds b where b.id = any (ids) order by b.id for update) as held;
   select json_agg(held) into parts from (
     select a.*, j.id as of_job, j.ordinal, j.platform, j.tries_left
