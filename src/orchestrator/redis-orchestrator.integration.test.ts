@@ -213,6 +213,30 @@ test('keys are in the database that was chosen, and expiries of others are none 
   inZero.destroy();
 });
 
+test('what is written in Redis is believed only when it can be true', async () => {
+  const prefix = `${randomUUID()}/`;
+  const orchestrator = await open({ prefix });
+  const expired = expiries(orchestrator);
+  const admin = await administer();
+  const [future, nonsense, good] = [newAttemptId(), newAttemptId(), newAttemptId()];
+  await admin.hSet(`${prefix}beats`, {
+    [future]: `${Date.now() + 3_600_000}:60000`,
+    [nonsense]: 'x:y',
+    'no id': `${Date.now()}:60000`,
+    [good]: `${Date.now()}:800`,
+  });
+  await until('the good one to be known', async () => (await orchestrator.lastBeat(good)) !== undefined);
+  expect(await orchestrator.lastBeat(future)).toBeUndefined();
+  expect(await orchestrator.lastBeat(nonsense)).toBeUndefined();
+  // By looking alone: there is no key that could expire.
+  await until('it to expire', () => expired.length > 0);
+  expect(expired).toEqual([good]);
+  await until('the rubbish to be gone', async () => (await admin.hLen(`${prefix}beats`)) === 2);
+  await admin.del(`${prefix}beats`);
+  admin.destroy();
+  await orchestrator.close();
+});
+
 test('any prefix is one: what means something in a pattern does not, and no two run into each other', async () => {
   const admin = await administer();
   const base = randomUUID();

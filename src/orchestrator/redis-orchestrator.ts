@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import { type AttemptId, parseAttemptId } from '../model/ids.ts';
-import { BeatBook } from './beat-book.ts';
+import { BeatBook, type KnownBeat } from './beat-book.ts';
 import { Errand } from './errand.ts';
 import type { Orchestrator, OrchestratorEvent } from './orchestrator.ts';
 import { needsConfiguration, OrchestratorError } from './orchestrator-error.ts';
@@ -53,6 +53,8 @@ const portion = 500;
 const waitingEvents = 1_000;
 /** A key may expire this much before this process's own reckoning. */
 const slack = 50;
+/** How far two processes' ideas of Redis's clock may be apart. */
+const unsteadiness = 1_000;
 /** The beats outlive the last manager by this. */
 const keptFor = 600_000;
 /** While nothing is known of an attempt, silence after a reconnection is not counted for this long. */
@@ -397,7 +399,7 @@ export class RedisOrchestrator implements Orchestrator {
         stale.push(field);
       } else if (beat.at + beat.ttl > now) {
         // What was over before this process saw it alive is told by those who did.
-        this.#book.learn(attemptId, Math.min(beat.at, now), beat.ttl);
+        this.#learn(attemptId, beat, now);
       }
     }
     if (stale.length > 0) await session.send(['HDEL', this.#keys.beats, ...stale.slice(0, portion)]);
@@ -409,11 +411,14 @@ export class RedisOrchestrator implements Orchestrator {
       const values = texts(await session.send(['HMGET', this.#keys.beats, ...some]));
       for (const [index, attemptId] of some.entries()) {
         const beat = readBeat(values[index] ?? '', session);
-        if (beat !== undefined) {
-          this.#book.learn(attemptId, Math.min(beat.at, this.#steady()), beat.ttl);
-        }
+        if (beat !== undefined) this.#learn(attemptId, beat, this.#steady());
       }
     }
+  }
+
+  /** A beat that is still to come was written before Redis's clock was set back: who lives writes it anew. */
+  #learn(attemptId: AttemptId, { at, ttl }: KnownBeat, now: number): void {
+    if (at <= now + unsteadiness) this.#book.learn(attemptId, Math.min(at, now), ttl);
   }
 
   /** Asks Redis for an attempt, together with all others that are asked for in this turn of the event loop. */
@@ -439,7 +444,7 @@ function withSeparator(prefix: string): string {
 }
 
 /** A beat as it is written in Redis, on this process's steady clock. */
-function readBeat(value: string, session: RedisSession): { at: number; ttl: number } | undefined {
+function readBeat(value: string, session: RedisSession): KnownBeat | undefined {
   const match = /^(\d{1,16}):(\d{1,16})$/.exec(value);
   if (match === null) return undefined;
   return { at: session.fromRedis(Number(match[1])), ttl: Number(match[2]) };
