@@ -58,9 +58,10 @@ export class FolderBlobStore implements BlobStore {
     let file: FileHandle | undefined;
     try {
       signal?.throwIfAborted();
-      await makeFolder(folder, this.#folder);
-      await mkdir(dirname(temporary), { recursive: true, mode: 0o700 });
-      file = await open(temporary, 'wx', 0o600);
+      file = await unlessMissing(
+        () => open(temporary, 'wx', 0o600),
+        () => makeFolder(dirname(temporary), this.#folder),
+      );
       for await (const bytes of pieces) {
         for (let at = 0; at < bytes.byteLength; ) {
           at += (await file.write(bytes, at, bytes.byteLength - at)).bytesWritten;
@@ -69,7 +70,10 @@ export class FolderBlobStore implements BlobStore {
       await file.sync();
       await file.close();
       file = undefined;
-      await rename(temporary, path);
+      await unlessMissing(
+        () => rename(temporary, path),
+        () => makeFolder(folder, this.#folder),
+      );
       await flushFolder(folder);
       return pieces.stored();
     } catch (thrown) {
@@ -120,6 +124,17 @@ export class FolderBlobStore implements BlobStore {
     checkBlobKey(key);
     return join(this.#folder, key);
   }
+}
+
+/** Nearly always the folder is there; so it is made only when it turns out that it is not. */
+async function unlessMissing<T>(work: () => Promise<T>, make: () => Promise<void>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (codeOf(thrown) !== 'ENOENT') throw thrown;
+  }
+  await make();
+  return await work();
 }
 
 /** A new folder is durable only when the folder it is in was flushed. */
