@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from 'redis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { TcpProxy } from '../../test/fakes/tcp-proxy.ts';
 import { startRedis, type TestRedis } from '../../test/services/redis.ts';
 import { systemClock } from '../base/clock.ts';
 import { type AttemptId, newAttemptId } from '../model/ids.ts';
@@ -32,12 +33,12 @@ afterEach(async () => {
   }
 });
 
-/** A manager, and what it heard. */
-async function manager() {
+/** A manager, and what it heard. `port`: another way to Redis. */
+async function manager(port = redis.port) {
   const states: RedisState[] = [];
   const events: OrchestratorEvent[] = [];
   const orchestrator = await RedisOrchestrator.open({
-    server: { host: '127.0.0.1', port: redis.port, database: 0 },
+    server: { host: '127.0.0.1', port, database: 0 },
     prefix,
     clock: systemClock,
     timing: {
@@ -245,6 +246,35 @@ test.each(['normal', 'pubsub'] as const)('a %s connection that is cut is opened 
   });
   await until('it to be tracked', async () => (await keysOf(attempt)) === 2);
   expect([...one.expired(), ...other.expired()]).toEqual([]);
+});
+
+test('on a bad line one manager is deaf for a while, and takes nobody for dead', async () => {
+  await using line = await TcpProxy.open({ targets: [redis.port] });
+  const [port = 0] = line.ports;
+  const [far, near] = [await manager(port), await manager()];
+  const attempt = newAttemptId();
+  near.live(attempt, 800);
+  await until('the far one to know', async () => (await far.orchestrator.lastBeat(attempt)) !== undefined);
+  for (const weather of ['stalled', 'cut'] as const) {
+    line.set({ kind: weather });
+    await until('it to notice', () => !far.orchestrator.connected);
+    // Longer than a time to live.
+    await sleep(1_000);
+    expect(await slowest([() => far.orchestrator.lastBeat(attempt)])).toBeLessThan(1_000);
+    line.set({ kind: 'slow', delay: 40 });
+    await until('it to be back', () => far.orchestrator.connected);
+    const word = { kind: 'cancel', attemptId: newAttemptId() } as const;
+    await until('it to hear again', async () => {
+      await near.orchestrator.publish(word);
+      return far.events.some((event) => event.kind === 'cancel' && event.attemptId === word.attemptId);
+    });
+  }
+  // What beats on is known over a slow line too.
+  for (let look = 0; look < 10; look += 1) {
+    expect(Date.now() - ((await far.orchestrator.lastBeat(attempt)) ?? 0)).toBeLessThan(800);
+    await sleep(100);
+  }
+  expect([...far.expired(), ...near.expired()]).toEqual([]);
 });
 
 test('a hundred thousand hints while Redis is away are not all kept; the latest are told', async () => {
