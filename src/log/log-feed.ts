@@ -19,9 +19,17 @@ export class LogFeed {
   #fresh: FreshPieces[] = [];
   #bytes = 0;
   #look = false;
+  #quiet = true;
   #wake: (() => void) | undefined;
 
+  /** To be called every now and then: who heard nothing since the last time looks for itself. */
+  tick(): void {
+    if (this.#quiet) this.hint();
+    this.#quiet = true;
+  }
+
   push(fresh: FreshPieces): void {
+    this.#quiet = false;
     if (this.#look) return;
     this.#bytes += fresh.bytes;
     if (this.#fresh.length >= mostWaiting || this.#bytes > mostBytes) this.hint();
@@ -83,6 +91,14 @@ export class LogFeeds {
 
   hint(buildId: BuildId): void {
     for (const feed of this.#feeds.get(buildId) ?? []) feed.hint();
+  }
+
+  get size(): number {
+    return this.#feeds.size;
+  }
+
+  tickAll(): void {
+    for (const feeds of this.#feeds.values()) for (const feed of feeds) feed.tick();
   }
 
   hintAll(): void {

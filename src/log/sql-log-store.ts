@@ -1,11 +1,13 @@
 import { type Clock, systemClock } from '../base/clock.ts';
+import { GroupCommit } from '../base/group-commit.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import type { Database } from '../db/database.ts';
+import { among } from '../db/row-set.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import { piecesOf } from './append-log.ts';
 import { removeLogs } from './archive-rows.ts';
 import { entriesOf, type LogPiece, textOf } from './log-chunk.ts';
-import { type LogFeed, LogFeeds } from './log-feed.ts';
+import { LogFeeds } from './log-feed.ts';
 import type { LogHints } from './log-hints.ts';
 import { dropEntries } from './log-json.ts';
 import type {
@@ -50,9 +52,12 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   readonly #chunks: StoredChunks;
   readonly #clock: Clock;
   readonly #writer: GroupedLogWriter;
+  /** Where logs stand, asked for by many readers at once. */
+  readonly #positions: GroupCommit<BuildId, Position>;
   readonly #hints: LogHints | undefined;
   readonly #poll: number | undefined;
   readonly #feeds = new LogFeeds();
+  #polling: Promise<void> | undefined;
   #telling: BuildId | undefined;
   readonly #closeListeners = new Set<(buildId: BuildId) => void>();
   readonly #stopping = new AbortController();
@@ -67,6 +72,7 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     // Without a limit: more than a row can count is none.
     const head = limit === Number.POSITIVE_INFINITY ? Number.MAX_SAFE_INTEGER : limit - tail;
     this.#writer = new GroupedLogWriter(database, { clock: this.#clock, limits: { head, tail } });
+    this.#positions = new GroupCommit({ commit: (buildIds) => this.#readPositions(buildIds), lanes: 2 });
     this.#hints = options.hints;
     this.#poll = options.poll;
   }
@@ -127,6 +133,10 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   async *tail(buildId: BuildId, start: number, signal: AbortSignal): AsyncIterable<LogTailPage> {
     const ended = AbortSignal.any([signal, this.#stopping.signal]);
     const { feed, close } = this.#feeds.open(buildId);
+    if (this.#poll !== undefined)
+      this.#polling ??= this.#pollForFeeds(this.#poll).finally(() => {
+        this.#polling = undefined;
+      });
     const end = (): void => feed.hint();
     ended.addEventListener('abort', end, { once: true });
     let next = Math.max(0, Math.trunc(start));
@@ -152,7 +162,7 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
         }
         // From here on what is stored by this process comes as it is, until something else has happened.
         for (;;) {
-          await this.#wait(feed, ended);
+          if (!ended.aborted) await feed.waited();
           const fresh = feed.take();
           if (fresh === undefined || fresh === 'look' || ended.aborted) break;
           if (fresh.total <= next && !fresh.closed) continue;
@@ -210,36 +220,35 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     this.#telling = undefined;
   }
 
-  async #position(buildId: BuildId): Promise<Position> {
-    const row = await this.#database.sql
-      .selectFrom('log_heads')
-      .select(['total', 'closed_at', 'archived_at'])
-      .where('build_id', '=', buildId)
-      .executeTakeFirst();
-    return {
-      total: row?.total ?? 0,
-      closed: (row?.closed_at ?? null) !== null,
-      archived: (row?.archived_at ?? null) !== null,
-      exists: row !== undefined,
-    };
+  #position(buildId: BuildId): Promise<Position> {
+    return this.#positions.submit(buildId);
   }
 
-  async #wait(feed: LogFeed, ended: AbortSignal): Promise<void> {
-    if (this.#poll === undefined || ended.aborted) {
-      if (!ended.aborted) await feed.waited();
-      return;
+  async #readPositions(buildIds: readonly BuildId[]): Promise<readonly Position[]> {
+    const rows = await this.#database.sql
+      .selectFrom('log_heads')
+      .select(['build_id', 'total', 'closed_at', 'archived_at'])
+      .where(among(this.#database.dialect, 'build_id', [...new Set(buildIds)]))
+      .execute();
+    const byId = new Map(rows.map((row) => [row.build_id, row]));
+    return buildIds.map((buildId) => {
+      const row = byId.get(buildId);
+      return {
+        total: row?.total ?? 0,
+        closed: (row?.closed_at ?? null) !== null,
+        archived: (row?.archived_at ?? null) !== null,
+        exists: row !== undefined,
+      };
+    });
+  }
+
+  /** Readers that heard nothing for a while look for themselves: another manager may have written. Ends with the last. */
+  async #pollForFeeds(poll: number): Promise<void> {
+    while (this.#feeds.size > 0 && !this.#stopping.signal.aborted) {
+      await this.#clock.sleep(poll, this.#stopping.signal).catch(() => {});
+      this.#feeds.tickAll();
     }
-    const done = new AbortController();
-    const poll = this.#clock.sleep(this.#poll, done.signal).then(
-      () => feed.hint(),
-      () => {},
-    );
-    await feed.waited();
-    done.abort(enough);
-    await poll;
   }
 }
-
-const enough = new Error('the log has grown');
 
 const byManager: LogWriter = { kind: 'manager' };

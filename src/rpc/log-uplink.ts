@@ -10,7 +10,7 @@ const window = 8;
 /** Of small batches: what comes meanwhile goes together, so a slow manager gets fewer and longer ones. */
 const smallWindow = 2;
 /** Bytes from which on a batch is none of the small ones, and nothing is added to it. */
-const large = 128 * 1024;
+const large = 8 * 1024;
 
 interface Batch {
   readonly kind: 'batch';

@@ -98,13 +98,13 @@ test('batches arrive once and in order over connections that are cut again and a
     await link.log.send(run(text));
     if (n % 100 === 50) {
       void link.log.barrier(async () => {
-        stages.push(attempt.lastSequence);
+        stages.push(attempt.log.length);
       });
     }
   }
   await link.log.drained();
   expect(texts()).toEqual(expected);
-  // What a barrier does happens exactly between the batches before and behind it.
+  // What a barrier does happens exactly between the lines before and behind it.
   expect(stages).toEqual([51, 151, 251, 351]);
   expect(proxy.cuts).toBeGreaterThan(3);
 });
