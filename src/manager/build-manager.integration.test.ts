@@ -7,6 +7,7 @@ import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import { type DummyBehaviour, DummyExecutor } from '../executor/dummy-executor.ts';
 import type { WorkerOrder } from '../executor/executor.ts';
+import { ExecutorError } from '../executor/executor-error.ts';
 import type { LogEntry } from '../log/log-store.ts';
 import { SqlLogStore } from '../log/sql-log-store.ts';
 import type { PushedImage } from '../model/attempt.ts';
@@ -454,6 +455,23 @@ describe('a worker', () => {
     expect(refused).toHaveLength(3);
     for (const each of refused) expect(each).toBeInstanceOf(WorkerRefused);
     expect(build.entries.map(({ message }) => message)).not.toContain('late');
+  });
+
+  test('that is done while its executor cannot say how it is harms nobody, and is stopped', async () => {
+    await using rig = await openRig(async (worker, pack) => {
+      rig.executor.status = async () => {
+        throw new ExecutorError('unavailable', 'The executor does not answer.');
+      };
+      await wholeBuild(worker, pack);
+      await worker.hang();
+      return 0;
+    });
+    const { manager } = rig.manager('one');
+    await manager.start();
+    const build = await rig.final(await rig.enqueue());
+    expect(build.phase).toBe('complete');
+    await expect.poll(() => manager.supervising).toBe(0);
+    expect(await rig.executor.running()).toEqual([]);
   });
 
   test('that repeats itself gets the same answers, and nothing happens twice', async () => {

@@ -245,22 +245,34 @@ export class Supervision {
   #leave(patient: boolean): Promise<void> {
     if (this.#over) return this.#leaving ?? Promise.resolve();
     this.#over = true;
-    this.#leaving = this.#dismiss(patient && !this.#enforced).finally(this.#ended);
+    // Nobody waits for it when the worker itself brought the end; what is left of the worker is the reaper's.
+    this.#leaving = this.#dismiss(patient && !this.#enforced)
+      .catch((thrown: unknown) => {
+        const fields = { attempt: this.#attempt.id, err: thrown };
+        this.#options.logger.error(fields, 'the worker of an attempt that is over could not be looked for');
+      })
+      .finally(this.#ended);
     return this.#leaving;
   }
 
   async #dismiss(patient: boolean): Promise<void> {
     this.#starting?.abort();
-    const { executor, settings, clock } = this.#options;
+    const { settings, clock } = this.#options;
     const worker = this.#attempt.worker ?? (await this.#options.queue.attempt(this.#attempt.id))?.worker;
     if (worker !== undefined) {
       const until = clock.now() + (patient ? settings.settleTime : 0);
       const hurry = AbortSignal.any([this.#stopping.signal, this.#workerGone.signal]);
-      while (!hurry.aborted && clock.now() < until && (await executor.status(worker)).kind !== 'gone') {
+      while (!hurry.aborted && clock.now() < until && !(await this.#isGone(worker))) {
         await clock.sleep(Math.min(exitLook, until - clock.now()), hurry).catch(() => {});
       }
       await this.#stopWorker(worker);
     }
+  }
+
+  /** False also when the executor does not answer now. */
+  async #isGone(worker: string): Promise<boolean> {
+    const status = await this.#options.executor.status(worker).catch(() => undefined);
+    return status?.kind === 'gone';
   }
 
   async #stopWorker(worker: string): Promise<void> {
