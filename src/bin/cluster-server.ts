@@ -132,6 +132,7 @@ export async function startClusterServer(
       publicOrigin(incoming, {
         trustForwarded: proxies.trusts(incoming.socket.remoteAddress),
         fallback: site.url,
+        tlsInFront: site.externalTls && site.scheme === 'https',
       });
     const registry = composeRegistry({
       database,
@@ -194,8 +195,10 @@ export async function startClusterServer(
       http: api.server,
       host: listen.address,
       port,
-      ...(listen.grpcPort === undefined ? {} : { grpcPort: listen.grpcPort }),
-      ...(listen.grpcTlsPort === undefined ? {} : { grpcTlsPort: listen.grpcTlsPort }),
+      ...(building === undefined || listen.grpcPort === undefined ? {} : { grpcPort: listen.grpcPort }),
+      ...(building === undefined || listen.grpcTlsPort === undefined
+        ? {}
+        : { grpcTlsPort: listen.grpcTlsPort }),
       ...(tls === undefined ? {} : { tls }),
       portTls: listen.portTls,
       onCertificate: authorities.renew,
@@ -211,7 +214,8 @@ export async function startClusterServer(
     await doors.listen();
     stops.push(async () => {
       api.endStreams();
-      await doors.stop();
+      // Together: workers are told to go elsewhere while other answers end.
+      await Promise.all([doors.stop(), building?.rpc.stop()]);
     });
     await building?.start();
     sweeper.start();

@@ -273,7 +273,7 @@ export async function startEmbeddedServer(
     await doors.listen();
     stops.push(async () => {
       api.endStreams();
-      await doors.stop();
+      await Promise.all([doors.stop(), parts.rpc.stop()]);
     });
     const { token, password } = await firstAdministrator(accounts, audit, folder.keys);
     await parts.manager.start();

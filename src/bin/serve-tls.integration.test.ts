@@ -282,6 +282,8 @@ test('behind a trusted proxy that ends TLS, what it says of the client counts', 
   expect(
     await challenge({ 'x-forwarded-proto': 'https', 'x-forwarded-host': 'builds.example.com' }),
   ).toContain('realm="https://builds.example.com/v2/auth"');
+  // Also without a word of the proxy: what reaches it in clear text came by TLS.
+  expect(await challenge({})).toContain('realm="https://');
   const user = RemoteUser.withPassword(`http://127.0.0.1:${ports.main}`, 'root', server.createUser('root'));
   expect((await user.fetch('/api/v1/user/tokens')).status).toBe(200);
 });

@@ -32,8 +32,11 @@ export async function serve(
     if (config.database.provider === 'postgres' && config.manager?.orchestrator.provider === 'memory')
       say('  note      without ORCHESTRATOR in Redis, this must be the only server of its database');
     const signal = await signals.first;
-    const drain = config.manager?.drain ?? 0;
-    say(`${signal}: stopping. Running builds get ${formatSpan(drain)}, then another server minds them.`);
+    const rest =
+      config.manager === undefined
+        ? ''
+        : ` Running builds get ${formatSpan(config.manager.drain)}; what still runs then is left to another server, or goes back to the queue when there is none.`;
+    say(`${signal}: stopping.${rest}`);
   } finally {
     await server.stop();
   }

@@ -27,3 +27,11 @@ test('is what our own proxy says, and nobody else', () => {
 test.each([undefined, '', 'a b', 'a"b', 'a/b', 'x,y="z"'])('is never made of a host like %j', (host) => {
   expect(origin(host === undefined ? {} : { host })).toBe('http://fallback:1');
 });
+
+test('is https when TLS ends in front of us, though we are reached in clear text and told nothing', () => {
+  const seen = publicOrigin(
+    { headers: { host: 'build.example' }, socket: {} as IncomingMessage['socket'] },
+    { trustForwarded: false, fallback: 'https://fallback:1', tlsInFront: true },
+  );
+  expect(seen).toBe('https://build.example');
+});
