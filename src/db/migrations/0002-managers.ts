@@ -35,14 +35,15 @@ const vacuum = `autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_thresho
   autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0`;
 
 /**
- * Plans must not depend on statistics, which know nothing of a queue that was empty a minute ago: every table is read by
- * the index that fits, in the index's order, so all other ways of reading, joining and sorting are switched off.
+ * Plans must not depend on statistics, which know nothing of a queue that was empty a minute ago, nor on how large the
+ * tables were when a plan was made and kept. So rows are found by their ids in an array or by the index that fits, other
+ * tables are looked up row by row (`lateral … offset 0`, `limit 1`), no other index is offered (`ready + 0`), and what
+ * would read whole tables is switched off.
  */
 const plans = `set plan_cache_mode = force_generic_plan
   set jit = off
   set enable_seqscan = off
   set enable_bitmapscan = off
-  set enable_sort = off
   set enable_hashjoin = off
   set enable_mergejoin = off`;
 
@@ -54,11 +55,15 @@ const claim = `create function slipway_claim(
     namespace text, repository text, platform text, tries_left bigint)
   language plpgsql
   ${plans}
+  set enable_sort = off
 as $claim$
 #variable_conflict use_column
 declare
   room bigint;
   seen text[];
+  taken text[];
+  taken_jobs text[];
+  taken_builds text[];
 begin
   perform pg_advisory_xact_lock(20763, 0);
   select least(wanted, capacity - count(*)) into room from attempts where lease_until is not null;
@@ -75,44 +80,41 @@ begin
   if cardinality(seen) = 0 then
     return;
   end if;
+  with moved as (
+    update attempts a
+      set state = 'scheduled', ready = 0, manager = claimer, lease_until = at + lease, scheduled_at = at
+      where a.id = any (seen) and a.ready + 0 = 1
+      returning a.id, a.job_id, a.build_id)
+    select array_agg(moved.id), array_agg(moved.job_id), array_agg(moved.build_id)
+      into taken, taken_jobs, taken_builds from moved;
+  if taken is null then
+    return;
+  end if;
+  update jobs j set tries_left = j.tries_left - 1 where j.id = any (taken_jobs);
+  update builds b
+    set started_at = coalesce(b.started_at, at),
+        phase = case when (
+            select 1 from attempts o
+              where o.build_id = b.id and o.scheduled_at is null and o.done_at is null limit 1) = 1
+          then b.phase else 'build-scheduled' end
+    where b.id = any (taken_builds);
+  insert into queue_clocks as c (priority, turn)
+    select a.priority, max(a.turn) from attempts a where a.id = any (taken) group by a.priority
+    on conflict (priority) do update set turn = excluded.turn where c.turn < excluded.turn;
+  insert into queue_turns as t (namespace, priority, next_turn)
+    select a.namespace, a.priority,
+        max(a.turn) + 1 / coalesce((select n.weight from namespaces n where n.name = a.namespace), 1)
+      from attempts a where a.id = any (taken) group by a.namespace, a.priority
+    on conflict (namespace, priority) do update
+      set next_turn = excluded.next_turn where t.next_turn < excluded.next_turn;
   return query
-    with moved as (
-      update attempts a
-        set state = 'scheduled', ready = 0, manager = claimer, lease_until = at + lease, scheduled_at = at
-        where a.id = any (seen) and a.ready = 1
-        returning a.id, a.job_id, a.build_id, a.epoch, a.namespace, a.priority, a.turn
-    ), charged as (
-      update jobs j set tries_left = j.tries_left - 1
-        from moved where j.id = moved.job_id
-        returning j.id, j.platform, j.tries_left
-    ), begun as (
-      update builds b
-        set started_at = coalesce(b.started_at, at),
-            phase = case when exists (
-                select from attempts o
-                  where o.build_id = b.id and o.scheduled_at is null and o.done_at is null
-                    and o.id not in (select moved.id from moved))
-              then b.phase else 'build-scheduled' end
-        where b.id in (select moved.build_id from moved)
-        returning b.id, b.repository
-    ), clock as (
-      insert into queue_clocks as c (priority, turn)
-        select moved.priority, max(moved.turn) from moved group by moved.priority
-        on conflict (priority) do update set turn = excluded.turn where c.turn < excluded.turn
-    ), turns as (
-      insert into queue_turns as t (namespace, priority, next_turn)
-        select moved.namespace, moved.priority, max(moved.turn) + 1 / coalesce(max(n.weight), 1)
-          from moved left join namespaces n on n.name = moved.namespace
-          group by moved.namespace, moved.priority
-        on conflict (namespace, priority) do update
-          set next_turn = excluded.next_turn where t.next_turn < excluded.next_turn
-    )
-    select moved.id, moved.job_id, moved.build_id, moved.epoch,
-        moved.namespace::text, begun.repository::text, charged.platform, charged.tries_left
-      from moved
-        join charged on charged.id = moved.job_id
-        join begun on begun.id = moved.build_id
-      order by array_position(seen, moved.id);
+    select a.id, a.job_id, a.build_id, a.epoch, a.namespace::text, b.repository::text, j.platform, j.tries_left
+      from attempts a
+        cross join lateral (
+          select e.platform, e.tries_left from jobs e where e.id = a.job_id offset 0) as j
+        cross join lateral (select e.repository from builds e where e.id = a.build_id offset 0) as b
+      where a.id = any (taken)
+      order by array_position(seen, a.id);
 end
 $claim$`;
 
@@ -192,6 +194,7 @@ as $hold$
 #variable_conflict use_column
 declare
   ids text[] := build_ids;
+  latest text[];
 begin
   if attempt_ids is not null then
     ids := array(select distinct a.build_id from attempts a
@@ -207,10 +210,13 @@ begin
         b.finished_at, b.fault_json, b.digest, b.image_size, b.commit_sha, b.publisher, b.publish_until,
         case when b.request_json::json ->> 'push' = 'false' then 0 else 1 end as pushes
       from builds b where b.id = any (ids) order by b.id for update) as held;
+  latest := array(select j.attempt_id from jobs j where j.build_id = any (ids));
   select json_agg(held) into parts from (
-    select a.*, j.id as of_job, j.ordinal, j.platform, j.tries_left
-      from jobs j join attempts a on a.id = j.attempt_id
-      where j.build_id = any (ids) order by a.id for update of a) as held;
+    select a.*, a.job_id as of_job, j.ordinal, j.platform, j.tries_left
+      from attempts a
+        cross join lateral (
+          select e.ordinal, e.platform, e.tries_left from jobs e where e.id = a.job_id offset 0) as j
+      where a.id = any (latest) order by a.id for update of a) as held;
   return next;
 end
 $hold$`;
