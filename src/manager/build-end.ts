@@ -14,6 +14,9 @@ export interface BuildEndOptions {
 }
 
 const remembered = 10_000;
+/** Entries read at once in search of the last phase, and in all. */
+const lookedBack = 1_000;
+const mostLookedBack = 10_000;
 
 /** What the manager writes into a build's log, up to its last entry. */
 export class BuildEnd {
@@ -28,6 +31,35 @@ export class BuildEnd {
 
   async phase(buildId: BuildId, phase: string, data: Readonly<Record<string, unknown>> = {}): Promise<void> {
     await this.#options.log.appendEntry(buildId, this.#phase(phase, data));
+  }
+
+  /**
+   * The same for a report that is repeated: whoever took it first may have died before its entry was written. Nothing
+   * but a phase comes after a phase until its report is answered, so the entry is missing when the log's last phase is
+   * another one (of another `epoch`, when one is given).
+   */
+  async phaseAgain(
+    buildId: BuildId,
+    phase: string,
+    data: Readonly<Record<string, unknown>> & { readonly epoch?: number } = {},
+  ): Promise<void> {
+    const last = await this.#lastPhase(buildId);
+    if (last === 'too far') return;
+    const written = last?.message === phase && (data.epoch === undefined || last.data?.epoch === data.epoch);
+    if (!written) await this.phase(buildId, phase, data);
+  }
+
+  async #lastPhase(buildId: BuildId): Promise<LogEntry | 'too far' | undefined> {
+    const { log } = this.#options;
+    const { total } = await log.read(buildId, 0, 0);
+    for (let end = total; end > 0; end -= lookedBack) {
+      if (total - end >= mostLookedBack) return 'too far';
+      const start = Math.max(0, end - lookedBack);
+      const { entries } = await log.read(buildId, start, end - start);
+      const last = entries.findLast(({ type }) => type === 'phase');
+      if (last !== undefined) return last;
+    }
+    return undefined;
   }
 
   async fault(buildId: BuildId, fault: Fault, data: Readonly<Record<string, unknown>> = {}): Promise<void> {

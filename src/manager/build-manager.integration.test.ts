@@ -474,6 +474,27 @@ describe('a worker', () => {
     expect(await rig.executor.running()).toEqual([]);
   });
 
+  test('that repeats a report whose manager died before it wrote it down finds it in the log once', async () => {
+    await using rig = await openRig(async (worker) => {
+      const { attemptId, epoch } = worker.order;
+      await rig.queue.register(attemptId, epoch, { capabilities: { pushesByDigest: true } });
+      await worker.register();
+      await rig.queue.enterStage(attemptId, epoch, 'unpacking');
+      await worker.stage('unpacking');
+      await worker.stage('unpacking');
+      await worker.stage('building');
+      await worker.say('done');
+      await worker.stage('building');
+      await worker.fail('builderror');
+      return 1;
+    });
+    await rig.manager('one').manager.start();
+    const build = await rig.final(await rig.enqueue());
+    expect(build.entries.filter(({ type }) => type === 'phase').map(({ message }) => message)).toEqual([
+      ...['build-scheduled', 'unpacking', 'building', 'error'],
+    ]);
+  });
+
   test('that repeats itself gets the same answers, and nothing happens twice', async () => {
     const answers: unknown[] = [];
     await using rig = await openRig(async (worker) => {

@@ -79,17 +79,19 @@ export class WorkerSessionService implements WorkerSessions {
       (await queue.register(attempt.id, attempt.epoch, { capabilities: { ...capabilities } }));
     if (!first) await this.#mayRegisterAgain(identity);
     await orchestrator.beat(attempt.id, settings.heartbeatTimeout);
-    if (first) {
+    const registered = {
+      epoch: identity.epoch,
+      ...(capabilities === undefined ? {} : { engine: capabilities.engine }),
+    };
+    if (!first) await buildEnd.phaseAgain(identity.buildId, 'build-scheduled', registered);
+    else {
       // A quick worker comes before it is written down where it runs.
       const executor = attempt.executor ?? (await queue.attempt(attempt.id))?.executor;
       metrics.registered(executor ?? noExecutor, {
         took: clock.now() - attempt.scheduledAt,
         waited: attempt.scheduledAt - (attempt.queuedAt ?? attempt.scheduledAt),
       });
-      await buildEnd.phase(identity.buildId, 'build-scheduled', {
-        epoch: identity.epoch,
-        ...(capabilities === undefined ? {} : { engine: capabilities.engine }),
-      });
+      await buildEnd.phase(identity.buildId, 'build-scheduled', registered);
     }
     try {
       return await this.#pack(identity, attempt, capabilities?.pushesByDigest === true);
@@ -178,7 +180,13 @@ export class WorkerSessionService implements WorkerSessions {
     const detail = commit === undefined ? {} : { commit };
     const verdict = await queue.enterStage(identity.attemptId, identity.epoch, stage, detail);
     if (verdict === 'stale') throw await this.#refusal(identity);
-    if (verdict === 'moved') await buildEnd.phase(identity.buildId, stage, { ...pullMetadata, ...detail });
+    const session = this.#session(identity);
+    const data = { ...pullMetadata, ...detail };
+    if (verdict === 'moved') await buildEnd.phase(identity.buildId, stage, data);
+    // This process has not seen the report before: another one took it, or this one failed to write it down.
+    else if (verdict === 'same' && session.stage !== stage)
+      await buildEnd.phaseAgain(identity.buildId, stage, data);
+    if (verdict !== 'late') session.stage = stage;
     return true;
   }
 

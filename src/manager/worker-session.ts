@@ -1,3 +1,5 @@
+import type { WorkerStage } from '../model/attempt.ts';
+
 import type { WorkerIdentity } from './worker-sessions.ts';
 
 const rememberedPhases = 64;
@@ -18,6 +20,8 @@ export class WorkerSession {
   /** The worker itself brought the attempt to its end. */
   ended = false;
   cancelled = false;
+  /** The last stage whose entry in the log this process knows of. */
+  stage: WorkerStage | undefined;
   /** What must not show in the log, beside the build's own secrets. */
   tokens: readonly string[] = [];
   readonly #listeners = new Set<() => void>();

@@ -53,7 +53,7 @@ export class ManagedProcess {
     await writeFile(file, JSON.stringify(config));
     for (const deadline = Date.now() + startLimit; wish === this.#wish; await sleep(300)) {
       if (await this.#launch(file, wish)) return;
-      if (Date.now() > deadline) throw new Error(`${name} does not come up: ${this.#lastWords()}`);
+      if (Date.now() > deadline) throw new Error(`${name} does not come up: ${this.lastWords()}`);
     }
   }
 
@@ -85,7 +85,7 @@ export class ManagedProcess {
         over: new Promise((gone) => {
           child.once('exit', (code, signal) => {
             if (life.ready && !life.expected)
-              onCrash(name, `${signal ?? `status ${code}`}: ${this.#lastWords()}`);
+              onCrash(name, `${signal ?? `status ${code}`}: ${this.lastWords()}`);
             if (this.#life === life) this.#life = undefined;
             gone();
             resolve(false);
@@ -100,7 +100,8 @@ export class ManagedProcess {
     });
   }
 
-  #lastWords(): string {
+  /** The end of its output. */
+  lastWords(): string {
     return readFileSync(this.output, 'utf8').slice(-4_000);
   }
 

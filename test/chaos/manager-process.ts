@@ -158,19 +158,27 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
   await api.start();
   await door.listen({ host: '127.0.0.1', port: config.port });
   await parts.manager.start();
+  const stops: Readonly<Record<string, () => Promise<void>>> = {
+    manager: () => parts.stop(0),
+    door: async () => {
+      api.endStreams();
+      await door.stop();
+    },
+    rpc: () => parts.rpc.stop(),
+    api: () => api.stop(),
+    gateway: async () => registry.gateway.stop(),
+    registry: () => registry.embedded.stop(),
+    executor: () => executor.close(),
+    orchestrator: () => orchestrator.close(),
+    log: () => log.stop(),
+    queue: () => queue.stop(),
+    database: () => database.stop(),
+  };
   return async () => {
-    await parts.stop(0);
-    api.endStreams();
-    await door.stop();
-    await parts.rpc.stop();
-    await api.stop();
-    await registry.gateway.stop();
-    await registry.embedded.stop();
-    await executor.close();
-    await orchestrator.close();
-    await log.stop();
-    await queue.stop();
-    await database.stop();
+    for (const [part, stop] of Object.entries(stops)) {
+      console.log(`${new Date().toISOString()} stopping: ${part}`);
+      await stop();
+    }
   };
 }
 

@@ -94,7 +94,8 @@ export async function runChaos(
     for (const failure of [...load.failures, ...faults.failures]) violate('processes', failure);
     for (const crash of cluster.crashes) violate('processes', crash);
     for (const manager of [...cluster.managers, ...cluster.hosts]) {
-      if (!(await manager.retire(stopLimit))) violate('processes', `${manager.name} did not end in order`);
+      if (!(await manager.retire(stopLimit)))
+        violate('processes', `${manager.name} did not end in order: ${manager.lastWords()}`);
     }
     for (const left of await processesOf(cluster.mark, cluster.folder))
       violate('processes', `a process is left: ${left.pid} ${left.command}`);
