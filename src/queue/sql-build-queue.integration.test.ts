@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
 import { scratchPostgres } from '../../test/harness/scratch-database.ts';
+import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import { buildQueueSuite, request } from './build-queue.suite.ts';
 import { buildQueueProperties } from './build-queue-properties.suite.ts';
@@ -9,6 +10,54 @@ import { SqlBuildQueue } from './sql-build-queue.ts';
 
 buildQueueSuite('PostgreSQL', scratchPostgres);
 buildQueueProperties('PostgreSQL', scratchPostgres, 10);
+
+describe('two managers on PostgreSQL', () => {
+  it('start every build once and never one too many, woken by NOTIFY alone', async () => {
+    await using scratch = await scratchPostgres();
+    await using second = await Database.open(scratch.options);
+    const options = { secretBox: new SecretBox({ key: randomBytes(32) }) };
+    await using front = new SqlBuildQueue(scratch.database, options);
+    await using one = new SqlBuildQueue(scratch.database, options);
+    await using other = new SqlBuildQueue(second, options);
+    const [total, capacity] = [60, 5];
+    const started: string[] = [];
+    let most = 0;
+    let done = 0;
+    const { promise: all, resolve, reject } = Promise.withResolvers<void>();
+    /** It claims when it hears of something, and never looks by itself. */
+    const manage = async (queue: SqlBuildQueue, manager: string) => {
+      const work = async () => {
+        for (const { id, epoch, buildId } of await queue.claim({
+          manager,
+          limit: 3,
+          capacity,
+          lease: 60_000,
+        })) {
+          started.push(buildId);
+          most = Math.max(most, (await front.counts()).running);
+          expect(await queue.finish(id, epoch, { kind: 'complete' }, 0)).toMatchObject({ kind: 'final' });
+          done += 1;
+          if (done === total) resolve();
+        }
+      };
+      queue.onChange(({ kind }) => {
+        if (kind === 'queued' || kind === 'finished') work().catch(reject);
+      });
+      await queue.start();
+    };
+    await manage(one, 'm1');
+    await manage(other, 'm2');
+    const builds = await Promise.all(
+      Array.from({ length: total }, (_, n) =>
+        front.enqueue(request(`ns-${n % 7}/app-${n}`, { push: false })),
+      ),
+    );
+    await all;
+    expect(started.toSorted()).toEqual(builds.map(({ id }) => id).toSorted());
+    expect(most).toBeLessThanOrEqual(capacity);
+    expect(await front.counts()).toEqual({ queued: 0, running: 0, ownerless: 0 });
+  });
+});
 
 describe('changes of the queue on PostgreSQL', () => {
   it('are heard again after the connection was lost, by every manager', async () => {
