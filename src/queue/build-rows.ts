@@ -1,5 +1,5 @@
 import type { Row } from '../db/schema.ts';
-import { type AttemptState, attemptStates, isRunning, type Outcome } from '../model/attempt.ts';
+import { type AttemptState, attemptStates, type Outcome } from '../model/attempt.ts';
 import type { AttemptView, Build, BuildRequest, JobView } from '../model/build.ts';
 import { type Digest, parseDigest } from '../model/digest.ts';
 import type { Fault } from '../model/fault.ts';
@@ -108,10 +108,6 @@ export function outcomeOf({ outcome_json }: Pick<Row<'attempts'>, 'outcome_json'
 
 export function stateOf(text: string): AttemptState {
   return oneOf(attemptStates, text, 'attempts.state');
-}
-
-export function isRunningRow({ state }: { readonly state: string }): boolean {
-  return isRunning(stateOf(state));
 }
 
 export function phaseOf(text: string): Phase {

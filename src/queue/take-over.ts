@@ -1,4 +1,5 @@
 import { sql as raw } from 'kysely';
+import { among } from '../db/row-set.ts';
 import type { Outcome } from '../model/attempt.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import type { RunningAttempt } from './build-queue.ts';
@@ -48,13 +49,21 @@ export async function takeOver(
   manager: string,
   lease: number,
 ): Promise<{ readonly attempts: readonly RunningAttempt[]; readonly unpublished: readonly BuildId[] }> {
+  // Locked in the order of their ids, as everybody locks several.
   const attempts = await step.sql
-    .updateTable('attempts')
-    .set({ manager, lease_until: step.now + lease })
+    .selectFrom('attempts')
+    .select('id')
     .where('lease_until', 'is not', null)
     .where('manager', 'in', gone)
     .where((where) => where.or([where('state', '!=', raw.lit('scheduled')), where('worker', 'is not', null)]))
-    .returning('id')
+    .orderBy('id')
+    .$if(step.statements.dialect === 'postgres', (query) => query.forUpdate())
+    .execute();
+  const ids = attempts.map(({ id }) => id);
+  await step.sql
+    .updateTable('attempts')
+    .set({ manager, lease_until: step.now + lease })
+    .where(among(step.statements.dialect, 'id', ids))
     .execute();
   const builds = await step.sql
     .updateTable('builds')
@@ -63,10 +72,7 @@ export async function takeOver(
     .returning('id')
     .execute();
   return {
-    attempts: await loadAttempts(
-      step.sql,
-      attempts.map(({ id }) => id),
-    ),
+    attempts: await loadAttempts(step.sql, ids),
     unpublished: builds.map(({ id }) => step.buildId(id)),
   };
 }
