@@ -93,14 +93,14 @@ export async function startClusterServer(
     stops.push(() => orchestrator.close());
     const blobs = await composeBlobStore(config.storage.uploads);
     stops.push(() => blobs.stop());
-    const { logArchive } = config.storage;
-    const archives = logArchive === undefined ? undefined : await composeBlobStore(logArchive);
-    stops.push(async () => await archives?.stop());
+    const archives = await composeBlobStore(config.storage.logArchive);
+    stops.push(() => archives.stop());
     const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
       composeStore({
         database,
         blobs,
-        ...(archives === undefined ? {} : { archives }),
+        archives,
+        archiveLogs: config.storage.archiveLogs,
         ...(config.retention.builds === undefined ? {} : { keepBuilds: config.retention.builds }),
         ...(config.retention.logs === undefined ? {} : { keepLogs: config.retention.logs }),
         keepAudit: config.retention.audit,
@@ -155,6 +155,7 @@ export async function startClusterServer(
       database,
       executors: executorEntries.map(({ name }) => name),
       orchestrator,
+      archiveLogs: config.storage.archiveLogs,
       clock,
     });
     const api = composeApi({

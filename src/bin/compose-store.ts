@@ -20,8 +20,10 @@ export interface StoreOptions {
   readonly database: Database;
   /** Of uploads. */
   readonly blobs: BlobStore;
-  /** Where logs go when their builds are over; absent: they stay in the database. */
+  /** Where archived logs are; absent: there are none. */
   readonly archives?: BlobStore;
+  /** Logs of builds that are over go there. */
+  readonly archiveLogs?: boolean;
   /** Milliseconds after their end for which builds and logs are kept; absent: for ever. */
   readonly keepBuilds?: number;
   readonly keepLogs?: number;
@@ -137,7 +139,8 @@ function storeKeepers(
     readonly strays: StrayBlobs;
   },
 ): StoreKeepers {
-  const { database, archives, log, retention, strays, keepBuilds, keepLogs, clock, logger } = given;
+  const { database, archives, archiveLogs, log, retention, strays, keepBuilds, keepLogs, clock, logger } =
+    given;
   const keepers: StoreKeepers[] = [
     new RetentionKeeper({
       retention,
@@ -149,7 +152,7 @@ function storeKeepers(
       onError: (error) => logger.error({ err: error }, 'removing what is old failed; it is tried again'),
     }),
   ];
-  if (archives !== undefined)
+  if (archives !== undefined && archiveLogs === true)
     keepers.push(
       new ArchiveKeeper({
         database,

@@ -136,6 +136,7 @@ export async function startEmbeddedServer(
         database,
         blobs,
         archives: blobs,
+        archiveLogs: true,
         secretBox,
         signer,
         clock,
@@ -226,7 +227,14 @@ export async function startEmbeddedServer(
       metrics: managerMetrics(metrics),
     });
     metrics.live.watchManager(() => parts.manager.supervising);
-    watchParts({ metrics, database, executors: [executor.name], orchestrator, clock });
+    watchParts({
+      metrics,
+      database,
+      executors: [executor.name],
+      orchestrator,
+      archiveLogs: true,
+      clock,
+    });
     const api = composeApi({
       accounts,
       signIn,

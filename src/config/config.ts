@@ -101,8 +101,10 @@ export interface StorageConfig {
   readonly images: StoragePlace;
   /** USERFILES_LOCATION, USERFILES_PATH */
   readonly uploads: StoragePlace;
-  /** LOG_ARCHIVE_LOCATION, LOG_ARCHIVE_PATH; undefined: logs stay in the database. */
-  readonly logArchive: StoragePlace | undefined;
+  /** LOG_ARCHIVE_LOCATION, LOG_ARCHIVE_PATH: where archived logs are read. */
+  readonly logArchive: StoragePlace;
+  /** False: logs stay in the database from now on. */
+  readonly archiveLogs: boolean;
 }
 
 export interface RedisConfig {

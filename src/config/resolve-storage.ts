@@ -26,9 +26,8 @@ export function resolveStorage(config: CheckedConfig, dataFolder: string): Stora
   return {
     images: place(preferred, ''),
     uploads: place(config.USERFILES_LOCATION ?? preferred, config.USERFILES_PATH),
-    logArchive: config.SLIPWAY.LOG.ARCHIVE
-      ? place(config.LOG_ARCHIVE_LOCATION ?? preferred, config.LOG_ARCHIVE_PATH)
-      : undefined,
+    logArchive: place(config.LOG_ARCHIVE_LOCATION ?? preferred, config.LOG_ARCHIVE_PATH),
+    archiveLogs: config.SLIPWAY.LOG.ARCHIVE,
   };
 }
 

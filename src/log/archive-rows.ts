@@ -78,6 +78,17 @@ export async function claimArchives(
   });
 }
 
+/** Closed logs that are not archived. */
+export async function countUnarchived(database: Database): Promise<number> {
+  const { count } = await database.sql
+    .selectFrom('log_heads')
+    .select((on) => on.fn.countAll<number>().as('count'))
+    .where('closed_at', 'is not', null)
+    .where('archived_at', 'is', null)
+    .executeTakeFirstOrThrow();
+  return Number(count);
+}
+
 /** Keeps claims, as far as they still hold. */
 export async function renewArchives(
   database: Database,

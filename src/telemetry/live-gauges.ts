@@ -113,6 +113,15 @@ export class LiveGauges {
     this.#watch('orchestrator', [gauge], async () => gauge.set(connected() ? 1 : 0));
   }
 
+  /** Logs that wait for the archive; the same for all managers. */
+  watchArchive(waiting: () => Promise<number>): void {
+    const gauge = this.#gauge(
+      'slipway_logs_unarchived',
+      'Logs of builds that are over and that are not in the archive yet',
+    );
+    this.#watch('archive', [gauge], async () => gauge.set(await waiting()));
+  }
+
   /** The connections of this process to the database. */
   watchPool(read: () => PoolCounts): void {
     const connections = this.#gauge('slipway_database_connections', 'Connections to the database', 'state');

@@ -74,6 +74,7 @@ it('leaves out what a source that fails would have said, and shows the rest', as
   metrics.live.watchOrchestrator(() => works);
   metrics.live.watchPool(() => ({ idle: 3, busy: 2, waiting: 7 }));
   metrics.live.watchManager(() => 11);
+  metrics.live.watchArchive(async () => 4);
   expect(sampleOf((await metrics.text()).body, 'slipway_builds_ownerless')).toBe(0);
   works = false;
   const { body } = await metrics.text();
@@ -84,6 +85,7 @@ it('leaves out what a source that fails would have said, and shows the rest', as
   expect(sampleOf(body, 'slipway_database_connections{state="busy"}')).toBe(2);
   expect(sampleOf(body, 'slipway_database_queries_waiting')).toBe(7);
   expect(sampleOf(body, 'slipway_manager_attempts')).toBe(11);
+  expect(sampleOf(body, 'slipway_logs_unarchived')).toBe(4);
   works = true;
   expect(sampleOf((await metrics.text()).body, 'slipway_builds_ownerless')).toBe(0);
 });

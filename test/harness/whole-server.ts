@@ -143,7 +143,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   });
   metrics.live.watchManager(() => parts.manager.supervising);
   const executors = ['dummy', ...before.map((entry) => entry.executor.name)];
-  watchParts({ metrics, database, executors, orchestrator, clock });
+  watchParts({ metrics, database, executors, orchestrator, archiveLogs: false, clock });
   const api = composeApi({
     accounts,
     signIn,
