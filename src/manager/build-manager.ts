@@ -219,8 +219,9 @@ export class BuildManager implements AsyncDisposable {
     const before = new Set(this.#supervised.keys());
     for (const attempt of await queue.supervised(name)) {
       before.delete(attempt.id);
-      this.#supervise(attempt);
-      this.#look(attempt.id, attempt);
+      if (this.#supervised.has(attempt.id)) this.#look(attempt.id, attempt);
+      // It may have gone back to the queue, or to another manager, since it was read: nothing is started on that word.
+      else this.#supervise(attempt, 'was-held');
     }
     // Not among them any more: over, or another manager's.
     for (const attemptId of before) this.#look(attemptId);
@@ -258,7 +259,8 @@ export class BuildManager implements AsyncDisposable {
       this.#supervise({ ...attempt, manager: name });
   }
 
-  #supervise(attempt: RunningAttempt): void {
+  /** `held`: the attempt as it was when it became this manager's, so nobody else can have changed whose it is. */
+  #supervise(attempt: RunningAttempt, how: 'held' | 'was-held' = 'held'): void {
     if (this.#supervised.has(attempt.id) || this.#stopping.signal.aborted) return;
     const supervision = new Supervision(
       attempt,
@@ -271,7 +273,7 @@ export class BuildManager implements AsyncDisposable {
     this.#supervised.set(attempt.id, supervision);
     const siblings = this.#ofBuild.get(attempt.buildId) ?? new Set();
     this.#ofBuild.set(attempt.buildId, siblings.add(attempt.id));
-    this.#look(attempt.id, attempt);
+    this.#look(attempt.id, how === 'held' ? attempt : undefined);
   }
 
   #forget({ id, buildId }: RunningAttempt): void {

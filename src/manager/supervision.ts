@@ -85,7 +85,8 @@ export class Supervision {
 
   /**
    * Looks again, now. Resolves when that look is over. `known`: the attempt as it was read a moment ago, which saves
-   * reading it; an older one does no harm, for everything that follows is written under conditions and looked at again.
+   * reading it; an older one does no harm, for what follows is written under conditions and looked at again, and what
+   * was given away is not started again by the one who gave it away.
    */
   wake(known?: RunningAttempt): Promise<void> {
     // Whoever asks without knowing may have heard of a change: then it is read.
@@ -123,7 +124,11 @@ export class Supervision {
       attempt.desired === 'cancel'
         ? ({ kind: 'cancel', by: attempt.cancelledBy ?? 'slipway' } as const)
         : ({ kind: 'run' } as const);
-    for (const action of step(await this.#observe(), desired, clock.now(), settings)) await this.#act(action);
+    for (const action of step(await this.#observe(), desired, clock.now(), settings)) {
+      // A start that found no room may have given the attempt away meanwhile.
+      if (this.#over) return;
+      await this.#act(action);
+    }
   }
 
   async #observe(): Promise<Observed> {
