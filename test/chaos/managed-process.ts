@@ -17,7 +17,8 @@ export interface ManagedProcessOptions {
   readonly onCrash: (name: string, how: string) => void;
 }
 
-const startLimit = 45_000;
+/** Milliseconds. Long, because a start fails again and again while its database is away, on a machine with much to do. */
+const startLimit = 180_000;
 
 interface Life {
   readonly child: ChildProcess;
