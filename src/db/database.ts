@@ -77,6 +77,8 @@ export class Database implements AsyncDisposable {
       const pool = new Pool({
         connectionString: given.url,
         max: given.connections ?? 10,
+        // A new connection costs more than hundreds of statements: logging in, and making plans again.
+        idleTimeoutMillis: 300_000,
         types: postgresTypes,
         application_name: 'slipway',
         connectionTimeoutMillis: 10_000,
