@@ -2,21 +2,16 @@ import { sql } from 'kysely';
 import { type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { NewRow, Row } from '../db/schema.ts';
 import type { SecretBox } from '../db/secret-box.ts';
-import type { Build, BuildRequest } from '../model/build.ts';
+import type { Build } from '../model/build.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
-import type { EnqueueOptions } from './build-queue.ts';
 import { buildOf } from './build-rows.ts';
+import type { Enqueue } from './enqueue-request.ts';
 import { Openings } from './openings.ts';
 import { admitNext, yieldPlace } from './places.ts';
 import { QueueError } from './queue-error.ts';
 import { loadBuilds } from './read-builds.ts';
 import type { Step } from './step.ts';
 import { supersede } from './supersede.ts';
-
-export interface Enqueue {
-  readonly request: BuildRequest;
-  readonly options: EnqueueOptions;
-}
 
 export interface EnqueueSettings {
   readonly tries: number;

@@ -5,25 +5,9 @@ import type { Row } from '../db/schema.ts';
 import { isFinal } from '../model/phase.ts';
 import { admitWaiting } from './admit-waiting.ts';
 import { phaseOf } from './build-rows.ts';
+import { buildColumns, type HeldBuild, type HeldBuildRow, type HeldJob } from './held-build.ts';
 import { type SettledPhase, settledPhase } from './settled-phase.ts';
 import type { Step } from './step.ts';
-
-/** What of a build its attempts' changes may change, and what is needed to decide it. */
-const buildColumns = {
-  id: 'text',
-  phase: 'text',
-  desired: 'text',
-  cancelled_by: 'text',
-  verdict: 'text',
-  admitted: 'int',
-  finished_at: 'int',
-  fault_json: 'text',
-  digest: 'text',
-  image_size: 'int',
-  commit_sha: 'text',
-  publisher: 'text',
-  publish_until: 'int',
-} as const satisfies Readonly<Partial<Record<keyof Row<'builds'>, RowSetColumn>>>;
 
 /** All of an attempt that may change but the sequence number of its log, which is the log's. */
 const attemptColumns = {
@@ -50,34 +34,9 @@ const attemptColumns = {
 
 const jobColumns = { id: 'text', tries_left: 'int', attempt_id: 'text' } as const;
 
-export type HeldBuildRow = Pick<
-  Row<'builds'>,
-  keyof typeof buildColumns | 'namespace' | 'repository' | 'priority'
-> & {
-  /** 0: the build was asked to publish nothing. */
-  readonly pushes: number;
-};
-
-export interface HeldJob {
-  readonly id: string;
-  readonly build_id: string;
-  readonly platform: string;
-  readonly ordinal: number;
-  tries_left: number;
-  attempt_id: string;
-  /** The one with the highest epoch. */
-  attempt: Row<'attempts'>;
-}
-
 /** A job with its attempt, as they are read together. */
 type Part = Row<'attempts'> &
   Pick<Row<'jobs'>, 'ordinal' | 'platform' | 'tries_left'> & { readonly of_job: string };
-
-export interface HeldBuild {
-  readonly row: HeldBuildRow;
-  /** In their order. */
-  readonly jobs: readonly HeldJob[];
-}
 
 /** An attempt that somebody has (neither waiting nor over), with what it belongs to. */
 export interface HeldAttempt {

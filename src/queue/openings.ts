@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { rowSet } from '../db/row-set.ts';
-import type { Enqueue } from './enqueue.ts';
+import type { Enqueue } from './enqueue-request.ts';
 import { type Place, turnFrom } from './places.ts';
 import { QueueError } from './queue-error.ts';
 import type { Step } from './step.ts';

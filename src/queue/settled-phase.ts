@@ -2,7 +2,7 @@ import { unreachable } from '../base/unreachable.ts';
 import type { Fault } from '../model/fault.ts';
 import { type Phase, phaseOfJobs, phaseOfOutcome, phaseOfState } from '../model/phase.ts';
 import { outcomeOf, stateOf } from './build-rows.ts';
-import type { HeldBuild, HeldJob } from './held-builds.ts';
+import type { HeldBuild, HeldJob } from './held-build.ts';
 import { QueueError } from './queue-error.ts';
 
 /** How a build as a whole ended, when its jobs alone do not say it. */

@@ -21,7 +21,8 @@ import type {
   TakenOver,
 } from './build-queue.ts';
 import { cancel } from './cancel.ts';
-import { type Enqueue, enqueueAll, secretPurpose } from './enqueue.ts';
+import { enqueueAll, secretPurpose } from './enqueue.ts';
+import type { Enqueue } from './enqueue-request.ts';
 import {
   type Finish,
   type FinishSettings,
