@@ -29,6 +29,8 @@ export type Written =
   | Exclude<AppendVerdict, { kind: 'stored' }>
   | { readonly kind: 'stored'; readonly total: number; readonly fresh?: FreshPieces };
 
+/** Logs of one group at most: of a thousand builds each has its turn in every one. */
+const groupMost = 1_024;
 /** Bytes of text that go together at most, but for a single writing. */
 const groupBytes = 4 * 1024 * 1024;
 /** Logs over their limit that are remembered: their writings are made one by one. */
@@ -52,6 +54,9 @@ export class GroupedLogWriter {
     this.#group = new GroupCommit({
       commit: (writings) => this.#commit(writings),
       key: ({ buildId }) => buildId,
+      most: groupMost,
+      // While one group waits for the disk the next one is on its way; they are of different logs.
+      lanes: database.dialect === 'postgres' ? 2 : 1,
       weight: { of: ({ bytes }) => bytes, most: groupBytes },
       mayDivide: (thrown) => !(thrown instanceof SqlError) || thrown.code === 'failed',
     });
