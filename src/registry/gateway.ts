@@ -85,9 +85,15 @@ export class RegistryGateway {
     return this.#running.size;
   }
 
-  /** Waits for the requests being answered; the server that calls `handle` must have stopped to do so. */
-  async stop(): Promise<void> {
-    await Promise.all(this.#running);
+  /**
+   * Waits for the requests being answered, but no longer than `grace` milliseconds: the client of one may be gone without
+   * a word. The server that calls `handle` must have stopped to do so.
+   */
+  async stop(grace = 5_000): Promise<void> {
+    const waited = new AbortController();
+    const late = this.#options.clock.sleep(grace, waited.signal).catch(() => {});
+    await Promise.race([Promise.all(this.#running), late]);
+    waited.abort();
     this.#proxy.close();
   }
 
