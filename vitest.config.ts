@@ -1,11 +1,17 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Three projects: `unit` needs nothing but Node.js, `integration` real servers and engines, `scenarios` whole
- * builds. The latter two run one file at a time, because what they measure against shares one machine.
+ * Four projects: `unit` needs nothing but Node.js, `integration` real servers and engines, `faults` kills, freezes and
+ * starves them, `scenarios` builds images. The last two run one file at a time: what they wait for is how soon something
+ * happens, or they load the machine by themselves.
  */
 const never = ['**/node_modules/**', '**/fixtures/**'];
-const withServices = { globalSetup: ['test/services/global-setup.ts'], fileParallelism: false };
+const withServices = {
+  globalSetup: ['test/services/global-setup.ts'],
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+};
+const faults = ['test/faults/**/*.integration.test.ts', 'test/chaos/**/*.integration.test.ts'];
 
 export default defineConfig({
   test: {
@@ -29,19 +35,19 @@ export default defineConfig({
             'scripts/**/*.integration.test.ts',
             'test/**/*.integration.test.ts',
           ],
-          exclude: [...never, 'test/scenarios/**'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          exclude: [...never, ...faults, 'test/scenarios/**'],
           ...withServices,
         },
+      },
+      {
+        test: { name: 'faults', include: faults, exclude: never, fileParallelism: false, ...withServices },
       },
       {
         test: {
           name: 'scenarios',
           include: ['test/scenarios/**/*.test.ts', 'test/scenarios.test.ts'],
           exclude: never,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          fileParallelism: false,
           ...withServices,
         },
       },

@@ -1,5 +1,5 @@
 /**
- * `npm test [STAGE...]`: installs what the tests need and runs the stages check, unit, integration and scenarios
+ * `npm test [STAGE...]`: installs what the tests need and runs the stages check, unit, integration, faults and scenarios
  * (or those named). Ends with a table and the line `N passed, N failed` (skipped ones are told on the line before); the status is 0 only when
  * nothing failed and every stage ran a test.
  */
@@ -14,8 +14,11 @@ import { startServices } from '../test/services/environment.ts';
 import { type Counts, countResults } from './test-counts.ts';
 
 const root = dirname(import.meta.dirname);
-const stages = ['check', 'unit', 'integration', 'scenarios'] as const;
+const stages = ['check', 'unit', 'integration', 'faults', 'scenarios'] as const;
 type Stage = (typeof stages)[number];
+
+/** Those that need packages, PostgreSQL and Redis. */
+const withServices: ReadonlySet<Stage> = new Set(['integration', 'faults', 'scenarios']);
 
 /** A stage that takes longer hangs. */
 const stageLimit = 30 * 60_000;
@@ -72,7 +75,7 @@ async function runStage(stage: Stage, folder: string): Promise<Counts> {
 }
 
 async function prepare(wanted: readonly Stage[]): Promise<AsyncDisposable | undefined> {
-  if (!wanted.includes('integration') && !wanted.includes('scenarios')) return undefined;
+  if (!wanted.some((stage) => withServices.has(stage))) return undefined;
   const proxies = Object.entries(process.env).filter(([name]) => /^(https?|no)_proxy$/i.test(name));
   await ensurePackages([...buildPackages, ...testPackages], {
     report: say,
@@ -101,7 +104,7 @@ async function main(): Promise<number> {
       const start = Date.now();
       let counts: Counts;
       try {
-        if (stage === 'integration' || stage === 'scenarios') services ??= await prepare(wanted);
+        if (withServices.has(stage)) services ??= await prepare(wanted);
         say(`stage ${stage}`);
         counts = await runStage(stage, folder);
       } catch (thrown) {
