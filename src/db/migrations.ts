@@ -6,6 +6,7 @@ import { first } from './migrations/0001-first.ts';
 import { managers } from './migrations/0002-managers.ts';
 import { archives } from './migrations/0003-archives.ts';
 import { audit } from './migrations/0004-audit.ts';
+import { loggedStages } from './migrations/0005-logged-stages.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -34,6 +35,7 @@ const steps: Readonly<
   '0002-managers': managers,
   '0003-archives': archives,
   '0004-audit': audit,
+  '0005-logged-stages': loggedStages,
 };
 
 const table = 'schema_migrations';

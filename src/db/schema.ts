@@ -143,6 +143,8 @@ export interface Schema {
     capabilities_json: string | null;
     /** Of the last log batch stored. */
     log_sequence: Generated<number>;
+    /** Of the last stage whose entry is in the log, counted from 1; 0: none. */
+    log_stage: Generated<number>;
     queued_at: number;
     scheduled_at: number | null;
     registered_at: number | null;

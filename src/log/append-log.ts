@@ -83,6 +83,23 @@ export async function admitWriter(
   return numUpdatedRows > 0n;
 }
 
+/** Lets the first writer of a stage through, unless one of a later stage was. Holds the row as `admitWriter` does. */
+export async function admitStage(
+  sql: SqlTransaction,
+  buildId: BuildId,
+  { attemptId, epoch, stage }: Extract<LogWriter, { kind: 'stage' }>,
+): Promise<boolean> {
+  const { numUpdatedRows } = await sql
+    .updateTable('attempts')
+    .set({ log_stage: stage })
+    .where('id', '=', attemptId)
+    .where('build_id', '=', buildId)
+    .where('epoch', '=', epoch)
+    .where('log_stage', '<', stage)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
 /** Why a writer was not let through. */
 export async function writerVerdict(
   sql: Sql,

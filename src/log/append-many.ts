@@ -7,8 +7,13 @@ import type { LogChunk } from './log-chunk.ts';
 /** One append of a group. No two of a group are for the same build. */
 export interface Append {
   readonly buildId: BuildId;
-  /** Absent: the manager writes. */
-  readonly worker?: { readonly attemptId: AttemptId; readonly epoch: number; readonly sequence: number };
+  /** Absent: the manager writes. With `sequence` a worker does, with `stage` a manager about a stage. */
+  readonly attempt?: {
+    readonly attemptId: AttemptId;
+    readonly epoch: number;
+    readonly sequence?: number;
+    readonly stage?: number;
+  };
   readonly chunks: readonly LogChunk[];
   /** The log is closed with it. */
   readonly close: boolean;
@@ -30,12 +35,13 @@ export async function appendMany(
   appends: readonly Append[],
   { limit, now }: { readonly limit: number; readonly now: number },
 ): Promise<readonly Appended[]> {
-  const items = appends.map(({ buildId, worker, close }, n) => ({
+  const items = appends.map(({ buildId, attempt, close }, n) => ({
     n,
     build_id: buildId,
-    attempt_id: worker?.attemptId ?? null,
-    epoch: worker?.epoch ?? null,
-    sequence: worker?.sequence ?? null,
+    attempt_id: attempt?.attemptId ?? null,
+    epoch: attempt?.epoch ?? null,
+    sequence: attempt?.sequence ?? null,
+    stage: attempt?.stage ?? null,
     closed_at: close ? now : null,
   }));
   let at = 1;
@@ -56,6 +62,7 @@ export async function appendMany(
     attempt_id: 'text',
     epoch: 'int',
     sequence: 'int',
+    stage: 'int',
     closed_at: 'int',
   } as const;
   const pieceColumns = {
@@ -70,11 +77,14 @@ export async function appendMany(
     with item as materialized (select * from ${rowSet('postgres', 'given', itemColumns, items)}),
     piece as materialized (select * from ${rowSet('postgres', 'cut', pieceColumns, pieces)}),
     admitted as (
-      update attempts set log_sequence = let_in.sequence
+      update attempts set log_sequence = coalesce(let_in.sequence, log_sequence),
+        log_stage = coalesce(let_in.stage, log_stage)
       from (
-        select held.id, item.sequence, item.n from attempts as held join item on held.id = item.attempt_id
-        where held.build_id = item.build_id and held.epoch = item.epoch and held.lease_until is not null
-          and held.log_sequence = item.sequence - 1
+        select held.id, item.sequence, item.stage, item.n
+        from attempts as held join item on held.id = item.attempt_id
+        where held.build_id = item.build_id and held.epoch = item.epoch
+          and (held.log_stage < item.stage
+            or held.lease_until is not null and held.log_sequence = item.sequence - 1)
         order by held.id for update of held
       ) as let_in
       where attempts.id = let_in.id returning let_in.n as n

@@ -173,6 +173,27 @@ export function logStoreSuite(name: string, open: OpenScratch): void {
         expect((await everything(store, attempt.buildId)).toString()).toBe('a\nb\n');
       });
 
+      it('stores the entry of a stage once, and none after a later one, whoever writes', async () => {
+        const attempt = await running();
+        const { buildId, id: attemptId, epoch } = attempt;
+        const enter = (stage: number, of: { epoch: number } = { epoch }) =>
+          store.appendEntry(
+            buildId,
+            { type: 'phase', message: `stage ${stage}` },
+            { kind: 'stage', attemptId, stage, ...of },
+          );
+        const racing = await Promise.all([enter(3), enter(3), enter(3)]);
+        expect(racing.map(({ kind }) => kind).sort()).toEqual(['repeated', 'repeated', 'stored']);
+        await write(store, attempt, 1, lines('a'));
+        expect(await enter(5)).toEqual({ kind: 'stored', total: 3 });
+        expect(await enter(4)).toEqual({ kind: 'repeated' });
+        expect(await enter(6, { epoch: epoch + 1 })).toEqual({ kind: 'repeated' });
+        // A worker's numbers have nothing to do with it.
+        expect(await write(store, attempt, 2, lines('b'))).toEqual({ kind: 'stored', total: 4 });
+        const { entries } = await store.read(buildId, 0, 9);
+        expect(messages(entries)).toEqual(['stage 3', 'a', 'stage 5', 'b']);
+      });
+
       it('refuses an old epoch, another build, and an attempt that is over', async () => {
         const attempt = await running();
         const other = await queue.enqueue(request('team/other'));

@@ -24,7 +24,10 @@ export interface LogRun {
   readonly partial?: boolean;
 }
 
-/** Who writes: a worker under its epoch (numbered, so that a repeated batch is stored once), or the manager. */
+/**
+ * Who writes: a worker under its epoch (numbered, so that a repeated batch is stored once), a manager about a stage of
+ * an attempt (several may write of the same one; it is stored once, and none after a later one), or the manager.
+ */
 export type LogWriter =
   | {
       readonly kind: 'worker';
@@ -32,11 +35,14 @@ export type LogWriter =
       readonly epoch: number;
       readonly sequence: number;
     }
+  | { readonly kind: 'stage'; readonly attemptId: AttemptId; readonly epoch: number; readonly stage: number }
   | { readonly kind: 'manager' };
+
+export type ManagerWriter = Exclude<LogWriter, { readonly kind: 'worker' }>;
 
 export type AppendVerdict =
   | { readonly kind: 'stored'; readonly total: number }
-  /** This sequence number is stored already: nothing changed. */
+  /** This sequence number, this stage or a later one, is stored already: nothing changed. */
   | { readonly kind: 'repeated' }
   /** A number before it is missing: nothing changed. */
   | { readonly kind: 'gap'; readonly expected: number }
@@ -74,7 +80,7 @@ export interface LogTailPage extends LogPage {
 export interface LogStore {
   append(buildId: BuildId, writer: LogWriter, runs: readonly LogRun[]): Promise<AppendVerdict>;
   /** A single structured entry of the manager's: a phase change, an error. */
-  appendEntry(buildId: BuildId, entry: LogEntry): Promise<AppendVerdict>;
+  appendEntry(buildId: BuildId, entry: LogEntry, writer?: ManagerWriter): Promise<AppendVerdict>;
   /** The last sequence number stored for an attempt; 0 when there is none. */
   lastSequence(attemptId: AttemptId): Promise<number>;
   /**

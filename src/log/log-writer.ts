@@ -3,7 +3,14 @@ import { GroupCommit } from '../base/group-commit.ts';
 import type { Database, SqlTransaction } from '../db/database.ts';
 import { SqlError } from '../db/sql-error.ts';
 import type { BuildId } from '../model/ids.ts';
-import { admitWriter, appendPieces, closeLog, type LogLimits, writerVerdict } from './append-log.ts';
+import {
+  admitStage,
+  admitWriter,
+  appendPieces,
+  closeLog,
+  type LogLimits,
+  writerVerdict,
+} from './append-log.ts';
 import { type Appended, appendMany } from './append-many.ts';
 import { countLines, encodeChunks, type LogChunk, type LogPiece } from './log-chunk.ts';
 import type { FreshPieces } from './log-feed.ts';
@@ -107,7 +114,7 @@ export class GroupedLogWriter {
       buildId,
       chunks,
       close,
-      ...(writer.kind === 'worker' ? { worker: writer } : {}),
+      ...(writer.kind === 'manager' ? {} : { attempt: writer }),
     }));
     const given = { limit: this.#limits.head, now: this.#clock.now() };
     const refused: Prepared[] = [];
@@ -127,6 +134,7 @@ export class GroupedLogWriter {
       return new Set(writings.filter((_writing, index) => thrown.appended[index] === 'unusual'));
     }
     for (const writing of refused) {
+      if (writing.writer.kind === 'stage') verdicts.set(writing, { kind: 'repeated' });
       if (writing.writer.kind !== 'worker') continue;
       verdicts.set(writing, await writerVerdict(this.#database.sql, writing.buildId, writing.writer));
     }
@@ -139,6 +147,7 @@ export class GroupedLogWriter {
     if (writer.kind === 'worker' && !(await admitWriter(sql, buildId, writer))) {
       return writerVerdict(sql, buildId, writer);
     }
+    if (writer.kind === 'stage' && !(await admitStage(sql, buildId, writer))) return { kind: 'repeated' };
     const { verdict, long, plain } = await appendPieces(sql, {
       buildId,
       pieces,

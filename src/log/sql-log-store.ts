@@ -18,6 +18,7 @@ import type {
   LogStore,
   LogTailPage,
   LogWriter,
+  ManagerWriter,
 } from './log-store.ts';
 import { GroupedLogWriter, type Writing } from './log-writer.ts';
 import { StoredChunks } from './stored-chunks.ts';
@@ -99,8 +100,12 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
     return this.#write({ buildId, writer, pieces: piecesOf(runs), close: false });
   }
 
-  async appendEntry(buildId: BuildId, entry: LogEntry): Promise<AppendVerdict> {
-    return this.#write({ buildId, writer: byManager, pieces: [{ kind: 'entry', entry }], close: false });
+  async appendEntry(
+    buildId: BuildId,
+    entry: LogEntry,
+    writer: ManagerWriter = byManager,
+  ): Promise<AppendVerdict> {
+    return this.#write({ buildId, writer, pieces: [{ kind: 'entry', entry }], close: false });
   }
 
   async lastSequence(attemptId: AttemptId): Promise<number> {
@@ -251,4 +256,4 @@ export class SqlLogStore implements LogStore, AsyncDisposable {
   }
 }
 
-const byManager: LogWriter = { kind: 'manager' };
+const byManager: ManagerWriter = { kind: 'manager' };

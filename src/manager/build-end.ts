@@ -1,10 +1,13 @@
 import type { Clock } from '../base/clock.ts';
 import type { LogEntry, LogStore } from '../log/log-store.ts';
+import { attemptStates, type WorkerStage } from '../model/attempt.ts';
 import type { Build } from '../model/build.ts';
 import type { Fault } from '../model/fault.ts';
 import type { BuildId } from '../model/ids.ts';
+import { phaseOfState } from '../model/phase.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
+import type { WorkerIdentity } from './worker-sessions.ts';
 
 export interface BuildEndOptions {
   readonly log: LogStore;
@@ -14,9 +17,6 @@ export interface BuildEndOptions {
 }
 
 const remembered = 10_000;
-/** Entries read at once in search of the last phase, and in all. */
-const lookedBack = 1_000;
-const mostLookedBack = 10_000;
 
 /** What the manager writes into a build's log, up to its last entry. */
 export class BuildEnd {
@@ -29,37 +29,17 @@ export class BuildEnd {
     this.#options = options;
   }
 
-  async phase(buildId: BuildId, phase: string, data: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    await this.#options.log.appendEntry(buildId, this.#phase(phase, data));
-  }
-
   /**
-   * The same for a report that is repeated: whoever took it first may have died before its entry was written. Nothing
-   * but a phase comes after a phase until its report is answered, so the entry is missing when the log's last phase is
-   * another one (of another `epoch`, when one is given).
+   * A stage that an attempt has reached. Whoever takes a report writes it, before the report is answered, and again
+   * when the report is repeated: the process that took it first may have died in between, or be about to write it still.
    */
-  async phaseAgain(
-    buildId: BuildId,
-    phase: string,
-    data: Readonly<Record<string, unknown>> & { readonly epoch?: number } = {},
+  async phase(
+    { buildId, attemptId, epoch }: WorkerIdentity,
+    state: 'registered' | WorkerStage,
+    data: Readonly<Record<string, unknown>> = {},
   ): Promise<void> {
-    const last = await this.#lastPhase(buildId);
-    if (last === 'too far') return;
-    const written = last?.message === phase && (data.epoch === undefined || last.data?.epoch === data.epoch);
-    if (!written) await this.phase(buildId, phase, data);
-  }
-
-  async #lastPhase(buildId: BuildId): Promise<LogEntry | 'too far' | undefined> {
-    const { log } = this.#options;
-    const { total } = await log.read(buildId, 0, 0);
-    for (let end = total; end > 0; end -= lookedBack) {
-      if (total - end >= mostLookedBack) return 'too far';
-      const start = Math.max(0, end - lookedBack);
-      const { entries } = await log.read(buildId, start, end - start);
-      const last = entries.findLast(({ type }) => type === 'phase');
-      if (last !== undefined) return last;
-    }
-    return undefined;
+    const writer = { kind: 'stage', attemptId, epoch, stage: attemptStates.indexOf(state) } as const;
+    await this.#options.log.appendEntry(buildId, this.#phase(phaseOfState(state), data), writer);
   }
 
   async fault(buildId: BuildId, fault: Fault, data: Readonly<Record<string, unknown>> = {}): Promise<void> {

@@ -83,16 +83,15 @@ export class WorkerSessionService implements WorkerSessions {
       epoch: identity.epoch,
       ...(capabilities === undefined ? {} : { engine: capabilities.engine }),
     };
-    if (!first) await buildEnd.phaseAgain(identity.buildId, 'build-scheduled', registered);
-    else {
+    if (first) {
       // A quick worker comes before it is written down where it runs.
       const executor = attempt.executor ?? (await queue.attempt(attempt.id))?.executor;
       metrics.registered(executor ?? noExecutor, {
         took: clock.now() - attempt.scheduledAt,
         waited: attempt.scheduledAt - (attempt.queuedAt ?? attempt.scheduledAt),
       });
-      await buildEnd.phase(identity.buildId, 'build-scheduled', registered);
     }
+    await buildEnd.phase(identity, 'registered', registered);
     try {
       return await this.#pack(identity, attempt, capabilities?.pushesByDigest === true);
     } catch (thrown) {
@@ -182,10 +181,9 @@ export class WorkerSessionService implements WorkerSessions {
     if (verdict === 'stale') throw await this.#refusal(identity);
     const session = this.#session(identity);
     const data = { ...pullMetadata, ...detail };
-    if (verdict === 'moved') await buildEnd.phase(identity.buildId, stage, data);
-    // This process has not seen the report before: another one took it, or this one failed to write it down.
-    else if (verdict === 'same' && session.stage !== stage)
-      await buildEnd.phaseAgain(identity.buildId, stage, data);
+    // The same, and not seen by this process before: another one took it, or this one failed to write it down.
+    if (verdict === 'moved' || (verdict === 'same' && session.stage !== stage))
+      await buildEnd.phase(identity, stage, data);
     if (verdict !== 'late') session.stage = stage;
     return true;
   }

@@ -251,6 +251,7 @@ export function queuedAttempt(
     lease_until: null,
     capabilities_json: null,
     log_sequence: 0,
+    log_stage: 0,
     queued_at: given.now,
     scheduled_at: null,
     registered_at: null,
