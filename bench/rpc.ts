@@ -4,6 +4,7 @@ import { startPostgres } from '../test/services/postgres.ts';
 import { serviceFolder } from '../test/services/service.ts';
 import { Child } from './manager/child.ts';
 import { PostgresLoad } from './manager/postgres-load.ts';
+import { scratchDatabase } from './queue/contender.ts';
 import { type Figure, report } from './report.ts';
 import type { FromSender, FromServer, SenderOptions, ServerOptions, ToServer } from './rpc/messages.ts';
 
@@ -73,7 +74,9 @@ const folder = await serviceFolder('bench');
   });
   const load = await PostgresLoad.open(postgres.url);
   for (const mode of ['single', 'batches'] as const) {
-    figures.push(...(await measure(mode, 'postgres', { databaseUrl: postgres.url }, load)));
+    // A database for each: what the first one leaves has the places that the second one's builds would get.
+    await using database = await scratchDatabase(postgres.url);
+    figures.push(...(await measure(mode, 'postgres', { databaseUrl: database.url }, load)));
   }
   await load.stop();
 }

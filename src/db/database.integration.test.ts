@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
 import { scratchPostgres } from '../../test/harness/scratch-database.ts';
 import { databaseSuite } from './database.suite.ts';
-import { Database } from './database.ts';
+import { Database, type Sql } from './database.ts';
 
 databaseSuite('PostgreSQL', scratchPostgres);
 
@@ -34,5 +34,38 @@ describe('a PostgreSQL server', () => {
       expect(await database.sql.selectFrom('builds').selectAll().execute()).toEqual([]);
       await database.stop();
     }
+  });
+
+  it('is asked on with statements that a newer server made out of date', async () => {
+    await using scratch = await scratchPostgres();
+    if (scratch.options.provider !== 'postgres') throw new Error('not PostgreSQL');
+    const database = await Database.open({ ...scratch.options, connections: 1 });
+    const anns = (sql: Sql) => sql.selectFrom('users').selectAll().where('username', '=', 'ann').execute();
+    const prepared = async () => {
+      const { rows } = await sql<{ name: string }>`
+        select name from pg_prepared_statements where statement like '%from "users"%' and ${1} = 1
+      `.execute(database.sql);
+      return rows.map(({ name }) => name);
+    };
+    for (let n = 0; n < 5; n += 1) expect(await anns(database.sql)).toEqual([]);
+    const before = await prepared();
+    expect(before).toHaveLength(1);
+
+    await sql`alter table users add column nickname text`.execute(scratch.database.sql);
+    expect(await anns(database.sql)).toEqual([]);
+    for (let n = 0; n < 5; n += 1) await anns(database.sql);
+    await sql`alter table users add column shoe_size text`.execute(scratch.database.sql);
+    let tries = 0;
+    const inTransaction = await database.transaction(async (transaction) => {
+      tries += 1;
+      return await anns(transaction);
+    });
+    expect({ inTransaction, tries }).toEqual({ inTransaction: [], tries: 2 });
+
+    // As a pool in between does, or an administrator.
+    for (let n = 0; n < 5; n += 1) await anns(database.sql);
+    await sql`deallocate all`.execute(database.sql);
+    expect(await anns(database.sql)).toEqual([]);
+    await database.stop();
   });
 });

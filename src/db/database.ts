@@ -5,6 +5,7 @@ import { messageOf } from '../base/coded-error.ts';
 import type { DialectName } from './column-types.ts';
 import { migrate } from './migrations.ts';
 import { PostgresDialect, postgresTypes } from './postgres-dialect.ts';
+import { preparing } from './prepared-statements.ts';
 import type { Schema } from './schema.ts';
 import { fromPostgres, SqlError } from './sql-error.ts';
 import { SqliteDialect } from './sqlite-dialect.ts';
@@ -92,7 +93,7 @@ export class Database implements AsyncDisposable {
       });
       return new Database(
         'postgres',
-        new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }),
+        new Kysely<Schema>({ dialect: new PostgresDialect({ pool: preparing(pool) }) }),
         given.url,
         pool,
       );
@@ -104,9 +105,14 @@ export class Database implements AsyncDisposable {
    * against another transaction, so it touches nothing but the database.
    */
   async transaction<T>(work: (transaction: SqlTransaction) => Promise<T>): Promise<T> {
+    return this.statement((sql) => sql.transaction().execute(work));
+  }
+
+  /** Runs one statement, a transaction of its own without the round trips of one; repeated as `transaction` is. */
+  async statement<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.sql.transaction().execute(work);
+        return await work(this.sql);
       } catch (thrown) {
         const again = thrown instanceof SqlError && thrown.code === 'serialization';
         if (!again || attempt >= transactionTries) throw thrown;

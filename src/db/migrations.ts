@@ -7,6 +7,7 @@ import { managers } from './migrations/0002-managers.ts';
 import { archives } from './migrations/0003-archives.ts';
 import { audit } from './migrations/0004-audit.ts';
 import { loggedStages } from './migrations/0005-logged-stages.ts';
+import { appendFunction } from './migrations/0006-append-function.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -36,6 +37,7 @@ const steps: Readonly<
   '0003-archives': archives,
   '0004-audit': audit,
   '0005-logged-stages': loggedStages,
+  '0006-append-function': appendFunction,
 };
 
 const table = 'schema_migrations';

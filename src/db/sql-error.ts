@@ -1,4 +1,5 @@
 import { CodedError, messageOf } from '../base/coded-error.ts';
+import { OutdatedStatement } from './prepared-statements.ts';
 
 /**
  * - unique-violation, foreign-key, constraint: the statement would break a rule of the schema; nothing changed
@@ -99,6 +100,7 @@ const unavailableNodeCodes: ReadonlySet<string> = new Set([
 /** What pg throws: SQLSTATE of the server, a code of Node's, or a bare message of the pool's. */
 export function fromPostgres(thrown: unknown): SqlError {
   if (thrown instanceof SqlError) return thrown;
+  if (thrown instanceof OutdatedStatement) return make('serialization', thrown);
   const { code, constraint } = fieldsOf(thrown);
   const name = typeof constraint === 'string' ? constraint : undefined;
   if (typeof code !== 'string') {
@@ -137,6 +139,18 @@ export function fromPostgres(thrown: unknown): SqlError {
   }
 }
 
-function fieldsOf(thrown: unknown): { code?: unknown; errcode?: unknown; constraint?: unknown } {
+/** What a function of ours in PostgreSQL raised under this SQLSTATE, in its DETAIL; undefined: it is another error. */
+export function raisedDetail(thrown: unknown, state: string): string | undefined {
+  if (!(thrown instanceof SqlError)) return undefined;
+  const { code, detail } = fieldsOf(thrown.cause);
+  return code === state && typeof detail === 'string' ? detail : undefined;
+}
+
+function fieldsOf(thrown: unknown): {
+  code?: unknown;
+  errcode?: unknown;
+  constraint?: unknown;
+  detail?: unknown;
+} {
   return typeof thrown === 'object' && thrown !== null ? thrown : {};
 }

@@ -11,7 +11,7 @@ import {
   type LogLimits,
   writerVerdict,
 } from './append-log.ts';
-import { type Appended, appendMany } from './append-many.ts';
+import { appendMany } from './append-many.ts';
 import { countLines, encodeChunks, type LogChunk, type LogPiece } from './log-chunk.ts';
 import type { FreshPieces } from './log-feed.ts';
 import type { AppendVerdict, LogWriter } from './log-store.ts';
@@ -117,21 +117,13 @@ export class GroupedLogWriter {
       ...(writer.kind === 'manager' ? {} : { attempt: writer }),
     }));
     const given = { limit: this.#limits.head, now: this.#clock.now() };
+    const made = await this.#database.statement((sql) => appendMany(sql, appends, given));
+    if ('unusual' in made) return new Set(writings.filter((_writing, index) => made.unusual.has(index)));
     const refused: Prepared[] = [];
-    try {
-      const appended = await this.#database.transaction(async (sql) => {
-        const made = await appendMany(sql, appends, given);
-        if (made.includes('unusual')) throw new Unusual(made);
-        return made;
-      });
-      for (const [index, writing] of writings.entries()) {
-        const made = appended[index];
-        if (typeof made === 'object') verdicts.set(writing, stored(writing, made.total));
-        else refused.push(writing);
-      }
-    } catch (thrown) {
-      if (!(thrown instanceof Unusual)) throw thrown;
-      return new Set(writings.filter((_writing, index) => thrown.appended[index] === 'unusual'));
+    for (const [index, writing] of writings.entries()) {
+      const appended = made.appended[index];
+      if (typeof appended === 'object') verdicts.set(writing, stored(writing, appended.total));
+      else refused.push(writing);
     }
     for (const writing of refused) {
       if (writing.writer.kind === 'stage') verdicts.set(writing, { kind: 'repeated' });
@@ -187,14 +179,6 @@ function stored({ pieces, chunks, close }: Prepared, total: number): Written {
 
 function countEntries(pieces: readonly LogPiece[]): number {
   return pieces.reduce((sum, piece) => sum + (piece.kind === 'lines' ? countLines(piece.run.text) : 1), 0);
-}
-
-class Unusual extends Error {
-  readonly appended: readonly Appended[];
-  constructor(appended: readonly Appended[]) {
-    super('a log of the group is closed, over its limit, or in the middle of a character');
-    this.appended = appended;
-  }
 }
 
 /** A piece of a line that ends in the middle of a character: the log holds that back. */
