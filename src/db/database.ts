@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { Kysely, type Transaction } from 'kysely';
-import { Pool } from 'pg';
+import { Pool, type PoolConfig } from 'pg';
 import { messageOf } from '../base/coded-error.ts';
 import type { DialectName } from './column-types.ts';
 import { migrate } from './migrations.ts';
@@ -83,7 +83,9 @@ export class Database implements AsyncDisposable {
         types: postgresTypes,
         application_name: 'slipway',
         connectionTimeoutMillis: 10_000,
-      });
+        // Statements of one connection may follow each other without waiting: see pipeline.ts.
+        pipeline: true,
+      } as PoolConfig);
       const tell = (thrown: unknown) => given.onError?.(fromPostgres(thrown));
       pool.on('error', tell);
       // A connection that breaks while it is in use says so here as well as to the query.

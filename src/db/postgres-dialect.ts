@@ -7,6 +7,7 @@ import {
   type TransactionSettings,
 } from 'kysely';
 import { type CustomTypesConfig, types } from 'pg';
+import { bundleOf, needsNoAnswer } from './pipeline.ts';
 import { fromPostgres } from './sql-error.ts';
 
 const bigintOid = 20;
@@ -26,7 +27,6 @@ export class PostgresDialect extends KyselyPostgresDialect {
 
 class TranslatingDriver implements Driver {
   readonly #driver: Driver;
-  readonly #inner = new WeakMap<DatabaseConnection, DatabaseConnection>();
 
   constructor(driver: Driver) {
     this.#driver = driver;
@@ -38,50 +38,79 @@ class TranslatingDriver implements Driver {
 
   async acquireConnection(): Promise<DatabaseConnection> {
     const inner = await translated(this.#driver.acquireConnection());
-    const outer = new TranslatingConnection(inner);
-    this.#inner.set(outer, inner);
-    return outer;
+    return new TranslatingConnection(inner);
   }
 
-  beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
-    return translated(this.#driver.beginTransaction(this.#unwrap(connection), settings));
+  /** Not waited for: what comes next goes right behind it. */
+  async beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
+    const own = partsOf(connection);
+    own.ahead(this.#driver.beginTransaction(own.inner, settings));
   }
 
-  commitTransaction(connection: DatabaseConnection): Promise<void> {
-    return translated(this.#driver.commitTransaction(this.#unwrap(connection)));
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    const own = partsOf(connection);
+    await own.first(this.#driver.commitTransaction(own.inner));
   }
 
   rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    return translated(this.#driver.rollbackTransaction(this.#unwrap(connection)));
+    return translated(this.#driver.rollbackTransaction(partsOf(connection).inner));
   }
 
   releaseConnection(connection: DatabaseConnection): Promise<void> {
-    return this.#driver.releaseConnection(this.#unwrap(connection));
+    return this.#driver.releaseConnection(partsOf(connection).inner);
   }
 
   destroy(): Promise<void> {
     return this.#driver.destroy();
   }
-
-  #unwrap(connection: DatabaseConnection): DatabaseConnection {
-    return this.#inner.get(connection) ?? connection;
-  }
 }
 
+/** Taken from the pool for one transaction, or one statement. */
 class TranslatingConnection implements DatabaseConnection {
-  readonly #connection: DatabaseConnection;
+  readonly inner: DatabaseConnection;
+  /** The first failure of what was sent without waiting for its answer. */
+  #failed: { readonly thrown: unknown } | undefined;
 
-  constructor(connection: DatabaseConnection) {
-    this.#connection = connection;
+  constructor(inner: DatabaseConnection) {
+    this.inner = inner;
   }
 
-  executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
-    return translated(this.#connection.executeQuery<Row>(query));
+  async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
+    if (needsNoAnswer(query)) {
+      this.ahead(this.inner.executeQuery(query));
+      return { rows: [] };
+    }
+    const bundle = bundleOf(query);
+    if (bundle === undefined) return this.first(this.inner.executeQuery<Row>(query));
+    const sent = bundle.map((each) => this.inner.executeQuery(each));
+    const rows = this.first(Promise.all(sent)).then((all) => all.map((each) => each.rows as Row));
+    // The others fail with the first one, and it is the one that is told.
+    await Promise.allSettled(sent);
+    return { rows: await rows };
+  }
+
+  ahead(work: Promise<unknown>): void {
+    work.catch((thrown: unknown) => {
+      this.#failed ??= { thrown };
+    });
+  }
+
+  /** What `work` gives, once all that was sent before it is known to have been done. */
+  async first<T>(work: Promise<T>): Promise<T> {
+    const [result] = await Promise.allSettled([work]);
+    if (this.#failed !== undefined) throw fromPostgres(this.#failed.thrown);
+    if (result.status === 'rejected') throw fromPostgres(result.reason);
+    return result.value;
   }
 
   streamQuery<Row>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<Row>> {
-    return this.#connection.streamQuery<Row>(query, chunkSize);
+    return this.inner.streamQuery<Row>(query, chunkSize);
   }
+}
+
+function partsOf(connection: DatabaseConnection): TranslatingConnection {
+  if (connection instanceof TranslatingConnection) return connection;
+  throw new TypeError('a connection of another driver');
 }
 
 async function translated<T>(work: Promise<T>): Promise<T> {

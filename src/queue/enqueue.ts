@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { sendAhead } from '../db/pipeline.ts';
 import { type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { NewRow, Row } from '../db/schema.ts';
 import type { SecretBox } from '../db/secret-box.ts';
@@ -199,7 +200,7 @@ async function insert(step: Step, made: readonly NewBuild[]): Promise<void> {
     made.flatMap((each) => each.attempts),
   );
   if (dialect === 'postgres') {
-    await sql`with builds_made as (${builds}), jobs_made as (${jobs}) ${attempts}`.execute(step.sql);
+    await sendAhead(step.sql, sql`with builds_made as (${builds}), jobs_made as (${jobs}) ${attempts}`);
     return;
   }
   for (const each of [builds, jobs, attempts]) await each.execute(step.sql);

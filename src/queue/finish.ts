@@ -7,7 +7,6 @@ import { queuedAttempt } from './enqueue.ts';
 import type { HeldBuild } from './held-build.ts';
 import { type HeldAttempt, HeldBuilds } from './held-builds.ts';
 import { retryTurn } from './places.ts';
-import { loadTogether } from './read-builds.ts';
 import type { Verdict } from './settled-phase.ts';
 import type { Step } from './step.ts';
 
@@ -47,8 +46,7 @@ export async function finish(
   settings: FinishSettings & { readonly retryDelay: number },
 ): Promise<Finished> {
   const decided = await decide(step, held, reported, settings);
-  await held.builds.write();
-  return (await answers(step, [decided]))[0] ?? { kind: 'stale' };
+  return (await answers(held.builds, [decided]))[0] ?? { kind: 'stale' };
 }
 
 /** Ends many attempts in one transaction: what each of them would get alone, in their order. */
@@ -67,16 +65,15 @@ export async function finishAll(
       held === undefined ? { kind: 'stale' } : await decide(step, held, outcome, { ...settings, retryDelay }),
     );
   }
-  await builds.write();
-  return answers(step, decided);
+  return answers(builds, decided);
 }
 
 /** `final` is answered with the build as it stands once all is written. */
 type Decided = Exclude<Finished, { kind: 'final' }> | { readonly kind: 'final'; readonly buildId: string };
 
-async function answers(step: Step, decided: readonly Decided[]): Promise<readonly Finished[]> {
+async function answers(held: HeldBuilds, decided: readonly Decided[]): Promise<readonly Finished[]> {
   const ids = decided.flatMap((each) => (each.kind === 'final' ? [each.buildId] : []));
-  const builds = new Map((await loadTogether(step, ids)).map((build) => [build.id as string, build]));
+  const builds = new Map((await held.write(ids)).map((build) => [build.id as string, build]));
   return decided.map((each): Finished => {
     if (each.kind !== 'final') return each;
     const build = builds.get(each.buildId);

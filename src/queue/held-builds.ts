@@ -1,9 +1,11 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { DialectName } from '../db/column-types.ts';
+import { sendAhead } from '../db/pipeline.ts';
 import { among, type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { Row } from '../db/schema.ts';
+import type { Build } from '../model/build.ts';
 import { isFinal } from '../model/phase.ts';
-import { admitWaiting } from './admit-waiting.ts';
+import { admitAndRead } from './admit-waiting.ts';
 import { phaseOf } from './build-rows.ts';
 import { buildColumns, type HeldBuild, type HeldBuildRow, type HeldJob } from './held-build.ts';
 import { type SettledPhase, settledPhase } from './settled-phase.ts';
@@ -270,8 +272,11 @@ export class HeldBuilds {
     this.#answered.add(row);
   }
 
-  /** Writes what was changed, and gives the places of builds that got final to others. The last thing done here. */
-  async write(): Promise<void> {
+  /**
+   * Writes what was changed, and gives the places of builds that got final to others. The last thing done here. The
+   * builds with the ids `read` as they are then.
+   */
+  async write(read: readonly string[] = []): Promise<readonly Build[]> {
     const { sql: db, statements } = this.#step;
     const { dialect } = statements;
     const made = new Set(this.#made);
@@ -286,10 +291,10 @@ export class HeldBuilds {
       parts.push(update(dialect, 'builds', buildColumns, [...this.#changedBuilds]));
     }
     if (ids.length > 0) parts.push(sql`delete from build_secrets where ${among(dialect, 'build_id', ids)}`);
-    if (parts.length > 0 && dialect === 'postgres') await together(parts).execute(db);
+    if (parts.length > 0 && dialect === 'postgres') await sendAhead(db, together(parts));
     else for (const part of parts) await part.execute(db);
     if (this.#made.length > 0) await db.insertInto('attempts').values(this.#made).execute();
-    if (ids.length > 0) await admitWaiting(this.#step, ids);
+    return admitAndRead(this.#step, ids, read);
   }
 }
 

@@ -3,6 +3,7 @@ import { Client } from 'pg';
 import { backOff } from '../base/back-off.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { SqlTransaction } from '../db/database.ts';
+import { sendAhead } from '../db/pipeline.ts';
 import { fromPostgres } from '../db/sql-error.ts';
 import { parseBuildId } from '../model/ids.ts';
 import { type ClaimedRow, claimedAttempt } from './claim.ts';
@@ -27,15 +28,21 @@ export const postgresStatements: QueueStatements = {
 
   /** Two namespaces may share a hash: then they wait for each other, no more. 0 is the lock of claims. */
   async lockNamespace(sql, namespace) {
-    await raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)},
-      case hashtext(${namespace}) when 0 then 1 else hashtext(${namespace}) end)`.execute(sql);
+    await sendAhead(
+      sql,
+      raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)},
+        case hashtext(${namespace}) when 0 then 1 else hashtext(${namespace}) end)`,
+    );
   },
 
   async lockNamespaces(sql, namespaces) {
     if (namespaces.length === 0) return;
-    await raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)}, key) from (
-      select distinct case hashtext(name) when 0 then 1 else hashtext(name) end as key
-      from unnest(${namespaces}::text[]) as name order by key) as keys`.execute(sql);
+    await sendAhead(
+      sql,
+      raw`select pg_advisory_xact_lock(${raw.lit(lockSpace)}, key) from (
+        select distinct case hashtext(name) when 0 then 1 else hashtext(name) end as key
+        from unnest(${namespaces}::text[]) as name order by key) as keys`,
+    );
   },
 
   async lockBuild(sql, buildId) {
@@ -130,8 +137,9 @@ export class PostgresChanges implements QueueChanges {
   async announce(sql: SqlTransaction, changes: readonly QueueChange[]): Promise<void> {
     const payloads = [...new Set(changes.map(({ kind, buildId }) => `${kind} ${buildId}`))];
     if (payloads.length === 0) return;
-    await raw`select pg_notify(${raw.lit(channel)}, payload) from unnest(${payloads}::text[]) as payload`.execute(
+    await sendAhead(
       sql,
+      raw`select pg_notify(${raw.lit(channel)}, payload) from unnest(${payloads}::text[]) as payload`,
     );
   }
 

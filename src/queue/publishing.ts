@@ -6,7 +6,6 @@ import { isFinal } from '../model/phase.ts';
 import { outcomeOf, phaseOf } from './build-rows.ts';
 import type { HeldBuild } from './held-build.ts';
 import { HeldBuilds } from './held-builds.ts';
-import { loadTogether } from './read-builds.ts';
 import type { Verdict } from './settled-phase.ts';
 import type { Step } from './step.ts';
 
@@ -39,15 +38,8 @@ export async function publishAll(
     if (build === undefined || !end(builds, build, publication)) return undefined;
     return build.row.id;
   });
-  await builds.write();
-  const views = new Map(
-    (
-      await loadTogether(
-        step,
-        ended.filter((id) => id !== undefined),
-      )
-    ).map((build) => [build.id as string, build]),
-  );
+  const read = await builds.write(ended.filter((id) => id !== undefined));
+  const views = new Map(read.map((build) => [build.id as string, build]));
   return ended.map((id) => (id === undefined ? undefined : views.get(id)) ?? 'stale');
 }
 

@@ -1,11 +1,10 @@
-import { sql as raw } from 'kysely';
+import { type RawBuilder, sql as raw } from 'kysely';
 import type { Sql } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import type { Build } from '../model/build.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import type { RunningAttempt } from './build-queue.ts';
 import { type AttemptRow, buildOf, runningAttemptOf } from './build-rows.ts';
-import type { Step } from './step.ts';
 
 /** Reading builds and attempts; within a transaction or without. */
 export async function loadBuild(sql: Sql, id: string): Promise<Build | undefined> {
@@ -26,23 +25,22 @@ export async function loadBuilds(sql: Sql, ids: readonly string[]): Promise<read
   return assemble(builds, jobs, attempts);
 }
 
-/** The same within a transaction of the queue: in one round trip where there are any. */
-export async function loadTogether(
-  { sql, statements }: Step,
-  ids: readonly string[],
-): Promise<readonly Build[]> {
-  if (ids.length === 0) return [];
-  if (statements.dialect === 'sqlite') return loadBuilds(sql, ids);
-  const { rows } = await raw<{
-    builds: readonly Row<'builds'>[] | null;
-    jobs: readonly Row<'jobs'>[] | null;
-    attempts: readonly Row<'attempts'>[] | null;
-  }>`select
+interface Together {
+  readonly builds: readonly Row<'builds'>[] | null;
+  readonly jobs: readonly Row<'jobs'>[] | null;
+  readonly attempts: readonly Row<'attempts'>[] | null;
+}
+
+/** The same as one statement of PostgreSQL; its rows are for `assembled`. */
+export function readTogether(ids: readonly string[]): RawBuilder<Together> {
+  return raw<Together>`select
       (select json_agg(b) from builds b where b.id = any(${ids}::text[])) as builds,
       (select json_agg(j) from jobs j where j.build_id = any(${ids}::text[])) as jobs,
       (select json_agg(a) from attempts a where a.build_id = any(${ids}::text[])) as attempts
-  `.execute(sql);
-  const [found] = rows;
+  `;
+}
+
+export function assembled([found]: readonly Together[]): readonly Build[] {
   return assemble(found?.builds ?? [], found?.jobs ?? [], found?.attempts ?? []);
 }
 
