@@ -179,6 +179,7 @@ export async function startClusterServer(
       options: {
         version: await versionOf(environment.installation),
         registryHost: site.hostname,
+        buildSupport: config.features.build,
         readerBuildLogs: config.features.readerBuildLogs,
         ...(limits.queuedPerNamespace === undefined
           ? {}

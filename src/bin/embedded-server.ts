@@ -256,6 +256,7 @@ export async function startEmbeddedServer(
       options: {
         version: await versionOf(environment.installation),
         registryHost,
+        buildSupport: true,
         readerBuildLogs: false,
         ...(options.maxQueued === undefined ? {} : { maxQueuedPerNamespace: options.maxQueued }),
         https: tls !== undefined,

@@ -85,6 +85,10 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .option('--archive-url <url>', 'build from an archive that the server downloads')
     .option('--no-cache', 'build every layer anew')
     .option('--no-push', 'build only; publish nothing')
+    .option(
+      '--newest-only',
+      'cancel those that still wait for the same, and were asked for with this as well',
+    )
     .option('-d, --detach', 'print the build id and do not wait')
     .addOption(json())
     .addOption(server())

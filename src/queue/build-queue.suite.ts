@@ -784,10 +784,16 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
 
     describe('enqueue', () => {
       it('makes one build for one idempotency key, in one repository', async () => {
-        const made = await Promise.all(
-          Array.from({ length: 10 }, () => queue.enqueue(request(), { idempotencyKey: 'delivery-1' })),
-        );
+        let repeated = 0;
+        const onRepeated = () => {
+          repeated += 1;
+        };
+        const options = { idempotencyKey: 'delivery-1', onRepeated };
+        const made = await Promise.all(Array.from({ length: 10 }, () => queue.enqueue(request(), options)));
         expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+        expect(repeated).toBe(9);
+        await queue.enqueue(request(), options);
+        expect(repeated).toBe(10);
         const elsewhere = await queue.enqueue(request('team/other'), { idempotencyKey: 'delivery-1' });
         expect(elsewhere.id).not.toBe(made[0]?.id);
         expect((await queue.counts()).queued).toBe(2);

@@ -18,6 +18,8 @@ export interface EnqueueOptions {
   readonly maxQueuedPerNamespace?: number;
   /** The same key makes the same build: the build made before is returned. */
   readonly idempotencyKey?: string;
+  /** Told before the answer when that is a build that was made before under the same key. */
+  readonly onRepeated?: () => void;
   /**
    * Of the builds with this key in the repository only the newest need be built (say, of one trigger and ref): those
    * that have not started end as cancelled by `superseded`, and name this build. What runs is left alone.

@@ -23,7 +23,7 @@ import type {
 } from './build-queue.ts';
 import { cancel } from './cancel.ts';
 import { enqueueAll, secretPurpose } from './enqueue.ts';
-import type { Enqueue } from './enqueue-request.ts';
+import type { Enqueue, Enqueued } from './enqueue-request.ts';
 import {
   type Finish,
   type FinishSettings,
@@ -99,7 +99,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #claims: SharedClaims;
   /** What the manager in this process claims up to; known once it has claimed. */
   #capacity: number | undefined;
-  readonly #enqueues: GroupCommit<Enqueue, Build | QueueError>;
+  readonly #enqueues: GroupCommit<Enqueue, Enqueued | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
 
@@ -187,7 +187,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   async enqueue(request: BuildRequest, options: EnqueueOptions = {}): Promise<Build> {
     const answer = await this.#enqueues.submit({ request, options });
     if (answer instanceof QueueError) throw answer;
-    return answer;
+    if (answer.repeated) options.onRepeated?.();
+    return answer.build;
   }
 
   async claim(request: ClaimRequest): Promise<readonly RunningAttempt[]> {
