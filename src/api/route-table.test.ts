@@ -66,7 +66,7 @@ const table: Readonly<Record<string, Row>> = {
   'get /api/v1/builds': signedIn(200),
   'post /api/v1/filedrop': signedIn(200, { mimeType: 'application/gzip' }),
   // Without a signature nobody gets anywhere.
-  'get /userfiles/{file}': everybody(400),
+  'get /userfiles/{file}/{attempt}/{epoch}': everybody(400),
   'put /userfiles/{file}': everybody(400),
   'get /logarchive/{build}': everybody(400),
   'get /api/v1/user': signedIn(200),
@@ -152,6 +152,8 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       build: buildId,
       username: 'other-person',
       token: 'no-such-token',
+      attempt: '00000000-0000-4000-8000-000000000000',
+      epoch: '1',
       file: path.startsWith('/api/v1/docs') ? 'docs.js' : '00000000-0000-4000-8000-000000000000',
       error_type: 'not_found',
     };

@@ -267,8 +267,8 @@ export async function startClusterServer(
         executor,
         ...registry,
         links: {
-          packageUrl: async (_identity, uploadId) => {
-            const path = await uploads.packageUrl(uploadId, settings.machineMaxTime);
+          packageUrl: async (identity, uploadId) => {
+            const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
             const origin = config.workers.server === undefined ? own.origin : site.url;
             return path === undefined ? undefined : new URL(path, origin).toString();
           },

@@ -109,8 +109,8 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     executor,
     ...registry,
     links: {
-      packageUrl: async (_identity, uploadId) => {
-        const path = await uploads.packageUrl(uploadId, settings.machineMaxTime);
+      packageUrl: async (identity, uploadId) => {
+        const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
       privateKey: async () => undefined,

@@ -122,8 +122,8 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     executor,
     ...registry,
     links: {
-      packageUrl: async (_identity, uploadId) => {
-        const path = await uploads.packageUrl(uploadId, all.machineMaxTime);
+      packageUrl: async (identity, uploadId) => {
+        const path = await uploads.packageUrl(uploadId, identity, all.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
       privateKey: async () => undefined,
