@@ -22,6 +22,12 @@ import type {
   TakenOver,
 } from './build-queue.ts';
 import { cancel } from './cancel.ts';
+import {
+  changeNamespaceLimits,
+  changeRepositoryConcurrency,
+  namespaceLimits,
+  repositoryConcurrency,
+} from './change-limits.ts';
 import { enqueueAll, secretPurpose } from './enqueue.ts';
 import type { Enqueue, Enqueued } from './enqueue-request.ts';
 import {
@@ -38,13 +44,7 @@ import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
 import { goneManagers, Presence } from './presence.ts';
 import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
 import { QueueError } from './queue-error.ts';
-import {
-  changeNamespaceLimits,
-  changeRepositoryConcurrency,
-  type NamespaceLimits,
-  namespaceLimits,
-  repositoryConcurrency,
-} from './queue-limits.ts';
+import type { NamespaceLimits } from './queue-limits.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 import { listBuilds, loadAttempts, loadBuilds, runningAttempts, selectAttempts } from './read-builds.ts';
 import { SharedClaims } from './shared-claims.ts';
