@@ -82,6 +82,22 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     target: repository,
     detail: ({ params }) => ({ user: params.username }),
   },
+  changeRepoLimits: {
+    action: 'repository.limits',
+    target: repository,
+    detail: ({ body }) => ({ concurrency: body.concurrency }),
+  },
+  changeNamespaceLimits: {
+    action: 'namespace.limits',
+    target: ({ params }) => {
+      const name = text(params.namespace);
+      return { kind: 'namespace', name, namespace: name };
+    },
+    detail: ({ body }) => ({
+      weight: body.weight,
+      max_running: body.max_running === null ? 'none' : body.max_running,
+    }),
+  },
   requestRepoBuild: {
     action: 'build.request',
     // Only an answer that is a build has an id.

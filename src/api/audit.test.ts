@@ -113,6 +113,29 @@ const calls: Readonly<Record<string, Call>> = {
       detail: { user: 'lee' },
     }),
   },
+  changeRepoLimits: {
+    method: 'PUT',
+    path: () => `${repository}/limits`,
+    body: { concurrency: 2 },
+    status: 200,
+    record: () => ({
+      action: 'repository.limits',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      detail: { concurrency: 2 },
+    }),
+  },
+  changeNamespaceLimits: {
+    method: 'PUT',
+    path: () => '/api/v1/superuser/namespaces/kim/limits',
+    body: { weight: 2, max_running: null },
+    as: 'superuser',
+    status: 200,
+    record: () => ({
+      action: 'namespace.limits',
+      target: { kind: 'namespace', name: 'kim', namespace: 'kim' },
+      detail: { weight: 2, max_running: 'none' },
+    }),
+  },
   requestRepoBuild: {
     method: 'POST',
     path: () => `${repository}/build`,

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ApiHarness, startApiServer } from '../../test/harness/api-server.ts';
+import { ManualClock } from '../base/clock.ts';
 import type { BuildId } from '../model/ids.ts';
+import { request } from '../queue/build-queue.suite.ts';
 
 let server: ApiHarness;
 let token: string;
@@ -115,6 +117,20 @@ test('the same Idempotency-Key makes one build', async () => {
   expect(again.json.id).toBe(first.json.id);
   const other = await post({ archive_url }, { 'idempotency-key': 'twice' });
   expect(other.json.id).not.toBe(first.json.id);
+  await cancelAll();
+});
+
+test('a repeated Idempotency-Key counts as one put', async () => {
+  const puts = async () => {
+    const { text } = await server.call('GET', '/metrics');
+    return Number(/^quay_queue_item_puts_total\{[^}]*\} (\d+)$/m.exec(text)?.[1] ?? 0);
+  };
+  const before = await puts();
+  const headers = { 'idempotency-key': 'counted' };
+  for (let n = 0; n < 3; n += 1) expect((await post({ archive_url }, headers)).status).toBe(201);
+  expect(await puts()).toBe(before + 1);
+  await post({ archive_url });
+  expect(await puts()).toBe(before + 2);
   await cancelAll();
 });
 
@@ -267,4 +283,44 @@ test('a repository with builds under way is not deleted', async () => {
   await server.call('DELETE', `/api/v1/repository/owner/busy/build/${made.json.id}`, { token });
   expect((await server.call('DELETE', '/api/v1/repository/owner/busy', { token })).status).toBe(204);
   expect((await server.call('GET', '/api/v1/repository/owner/busy', { token })).status).toBe(404);
+});
+
+test('where builds are switched off none may be asked for, and those there are can be read and cancelled', async () => {
+  await using off = await startApiServer({ options: { buildSupport: false } });
+  const owner = await off.addUser('owner');
+  const name = await off.addRepository('owner/web');
+  const { id } = await off.queue.enqueue(request('owner/web', { repository: name }));
+  const refused = await off.call('POST', path, { token: owner, body: { archive_url } });
+  expect([refused.status, refused.json.error_type]).toEqual([409, 'conflict']);
+  expect(refused.json.detail).toContain('FEATURE_BUILD_SUPPORT');
+  expect((await off.call('GET', path, { token: owner })).json.builds).toHaveLength(1);
+  expect((await off.call('GET', `${path}${id}`, { token: owner })).json).toMatchObject({ id });
+  expect((await off.call('GET', `${path}${id}/logs`, { token: owner })).status).toBe(200);
+  expect((await off.call('DELETE', `${path}${id}`, { token: owner })).json.phase).toBe('cancelled');
+});
+
+test('a build that waits says when it is likely to start', async () => {
+  const clock = new ManualClock(Date.now());
+  await using timed = await startApiServer({ clock });
+  const owner = await timed.addUser('owner');
+  await timed.addRepository('owner/web');
+  const ask = async () =>
+    (await timed.call('POST', path, { token: owner, body: { archive_url, push: false } })).json;
+  const claim = async () => {
+    const [attempt] = await timed.queue.claim({ manager: 'm1', limit: 1, capacity: 10, lease: 600_000 });
+    if (attempt === undefined) throw new Error('nothing was claimed');
+    return attempt;
+  };
+  for (const seconds of [50, 60, 70]) {
+    await ask();
+    const { id, epoch } = await claim();
+    await clock.advance(seconds * 1000);
+    await timed.queue.finish(id, epoch, { kind: 'complete' }, 0);
+  }
+  await ask();
+  const began = clock.now();
+  await claim();
+  await clock.advance(20_000);
+  const start = new Date(began + 60_000).toISOString();
+  expect((await ask()).queue).toEqual({ position: 2, ahead: 1, running: 1, estimated_start: start });
 });

@@ -51,6 +51,14 @@ export async function requireRepository(accounts: Needs['accounts'], name: Repos
   );
 }
 
+/** The request is as it should be; the server is set up so that nothing comes of it. */
+function buildsOff(): ApiError {
+  return new ApiError(
+    'conflict',
+    'Builds are switched off on this server (FEATURE_BUILD_SUPPORT: false). Ask an administrator to switch them on, or build elsewhere and push the image.',
+  );
+}
+
 export function addBuildRoutes(
   api: Api,
   { accounts, queue, uploads, egress, metrics, options }: Needs,
@@ -97,7 +105,7 @@ export function addBuildRoutes(
         operationId: 'requestRepoBuild',
         summary: 'Ask for a build',
         description:
-          'The same Idempotency-Key makes the same build. 429 when too many builds of the namespace wait already.',
+          'The same Idempotency-Key makes the same build. 409 where builds are switched off, 429 when too many builds of the namespace wait already.',
         tags,
         params: repositoryParams,
         headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String({ maxLength: 255 })) }),
@@ -108,6 +116,7 @@ export function addBuildRoutes(
     async (request, reply) => {
       const { name, role } = repositoryOf(request);
       await requireRepository(accounts, name);
+      if (!options.buildSupport) throw buildsOff();
       const user = requireUser(request.principal);
       const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], user.username);
       const { request: asked, secrets } = await parseBuildRequest(request.body, {
@@ -121,13 +130,17 @@ export function addBuildRoutes(
           ),
       });
       const { maxQueuedPerNamespace } = options;
+      let repeated = false;
       const build = await enqueueInTrace(queue, request, asked, {
         secrets,
         ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+        onRepeated: () => {
+          repeated = true;
+        },
         ...(maxQueuedPerNamespace === undefined ? {} : { maxQueuedPerNamespace }),
         ...(request.body.newest_only === true ? { newestOnly: newestKeyOf(asked) } : {}),
       });
-      metrics.queuePuts.inc({ queue_name: buildQueueName });
+      if (!repeated) metrics.queuePuts.inc({ queue_name: buildQueueName });
       return await reply
         .status(201)
         .header(

@@ -31,6 +31,8 @@ export interface ApiOptions {
   readonly publicOrigin: (incoming: IncomingMessage) => string;
   /** HTTP 429 when a namespace has this many builds that wait. Undefined: no limit. */
   readonly maxQueuedPerNamespace?: number;
+  /** Whether builds may be asked for (FEATURE_BUILD_SUPPORT); those there are can be read and cancelled either way. */
+  readonly buildSupport: boolean;
   /** Whether people who may only read a repository may read its build logs (FEATURE_READER_BUILD_LOGS). */
   readonly readerBuildLogs: boolean;
   /** Whether the server is reached by https only; turns on Strict-Transport-Security. */

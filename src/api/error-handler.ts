@@ -33,6 +33,7 @@ const uploadCodes: Record<UploadErrorCode, ApiErrorCode> = {
   'already-stored': 'conflict',
   'not-stored': 'invalid_request',
   forbidden: 'insufficient_scope',
+  'not-current': 'insufficient_scope',
   'bad-type': 'invalid_request',
   'too-many': 'rate_limited',
 };

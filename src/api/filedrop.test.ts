@@ -33,6 +33,17 @@ const put = async (url: string, body: Uint8Array | string, headers: Record<strin
 };
 const build = async (as: string, file_id: string, repository = 'owner/web') =>
   await server.call('POST', `/api/v1/repository/${repository}/build/`, { token: as, body: { file_id } });
+/** The attempt that is claimed for a build of the file, and where its worker fetches the file. */
+const claimed = async (file_id: UploadId) => {
+  await build(token, file_id);
+  return await claim(file_id);
+};
+const claim = async (file_id: UploadId) => {
+  const [attempt] = await server.queue.claim({ manager: 'm1', limit: 1, capacity: 10, lease: 600_000 });
+  if (attempt === undefined) throw new Error('nothing was claimed');
+  const holder = { attemptId: attempt.id, epoch: attempt.epoch };
+  return { ...holder, url: `${server.url}${await server.uploads.packageUrl(file_id, holder, 3_600_000)}` };
+};
 const files = async () => {
   const found = await readdir(join(server.folder, 'blobs'), { recursive: true, withFileTypes: true });
   return found.filter((entry) => entry.isFile()).length;
@@ -46,12 +57,12 @@ test('bytes go up, are built under the name of their checksum, and come down as 
   expect(stored).toEqual({ status: 200, json: { file_id, size: bytes.length, checksum: sha256 } });
   const made = await build(token, file_id);
   expect(made.json).toMatchObject({ display_name: sha256.slice(0, 7), resource_key: file_id });
-  const path = await server.uploads.packageUrl(file_id, 60_000);
-  const back = await fetch(`${server.url}${path}`);
+  const { url: packageUrl } = await claim(file_id);
+  const back = await fetch(packageUrl);
   expect(back.headers.get('content-type')).toBe('application/gzip');
   expect(back.headers.get('content-length')).toBe(String(bytes.length));
   expect(Buffer.from(await back.arrayBuffer()).equals(bytes)).toBe(true);
-  const rest = await fetch(`${server.url}${path}`, { headers: { range: 'bytes=299990-' } });
+  const rest = await fetch(packageUrl, { headers: { range: 'bytes=299990-' } });
   expect(rest.status).toBe(206);
   expect(rest.headers.get('content-range')).toBe('bytes 299990-299999/300000');
   expect(Buffer.from(await rest.arrayBuffer()).equals(bytes.subarray(299_990))).toBe(true);
@@ -109,12 +120,56 @@ test('of two at once one wins whole', async () => {
   const answers = await Promise.all([put(url, 'a'.repeat(50_000)), put(url, 'b'.repeat(50_000))]);
   expect(answers.map(({ status }) => status).sort()).toEqual([200, 409]);
   const won = answers.find(({ status }) => status === 200);
-  const back = await fetch(`${server.url}${await server.uploads.packageUrl(file_id, 60_000)}`);
+  const back = await fetch((await claimed(file_id)).url);
   const sha256 = createHash('sha256')
     .update(Buffer.from(await back.arrayBuffer()))
     .digest('hex');
   expect(won?.json.checksum).toBe(sha256);
   expect(await files()).toBe(1);
+});
+
+test('a worker that was given up on fetches nothing any more, and the next one does', async () => {
+  const { url, file_id } = await drop();
+  await put(url, 'FROM scratch');
+  const first = await claimed(file_id);
+  expect((await fetch(first.url)).status).toBe(200);
+  const lost = { code: 'workerlost', message: 'The worker is gone.' } as const;
+  await server.queue.finish(
+    first.attemptId,
+    first.epoch,
+    { kind: 'expired', at: 'building', fault: lost },
+    0,
+  );
+  const late = async ({ url: from }: typeof first) => {
+    const response = await fetch(from);
+    const { error_type, detail } = (await response.json()) as Record<string, unknown>;
+    return [response.status, error_type, detail];
+  };
+  const refused = [403, 'insufficient_scope', expect.stringContaining('is over or was given up')];
+  expect(await late(first)).toEqual(refused);
+  const second = await claim(file_id);
+  expect(second.epoch).toBe(2);
+  expect((await fetch(second.url)).status).toBe(200);
+  expect(await late(first)).toEqual(refused);
+  // Nor after the end of the build.
+  await server.queue.finish(second.attemptId, second.epoch, { kind: 'cancelled', by: 'owner' }, 0);
+  expect(await late(second)).toEqual(refused);
+  const { text } = await server.call('GET', '/metrics');
+  expect(text).toMatch(/slipway_epochs_refused_total\{[^}]*reason="source"[^}]*\} 3/);
+});
+
+test('the signature of a URL is for one attempt: nobody makes another of it', async () => {
+  const { url, file_id } = await drop();
+  await put(url, 'FROM scratch');
+  const { url: own, attemptId } = await claimed(file_id);
+  const other = '00000000-0000-4000-8000-000000000000';
+  for (const changed of [own.replace(attemptId, other), own.replace(`${attemptId}/1`, `${attemptId}/2`)]) {
+    const response = await fetch(changed);
+    expect(response.status).toBe(403);
+    expect(await response.text()).toContain('signature');
+  }
+  expect((await fetch(own.replace(attemptId, 'none'))).status).toBe(404);
+  expect((await fetch(own.replace(`${attemptId}/1`, `${attemptId}/x`))).status).toBe(400);
 });
 
 test('a URL is good for what it was signed for only', async () => {
@@ -132,10 +187,13 @@ test('a URL is good for what it was signed for only', async () => {
     changed((each) => {
       each.pathname = new URL(other.url).pathname;
     }),
-    `${server.url}${await server.uploads.packageUrl((await stored()).file_id, 60_000)}`,
   ];
   for (const each of bad) expect([each, (await put(each, 'x')).status]).toEqual([each, 403]);
-  expect((await fetch(url)).status).toBe(403);
+  // It is for PUT, and that of a worker is for GET.
+  expect((await fetch(url)).status).toBe(405);
+  const { file_id: fetched } = await stored();
+  const { url: packageUrl } = await claimed(fetched);
+  expect((await put(packageUrl, 'x')).status).toBe(405);
   await clock.advance(61 * 60_000);
   const late = await put(url, 'x');
   expect(late.status).toBe(403);

@@ -1,23 +1,29 @@
 import type { IncomingMessage } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import Type from 'typebox';
-import { parseUploadId, type UploadId } from '../model/ids.ts';
+import { parseAttemptId, parseUploadId, type UploadId } from '../model/ids.ts';
+import type { PackageHolder } from '../upload/uploads.ts';
 import { requireUser } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { ApiDependencies } from './dependencies.ts';
 
-type Needs = Pick<ApiDependencies, 'uploads' | 'metrics' | 'options'>;
+type Needs = Pick<ApiDependencies, 'uploads' | 'queue' | 'metrics' | 'options'>;
 
 const tags = ['files'];
 const params = Type.Object({ file: Type.String() });
+const packageParams = Type.Object({
+  file: Type.String(),
+  attempt: Type.String({ description: 'The id of an attempt' }),
+  epoch: Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }),
+});
 export const signedQuery = Type.Object({
   expires: Type.Integer({ minimum: 0 }),
   max: Type.Integer({ minimum: 0 }),
   signature: Type.String({ maxLength: 100 }),
 });
 
-export function addFiledropRoutes(api: Api, { uploads, metrics, options }: Needs): void {
+export function addFiledropRoutes(api: Api, { uploads, queue, metrics, options }: Needs): void {
   api.post(
     '/api/v1/filedrop',
     {
@@ -39,14 +45,14 @@ export function addFiledropRoutes(api: Api, { uploads, metrics, options }: Needs
   );
 
   api.get(
-    '/userfiles/:file',
+    '/userfiles/:file/:attempt/:epoch',
     {
       config: { access: 'signed-url' },
       schema: {
         operationId: 'getUserFile',
-        summary: 'An uploaded file, for the worker that builds it',
+        summary: 'An uploaded file, for the worker that builds it, as long as its attempt is current',
         tags,
-        params,
+        params: packageParams,
         querystring: signedQuery,
         headers: Type.Object({ range: Type.Optional(Type.String()) }),
       },
@@ -54,7 +60,16 @@ export function addFiledropRoutes(api: Api, { uploads, metrics, options }: Needs
     },
     async (request, reply) => {
       const start = Number(/^bytes=(\d{1,15})-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-      const file = await uploads.open(fileOf(request.params.file), request.query, start);
+      const { file: id, attempt, epoch } = request.params;
+      const attemptId = parseAttemptId(attempt);
+      if (attemptId === undefined) throw noFile();
+      const isCurrent = async (holder: PackageHolder) => {
+        const current = await queue.isCurrent(holder.attemptId, holder.epoch);
+        if (!current) metrics.epochsRefused.inc({ reason: 'source' });
+        return current;
+      };
+      const holder = { attemptId, epoch };
+      const file = await uploads.open(fileOf(id), holder, request.query, isCurrent, start);
       const partial = start > 0 && start < file.size;
       return await reply
         .status(partial ? 206 : 200)
@@ -127,6 +142,10 @@ function tooLarge(limit: number): ApiError {
 
 function fileOf(text: string): UploadId {
   const id = parseUploadId(text);
-  if (id === undefined) throw new ApiError('not_found', 'There is no such file.');
+  if (id === undefined) throw noFile();
   return id;
+}
+
+function noFile(): ApiError {
+  return new ApiError('not_found', 'There is no such file.');
 }

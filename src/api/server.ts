@@ -16,6 +16,7 @@ import { addErrorTypeRoutes } from './error-types.ts';
 import { addFiledropRoutes } from './filedrop.ts';
 import { addHealthRoutes } from './health.ts';
 import { readJsonBodies } from './json-body.ts';
+import { addLimitRoutes } from './limits.ts';
 import { addLogArchiveRoutes } from './log-archive.ts';
 import { addMetricsRoutes } from './metrics.ts';
 import { OpenApi } from './openapi.ts';
@@ -116,6 +117,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
 
   addRepositoryRoutes(api, dependencies);
   addPermissionRoutes(api, dependencies);
+  addLimitRoutes(api, dependencies);
   addBuildRoutes(api, dependencies);
   const streams = new AbortController();
   addBuildLogRoutes(api, { ...dependencies, closing: streams.signal });

@@ -179,6 +179,7 @@ export async function startClusterServer(
       options: {
         version: await versionOf(environment.installation),
         registryHost: site.hostname,
+        buildSupport: config.features.build,
         readerBuildLogs: config.features.readerBuildLogs,
         ...(limits.queuedPerNamespace === undefined
           ? {}
@@ -266,8 +267,8 @@ export async function startClusterServer(
         executor,
         ...registry,
         links: {
-          packageUrl: async (_identity, uploadId) => {
-            const path = await uploads.packageUrl(uploadId, settings.machineMaxTime);
+          packageUrl: async (identity, uploadId) => {
+            const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
             const origin = config.workers.server === undefined ? own.origin : site.url;
             return path === undefined ? undefined : new URL(path, origin).toString();
           },

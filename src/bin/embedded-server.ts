@@ -201,8 +201,8 @@ export async function startEmbeddedServer(
       executor,
       ...registry,
       links: {
-        packageUrl: async (_identity, uploadId) => {
-          const path = await uploads.packageUrl(uploadId, settings.machineMaxTime);
+        packageUrl: async (identity, uploadId) => {
+          const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
           return path === undefined ? undefined : new URL(path, `${scheme}://${ownAddress}`).toString();
         },
         // Triggers bring keys; builds that are asked for by hand have none.
@@ -256,6 +256,7 @@ export async function startEmbeddedServer(
       options: {
         version: await versionOf(environment.installation),
         registryHost,
+        buildSupport: true,
         readerBuildLogs: false,
         ...(options.maxQueued === undefined ? {} : { maxQueuedPerNamespace: options.maxQueued }),
         https: tls !== undefined,

@@ -29,6 +29,10 @@ export async function serve(
     say(`Slipway is ready at ${config.site.url} after ${formatSpan(performance.now() - started)}`);
     say(`  manager   ${server.name}`);
     for (const door of server.doors) say(`  listens   ${door}`);
+    if (!config.features.build)
+      say(
+        '  note      builds are switched off (FEATURE_BUILD_SUPPORT: false): new ones are refused, those there are can be read',
+      );
     if (config.database.provider === 'postgres' && config.manager?.orchestrator.provider === 'memory')
       say('  note      without ORCHESTRATOR in Redis, this must be the only server of its database');
     const signal = await signals.first;

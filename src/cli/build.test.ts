@@ -84,6 +84,7 @@ describe('slipway build', () => {
       platform: ['linux/arm64'],
       cache: false,
       push: false,
+      newestOnly: true,
     });
     expect(asked).toMatchObject({
       docker_tags: ['v1', 'v1.2'],
@@ -94,6 +95,7 @@ describe('slipway build', () => {
       platforms: ['linux/arm64'],
       no_cache: true,
       push: false,
+      newest_only: true,
     });
     expect(api.builds[0]?.view.repository).toEqual({ namespace: 'team', name: 'web/api' });
   });

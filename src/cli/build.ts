@@ -23,6 +23,7 @@ export interface BuildFlags extends ServerFlags {
   readonly archiveUrl?: string;
   readonly cache: boolean;
   readonly push: boolean;
+  readonly newestOnly?: boolean;
   readonly detach?: boolean;
 }
 
@@ -83,6 +84,7 @@ async function requestOf(terminal: Terminal, flags: BuildFlags): Promise<Record<
     secrets: await readSecrets(terminal.cwd, flags.secret),
     no_cache: !flags.cache,
     push: flags.push,
+    ...(flags.newestOnly === true ? { newest_only: true } : {}),
     ...(flags.target === undefined ? {} : { target: flags.target }),
     ...(flags.platform === undefined ? {} : { platforms: flags.platform }),
   };

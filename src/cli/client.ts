@@ -67,6 +67,10 @@ export class Client {
     return await this.#json<T>('POST', path, body, undefined, headers);
   }
 
+  async put<T>(path: string, body: unknown): Promise<T> {
+    return await this.#json<T>('PUT', path, body);
+  }
+
   async delete(path: string): Promise<void> {
     const response = await this.#send('DELETE', path, { signal: AbortSignal.timeout(patience) });
     await response.body?.cancel();

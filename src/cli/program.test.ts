@@ -39,6 +39,26 @@ describe('wrong arguments', () => {
   });
 });
 
+describe('slipway limits', () => {
+  it.each(['0', '0.0001', '1001', '-1', 'x', '1e2', 'Infinity'])(
+    'a weight of %j is refused',
+    async (weight) => {
+      expect(await complaintAbout('limits', 'namespace', 'team', `--weight=${weight}`)).toContain(
+        '0.001 to 1000',
+      );
+    },
+  );
+
+  it.each(['0', '-1', 'many', '1.5'])('a limit of %j is refused', async (limit) => {
+    expect(await complaintAbout('limits', 'namespace', 'team', `--max-running=${limit}`)).toContain(
+      'whole number',
+    );
+    expect(await complaintAbout('limits', 'repo', 'team/web', `--concurrency=${limit}`)).toContain(
+      'whole number',
+    );
+  });
+});
+
 describe('wholeNumber', () => {
   it('reads numbers up to its bounds', () => {
     expect(wholeNumber(0, 65535)('65535')).toBe(65535);

@@ -5,6 +5,8 @@ import type { BuildFlags } from './build.ts';
 import type { BuildsFlags } from './builds.ts';
 import { type ExitStatus, exitStatus } from './cli-error.ts';
 import type { ServerFlags } from './command.ts';
+import type { NamespaceLimitsFlags } from './limits-namespace.ts';
+import type { RepositoryLimitsFlags } from './limits-repo.ts';
 import type { LoginFlags } from './login.ts';
 import type { LogsFlags } from './logs.ts';
 import type { RepoCreateFlags } from './repo-create.ts';
@@ -22,6 +24,19 @@ export function wholeNumber(least: number, most: number) {
       throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
     return value;
   };
+}
+
+/** How many builds may run at once; `none` takes the limit away. */
+function numberOrNone(text: string): number | 'none' {
+  return text === 'none' ? 'none' : wholeNumber(1, 1_000_000)(text);
+}
+
+/** A share; the bounds are those of the REST interface. */
+function share(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(?:\.\d+)?$/.test(text) || value < 0.001 || value > 1000)
+    throw new InvalidArgumentError('It must be a number from 0.001 to 1000.');
+  return value;
 }
 
 function gather(value: string, before: readonly string[] | undefined): readonly string[] {
@@ -70,6 +85,10 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .option('--archive-url <url>', 'build from an archive that the server downloads')
     .option('--no-cache', 'build every layer anew')
     .option('--no-push', 'build only; publish nothing')
+    .option(
+      '--newest-only',
+      'cancel those that still wait for the same, and were asked for with this as well',
+    )
     .option('-d, --detach', 'print the build id and do not wait')
     .addOption(json())
     .addOption(server())
@@ -155,6 +174,41 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .addOption(server())
     .action(async (name: string, flags: RepoCreateFlags) =>
       report(await (await import('./repo-create.ts')).repoCreate(terminal, name, flags)),
+    );
+
+  const limits = program.command('limits').description('Show and set how many builds may run at once');
+  limits
+    .command('namespace')
+    .summary('Of a namespace; for superusers')
+    .description(
+      'Shows how much a namespace gets of what all share, and sets what is given. Builds that waited for a limit start\n' +
+        'at once when it is raised. Needs a superuser.',
+    )
+    .argument('<namespace>')
+    .option(
+      '--weight <number>',
+      'its share of the turns, relative to others: 0.001 to 1000, 1 unless set',
+      share,
+    )
+    .option('--max-running <number>', 'builds at once over all its repositories, or none', numberOrNone)
+    .addOption(json())
+    .addOption(server())
+    .action(async (name: string, flags: NamespaceLimitsFlags) =>
+      report(await (await import('./limits-namespace.ts')).limitsNamespace(terminal, name, flags)),
+    );
+  limits
+    .command('repo')
+    .summary('Of a repository; for its administrators')
+    .description(
+      'Shows how many builds of a repository may run at once, and sets it. With more than one, the build that ends last\n' +
+        'has the tag, not the one that was asked for last.',
+    )
+    .argument('<namespace/name>')
+    .option('--concurrency <number>', 'builds at once, at most 1000', wholeNumber(1, 1000))
+    .addOption(json())
+    .addOption(server())
+    .action(async (name: string, flags: RepositoryLimitsFlags) =>
+      report(await (await import('./limits-repo.ts')).limitsRepo(terminal, name, flags)),
     );
 
   program

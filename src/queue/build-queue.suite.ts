@@ -712,9 +712,61 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           .execute();
         for (let n = 0; n < 4; n += 1) await queue.enqueue(request());
         expect(await claim(10)).toHaveLength(2);
-        await database.sql.updateTable('repositories').set({ concurrency: 3 }).execute();
-        await queue.admit('team');
+        const woken: string[] = [];
+        queue.onChange(({ kind }) => woken.push(kind));
+        expect(await queue.changeRepositoryConcurrency({ namespace: 'team', name: 'app' }, 3)).toBe(true);
+        expect(await queue.repositoryConcurrency({ namespace: 'team', name: 'app' })).toBe(3);
+        // Whoever claims is told, and need not look by itself.
+        await expect.poll(() => woken).toContain('queued');
         expect(await claim(10)).toHaveLength(1);
+        expect(await queue.changeRepositoryConcurrency({ namespace: 'team', name: 'app' }, 1)).toBe(true);
+        expect((await queue.counts()).running).toBe(3);
+        const none = { namespace: 'team', name: 'none' };
+        expect(await queue.changeRepositoryConcurrency(none, 2)).toBe(false);
+        expect(await queue.repositoryConcurrency(none)).toBeUndefined();
+      });
+
+      it('raises and lifts the limit of a namespace for those that wait', async () => {
+        await database.sql.insertInto('namespaces').values({ name: 'team', created_at: 0 }).execute();
+        expect(await queue.namespaceLimits('team')).toEqual({ weight: 1, maxRunning: undefined });
+        await queue.changeNamespaceLimits('team', { maxRunning: 2 });
+        for (let n = 0; n < 6; n += 1) await queue.enqueue(request(`team/app-${n}`));
+        expect(await claim(10)).toHaveLength(2);
+        expect(await queue.changeNamespaceLimits('team', { weight: 4, maxRunning: 3 })).toEqual({
+          weight: 4,
+          maxRunning: 3,
+        });
+        expect(await claim(10)).toHaveLength(1);
+        // What is not given stays.
+        await queue.changeNamespaceLimits('team', { weight: 2 });
+        expect(await queue.namespaceLimits('team')).toEqual({ weight: 2, maxRunning: 3 });
+        expect(await claim(10)).toEqual([]);
+        await queue.changeNamespaceLimits('team', { maxRunning: undefined });
+        expect(await claim(10)).toHaveLength(3);
+      });
+
+      it('knows a namespace by its repositories as well, and no other', async () => {
+        await database.sql
+          .insertInto('repositories')
+          .values({ namespace: 'team', name: 'app', visibility: 'private', created_at: 0 })
+          .execute();
+        expect(await queue.namespaceLimits('none')).toBeUndefined();
+        expect(await queue.changeNamespaceLimits('none', { weight: 2 })).toBeUndefined();
+        expect(await queue.namespaceLimits('none')).toBeUndefined();
+        expect(await queue.namespaceLimits('team')).toEqual({ weight: 1, maxRunning: undefined });
+        await queue.changeNamespaceLimits('team', { maxRunning: 1 });
+        expect(await queue.namespaceLimits('team')).toEqual({ weight: 1, maxRunning: 1 });
+      });
+
+      it('gives a place for a raised limit to no more than one each, whoever asks at once', async () => {
+        await database.sql.insertInto('namespaces').values({ name: 'team', created_at: 0 }).execute();
+        await queue.changeNamespaceLimits('team', { maxRunning: 1 });
+        await Promise.all([
+          ...Array.from({ length: 8 }, (_, n) => queue.enqueue(request(`team/app-${n}`))),
+          ...[2, 3, 2, 3].map((maxRunning) => queue.changeNamespaceLimits('team', { maxRunning })),
+        ]);
+        await queue.changeNamespaceLimits('team', { maxRunning: 3 });
+        expect(await claim(10)).toHaveLength(3);
       });
 
       it('runs at most as many builds of a namespace as it may', async () => {
@@ -732,10 +784,16 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
 
     describe('enqueue', () => {
       it('makes one build for one idempotency key, in one repository', async () => {
-        const made = await Promise.all(
-          Array.from({ length: 10 }, () => queue.enqueue(request(), { idempotencyKey: 'delivery-1' })),
-        );
+        let repeated = 0;
+        const onRepeated = () => {
+          repeated += 1;
+        };
+        const options = { idempotencyKey: 'delivery-1', onRepeated };
+        const made = await Promise.all(Array.from({ length: 10 }, () => queue.enqueue(request(), options)));
         expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+        expect(repeated).toBe(9);
+        await queue.enqueue(request(), options);
+        expect(repeated).toBe(10);
         const elsewhere = await queue.enqueue(request('team/other'), { idempotencyKey: 'delivery-1' });
         expect(elsewhere.id).not.toBe(made[0]?.id);
         expect((await queue.counts()).queued).toBe(2);

@@ -4,6 +4,7 @@ import type { Digest } from '../model/digest.ts';
 import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId, JobId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
+import type { NamespaceLimits } from './queue-limits.ts';
 
 /** A secret of a build (RUN --mount=type=secret). Stored encrypted, handed to the worker, dropped at the end. */
 export interface BuildSecret {
@@ -17,6 +18,8 @@ export interface EnqueueOptions {
   readonly maxQueuedPerNamespace?: number;
   /** The same key makes the same build: the build made before is returned. */
   readonly idempotencyKey?: string;
+  /** Told before the answer when that is a build that was made before under the same key. */
+  readonly onRepeated?: () => void;
   /**
    * Of the builds with this key in the repository only the newest need be built (say, of one trigger and ref): those
    * that have not started end as cancelled by `superseded`, and name this build. What runs is left alone.
@@ -213,6 +216,21 @@ export interface BuildQueue {
   /** Where a build stands in the queue. Undefined when it does not wait. For one build at a time, not for lists. */
   position(buildId: BuildId): Promise<QueuePosition | undefined>;
   counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }>;
+
+  /** Undefined: there is no such namespace. */
+  namespaceLimits(namespace: string): Promise<NamespaceLimits | undefined>;
+  /**
+   * What is not given stays. Builds that waited for the limit get their place at once; a lower one takes nothing from
+   * those that have theirs. Undefined: there is no such namespace.
+   */
+  changeNamespaceLimits(
+    namespace: string,
+    change: Partial<NamespaceLimits>,
+  ): Promise<NamespaceLimits | undefined>;
+  /** How many builds of a repository may run at once. Undefined: there is no such repository. */
+  repositoryConcurrency(name: RepositoryName): Promise<number | undefined>;
+  /** As with the limits of a namespace. False: there is no such repository. */
+  changeRepositoryConcurrency(name: RepositoryName, concurrency: number): Promise<boolean>;
 
   /**
    * Calls `wake` when something may be claimable, or a running attempt's desired state changed. `ended`: the build got

@@ -1,8 +1,14 @@
-import type { BuildRequest } from '../model/build.ts';
+import type { Build, BuildRequest } from '../model/build.ts';
 import type { EnqueueOptions } from './build-queue.ts';
 
 /** One build that is to be made. Many are made together. */
 export interface Enqueue {
   readonly request: BuildRequest;
   readonly options: EnqueueOptions;
+}
+
+/** The build; `repeated`: it was made before, under the same idempotency key. */
+export interface Enqueued {
+  readonly build: Build;
+  readonly repeated: boolean;
 }

@@ -3,10 +3,9 @@ import { sendAhead } from '../db/pipeline.ts';
 import { type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { NewRow, Row } from '../db/schema.ts';
 import type { SecretBox } from '../db/secret-box.ts';
-import type { Build } from '../model/build.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
 import { buildOf } from './build-rows.ts';
-import type { Enqueue } from './enqueue-request.ts';
+import type { Enqueue, Enqueued } from './enqueue-request.ts';
 import { Openings } from './openings.ts';
 import { admitNext, yieldPlace } from './places.ts';
 import { QueueError } from './queue-error.ts';
@@ -38,7 +37,7 @@ export async function enqueueAll(
   step: Step,
   all: readonly Enqueue[],
   settings: EnqueueSettings,
-): Promise<readonly (Build | QueueError)[]> {
+): Promise<readonly (Enqueued | QueueError)[]> {
   const namespaces = [...new Set(all.map(({ request }) => request.repository.namespace))];
   await step.statements.lockNamespaces(step.sql, namespaces);
   const openings = await Openings.read(step, all);
@@ -72,9 +71,10 @@ export async function enqueueAll(
   return answers.map((answer) => {
     if (answer instanceof QueueError) return answer;
     const id = 'madeBefore' in answer ? answer.madeBefore : answer.row.id;
-    return (
-      views.get(id) ?? new QueueError('bad-row', `The build ${id} has gone while it was asked for again.`)
-    );
+    const build = views.get(id);
+    if (build === undefined)
+      return new QueueError('bad-row', `The build ${id} has gone while it was asked for again.`);
+    return { build, repeated: 'madeBefore' in answer };
   });
 }
 

@@ -8,6 +8,7 @@ import type { Build, BuildRequest } from '../model/build.ts';
 import type { Digest } from '../model/digest.ts';
 import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
 import { type Advance, type Advanced, advanceAll } from './advance.ts';
 import type {
   BuildQueue,
@@ -21,8 +22,14 @@ import type {
   TakenOver,
 } from './build-queue.ts';
 import { cancel } from './cancel.ts';
+import {
+  changeNamespaceLimits,
+  changeRepositoryConcurrency,
+  namespaceLimits,
+  repositoryConcurrency,
+} from './change-limits.ts';
 import { enqueueAll, secretPurpose } from './enqueue.ts';
-import type { Enqueue } from './enqueue-request.ts';
+import type { Enqueue, Enqueued } from './enqueue-request.ts';
 import {
   type Finish,
   type FinishSettings,
@@ -32,12 +39,12 @@ import {
   holdAttempt,
 } from './finish.ts';
 import { extendLeases, type LeaseExtension, recordWorkers, type WorkerRecord } from './grouped-writes.ts';
-import { admitNext } from './places.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
 import { goneManagers, Presence } from './presence.ts';
 import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
 import { QueueError } from './queue-error.ts';
+import type { NamespaceLimits } from './queue-limits.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 import { listBuilds, loadAttempts, loadBuilds, runningAttempts, selectAttempts } from './read-builds.ts';
 import { SharedClaims } from './shared-claims.ts';
@@ -92,7 +99,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #claims: SharedClaims;
   /** What the manager in this process claims up to; known once it has claimed. */
   #capacity: number | undefined;
-  readonly #enqueues: GroupCommit<Enqueue, Build | QueueError>;
+  readonly #enqueues: GroupCommit<Enqueue, Enqueued | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
 
@@ -180,7 +187,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   async enqueue(request: BuildRequest, options: EnqueueOptions = {}): Promise<Build> {
     const answer = await this.#enqueues.submit({ request, options });
     if (answer instanceof QueueError) throw answer;
-    return answer;
+    if (answer.repeated) options.onRepeated?.();
+    return answer.build;
   }
 
   async claim(request: ClaimRequest): Promise<readonly RunningAttempt[]> {
@@ -403,12 +411,23 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return this.#changes.listen(wake);
   }
 
-  /** To be called after the limits of a namespace or of its repositories were raised. */
-  async admit(namespace: string): Promise<void> {
-    await this.#change(async (step) => {
-      await this.#statements.lockNamespace(step.sql, namespace);
-      await admitNext(step, namespace);
-    });
+  async namespaceLimits(namespace: string): Promise<NamespaceLimits | undefined> {
+    return namespaceLimits(this.#database.sql, namespace);
+  }
+
+  async changeNamespaceLimits(
+    namespace: string,
+    change: Partial<NamespaceLimits>,
+  ): Promise<NamespaceLimits | undefined> {
+    return this.#change((step) => changeNamespaceLimits(step, namespace, change));
+  }
+
+  async repositoryConcurrency(name: RepositoryName): Promise<number | undefined> {
+    return repositoryConcurrency(this.#database.sql, name);
+  }
+
+  async changeRepositoryConcurrency(name: RepositoryName, concurrency: number): Promise<boolean> {
+    return this.#change((step) => changeRepositoryConcurrency(step, name, concurrency));
   }
 
   #finish(step: Step, held: HeldAttempt, outcome: Outcome, retryDelay: number): Promise<Finished> {

@@ -12,6 +12,7 @@ import {
   type SetPhaseResponse,
 } from './generated/buildman.ts';
 import { Heartbeats } from './heartbeats.ts';
+import { type Keepalive, keepaliveOptions } from './keepalive.ts';
 import { LogUplink } from './log-uplink.ts';
 import { RpcError } from './rpc-error.ts';
 import { reportToWire } from './stage-report.ts';
@@ -27,6 +28,8 @@ export interface ManagerLinkOptions {
   /** Milliseconds without an answer after which the manager is given up. */
   readonly giveUpAfter?: number;
   readonly heartbeatEvery?: number;
+  /** How a manager that is gone is noticed by the connection; within 30 s unless given. */
+  readonly keepalive?: Keepalive;
   /** Bytes of log that may wait for the manager before `LogUplink.send` makes its caller wait. */
   readonly logBuffer?: number;
 }
@@ -72,8 +75,7 @@ export class ManagerLink {
       'grpc.max_reconnect_backoff_ms': 1_000,
       // Several links of one process have a connection each: one is too few for the streams of many workers.
       'grpc.use_local_subchannel_pool': 1,
-      'grpc.keepalive_time_ms': 20_000,
-      'grpc.keepalive_timeout_ms': 10_000,
+      ...keepaliveOptions(options.keepalive),
       // A proxy for the build's downloads does not lead back to this machine.
       ...(isLoopback(options.server) ? { 'grpc.enable_http_proxy': 0 } : {}),
     });

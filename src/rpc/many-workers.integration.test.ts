@@ -63,3 +63,34 @@ test('700 workers have three streams open at once, and each of them is answered'
   }
   expect(manager.connections).toBe(0);
 });
+
+test('a proxy may carry 2,000 streams of its workers on one connection, and each of them is answered', async () => {
+  const streams = 2_000;
+  await using manager = await ManagerServer.start();
+  const before = process.memoryUsage.rss();
+  const client = new BuildManagerClient(manager.address, ChannelCredentials.createInsecure());
+  const open = await Promise.all(
+    Array.from({ length: streams }, async () => {
+      const { identity } = manager.sessions.add();
+      return { jobJwt: await manager.tokens.sign('build_job_token', identity, 60), call: client.heartbeat() };
+    }),
+  );
+  try {
+    // All are answered before the first of them ends.
+    const replies = await Promise.all(open.map(({ jobJwt, call }) => answered(call, { jobJwt })));
+    expect(replies.every(({ reply }) => reply)).toBe(true);
+    expect(manager.connections).toBe(1);
+    expect((process.memoryUsage.rss() - before) / streams).toBeLessThan(bytesEach / 3);
+    // And a call still finds room.
+    const pong = await new Promise((resolve, reject) =>
+      client.ping({}, (error, answer) => (error === null ? resolve(answer) : reject(error))),
+    );
+    expect(pong).toMatchObject({ reply: 'pong' });
+  } finally {
+    for (const { call } of open) {
+      call.on('error', () => {});
+      call.cancel();
+    }
+    client.close();
+  }
+});

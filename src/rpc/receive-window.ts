@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 
-/** Bytes a worker may send ahead of what was read: two log batches. As much may have to be held for each worker. */
+/** Bytes a worker may send ahead of what was read: two log batches. As much may have to be held for each of its streams. */
 const receiveWindow = 2 * 1024 * 1024;
 
 const channel = 'http2.server.stream.created';

@@ -6,6 +6,7 @@ import { determineCachedTag } from './determine-cached-tag.ts';
 import { BuildManagerService } from './generated/buildman.ts';
 import { heartbeat } from './heartbeat.ts';
 import { ConnectionInjector } from './injector.ts';
+import { type Keepalive, keepaliveOptions } from './keepalive.ts';
 import { logBatches } from './log-batches.ts';
 import { logMessage } from './log-message.ts';
 import { ping } from './ping.ts';
@@ -17,10 +18,20 @@ import type { WorkerTokens } from './tokens.ts';
 /** The largest message either side takes. A log batch is about 1 MiB of text; a build pack may hold secret files. */
 export const maximumMessageBytes = 8 * 1024 * 1024;
 
+/**
+ * Streams of one connection. A worker has three and a call or two under way, but a proxy that speaks HTTP/2 carries all
+ * its workers on one connection: so there is room for about 670. It is no shield from who means harm, for whom it is as
+ * cheap to open another connection: what a stream may hold here (`receiveWindow`, and one message in the making) is
+ * bounded for each, and the port bounds the connections.
+ */
+export const maximumStreams = 2_048;
+
 export interface RpcServerOptions {
   readonly sessions: WorkerSessions;
   readonly tokens: WorkerTokens;
   readonly log: RpcLog;
+  /** How workers that are gone are noticed; within 30 s unless given. */
+  readonly keepalive?: Keepalive;
 }
 
 /**
@@ -37,15 +48,12 @@ export class RpcServer {
   readonly #injector: ConnectionInjector;
   readonly #stopping = new AbortController();
 
-  constructor({ sessions, tokens, log }: RpcServerOptions) {
+  constructor({ sessions, tokens, log, keepalive }: RpcServerOptions) {
     this.#server = new Server({
       'grpc.max_receive_message_length': maximumMessageBytes,
       'grpc.max_send_message_length': maximumMessageBytes,
-      // A worker has three streams and a call or two under way.
-      'grpc.max_concurrent_streams': 64,
-      // A worker whose machine is gone holds its connection for 30 s at most.
-      'grpc.keepalive_time_ms': 20_000,
-      'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.max_concurrent_streams': maximumStreams,
+      ...keepaliveOptions(keepalive),
     });
     const context: CallContext = { sessions, tokens, log, stopping: this.#stopping.signal };
     this.#server.addService(BuildManagerService, {

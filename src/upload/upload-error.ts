@@ -7,6 +7,7 @@ import { CodedError } from '../base/coded-error.ts';
  * - already-stored: its bytes are there; an upload is written once
  * - not-stored: its bytes are not there yet
  * - forbidden: somebody else's
+ * - not-current: the URL is of an attempt that is over, or that another one took the place of
  * - bad-type: not a media type
  * - too-many: the user has too many uploads that no build uses
  */
@@ -17,6 +18,7 @@ export type UploadErrorCode =
   | 'already-stored'
   | 'not-stored'
   | 'forbidden'
+  | 'not-current'
   | 'bad-type'
   | 'too-many';
 

@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import type { Database } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
-import { newUploadId, type UploadId } from '../model/ids.ts';
+import { type AttemptId, newUploadId, type UploadId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { UploadError } from './upload-error.ts';
 import type { SignedQuery, UrlSigner } from './url-signer.ts';
@@ -29,6 +29,12 @@ export interface StoredUpload {
   readonly size: number;
   /** Lower-case hex. */
   readonly sha256: string;
+}
+
+/** Whose source it is: a worker that was given up on gets nothing any more. */
+export interface PackageHolder {
+  readonly attemptId: AttemptId;
+  readonly epoch: number;
 }
 
 const mediaType = /^[A-Za-z0-9][\w!#$&^.+-]{0,126}\/[A-Za-z0-9][\w!#$&^.+-]{0,126}$/;
@@ -158,19 +164,24 @@ export class Uploads {
   }
 
   /**
-   * A signed path under which a worker fetches the file, good for `lifetime` milliseconds. Made anew for every
-   * attempt. Undefined: the file is gone.
+   * A signed path under which the worker of an attempt fetches the file, good for `lifetime` milliseconds and no longer
+   * than the attempt. Undefined: the file is gone.
    */
-  async packageUrl(id: UploadId, lifetime: number): Promise<string | undefined> {
+  async packageUrl(id: UploadId, attempt: PackageHolder, lifetime: number): Promise<string | undefined> {
     const row = await this.#find(id);
     if (row === undefined || row.stored_at === null) return undefined;
-    return this.#options.signer.sign({ method: 'GET', path: pathOf(id), maxSize: 0, lifetime });
+    return this.#options.signer.sign({ method: 'GET', path: packagePath(id, attempt), maxSize: 0, lifetime });
   }
 
-  /** The bytes from `start` on, for who holds a URL of `packageUrl`. Throws UploadError. */
+  /**
+   * The bytes from `start` on, for who holds a URL of `packageUrl`; asked with the signature of the path as it came in.
+   * `isCurrent` is not asked by strangers. Throws UploadError.
+   */
   async open(
     id: UploadId,
+    attempt: PackageHolder,
     query: SignedQuery,
+    isCurrent: (attempt: PackageHolder) => Promise<boolean>,
     start = 0,
   ): Promise<{
     readonly size: number;
@@ -178,7 +189,8 @@ export class Uploads {
     readonly sha256: string;
     readonly stream: Readable;
   }> {
-    this.#options.signer.verify('GET', pathOf(id), query);
+    this.#options.signer.verify('GET', packagePath(id, attempt), query);
+    if (!(await isCurrent(attempt))) throw notCurrent(attempt);
     const row = await this.#row(id);
     const blob = row.stored_at === null ? undefined : await this.#options.blobs.get(row.blob_key, { start });
     if (blob === undefined) throw unknown(id);
@@ -232,6 +244,18 @@ export class Uploads {
 
 function pathOf(id: UploadId): string {
   return `/userfiles/${id}`;
+}
+
+/** The attempt and its epoch are in the path, so the signature is for them. */
+function packagePath(id: UploadId, { attemptId, epoch }: PackageHolder): string {
+  return `${pathOf(id)}/${attemptId}/${epoch}`;
+}
+
+function notCurrent({ attemptId, epoch }: PackageHolder): UploadError {
+  return new UploadError(
+    'not-current',
+    `This source was for the attempt ${attemptId} (epoch ${epoch}), which is over or was given up. A worker that still works on it should stop; another attempt has a URL of its own.`,
+  );
 }
 
 function unknown(id: UploadId): UploadError {

@@ -109,8 +109,8 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     executor,
     ...registry,
     links: {
-      packageUrl: async (_identity, uploadId) => {
-        const path = await uploads.packageUrl(uploadId, settings.machineMaxTime);
+      packageUrl: async (identity, uploadId) => {
+        const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
       privateKey: async () => undefined,
@@ -151,7 +151,13 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     publicOrigin: publicOriginOf,
     clock,
     logger,
-    options: { version: 'chaos', registryHost: front, readerBuildLogs: false, https: false },
+    options: {
+      version: 'chaos',
+      registryHost: front,
+      buildSupport: true,
+      readerBuildLogs: false,
+      https: false,
+    },
   });
   const door = createOnePort({ grpc: parts.rpc, http: api.server, log: logger });
   await registry.embedded.start();

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import { systemClock } from '../../src/base/clock.ts';
 import type { WorkerIdentity } from '../../src/manager/worker-sessions.ts';
+import type { Keepalive } from '../../src/rpc/keepalive.ts';
 import { createOnePort, type OnePort } from '../../src/rpc/one-port.ts';
 import { RpcServer } from '../../src/rpc/server.ts';
 import type { RpcLog } from '../../src/rpc/status.ts';
@@ -14,12 +15,14 @@ export class ManagerServer {
   readonly tokens: WorkerTokens;
   readonly logged: { level: string; fields: object; text: string }[] = [];
   readonly #tls: { key: string; cert: string } | undefined;
+  readonly #keepalive: Keepalive | undefined;
   #rpc: RpcServer | undefined;
   #port: OnePort | undefined;
   #number = 0;
 
-  private constructor(tls?: { key: string; cert: string }) {
+  private constructor(tls?: { key: string; cert: string }, keepalive?: Keepalive) {
     this.#tls = tls;
+    this.#keepalive = keepalive;
     this.tokens = new WorkerTokens({
       keys: new TokenKeySet([newTokenKey()]),
       issuer: 'slipway',
@@ -28,8 +31,8 @@ export class ManagerServer {
     });
   }
 
-  static async start(tls?: { key: string; cert: string }): Promise<ManagerServer> {
-    const manager = new ManagerServer(tls);
+  static async start(tls?: { key: string; cert: string }, keepalive?: Keepalive): Promise<ManagerServer> {
+    const manager = new ManagerServer(tls, keepalive);
     await manager.listen();
     return manager;
   }
@@ -49,7 +52,12 @@ export class ManagerServer {
         this.logged.push({ level: name, fields, text });
       };
     const log: RpcLog = { info: level('info'), warn: level('warn'), error: level('error') };
-    this.#rpc = new RpcServer({ sessions: this.sessions, tokens: this.tokens, log });
+    this.#rpc = new RpcServer({
+      sessions: this.sessions,
+      tokens: this.tokens,
+      log,
+      ...(this.#keepalive === undefined ? {} : { keepalive: this.#keepalive }),
+    });
     const http = createServer((request, response) => {
       let bytes = 0;
       request.on('data', (chunk: Buffer) => {

@@ -105,6 +105,7 @@ export async function startApiServer({
       version: '0.0.0-test',
       registryHost: 'registry.example',
       publicOrigin: (incoming) => `http://${incoming.headers.host}`,
+      buildSupport: true,
       readerBuildLogs: false,
       https: false,
       ...options,

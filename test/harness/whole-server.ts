@@ -122,8 +122,8 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     executor,
     ...registry,
     links: {
-      packageUrl: async (_identity, uploadId) => {
-        const path = await uploads.packageUrl(uploadId, all.machineMaxTime);
+      packageUrl: async (identity, uploadId) => {
+        const path = await uploads.packageUrl(uploadId, identity, all.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
       privateKey: async () => undefined,
@@ -162,7 +162,13 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     publicOrigin,
     clock,
     logger,
-    options: { version: '0.0.0-test', registryHost: host, readerBuildLogs: false, https: false },
+    options: {
+      version: '0.0.0-test',
+      registryHost: host,
+      buildSupport: true,
+      readerBuildLogs: false,
+      https: false,
+    },
   });
   const door = createOnePort({ grpc: parts.rpc, http: api.server, log: logger });
   await registry.embedded.start();

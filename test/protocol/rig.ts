@@ -193,7 +193,13 @@ export async function openRig({
     publicOrigin,
     clock,
     logger,
-    options: { version: '0.0.0-test', registryHost: host, readerBuildLogs: false, https: false },
+    options: {
+      version: '0.0.0-test',
+      registryHost: host,
+      buildSupport: true,
+      readerBuildLogs: false,
+      https: false,
+    },
   });
   const door = createOnePort({ grpc: parts.rpc, http: api.server, log: logger });
   await registry.embedded.start();
