@@ -74,7 +74,9 @@ async function cluster(
         tokenKey,
         allowedWorkerCount,
       };
-      const nodeOptions = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+      // As the launcher starts a server.
+      const nodeOptions = ['--max-semi-space-size=8'];
+      if (profile !== undefined) nodeOptions.push('--cpu-prof', `--cpu-prof-dir=${profile}`);
       const manager: Manager = new Child('./manager-process.ts', options, nodeOptions);
       all.push(manager);
       await manager.take('ready');

@@ -21,6 +21,8 @@ let ends = Number.POSITIVE_INFINITY;
 function clientOf(): BuildManagerClient {
   return new BuildManagerClient(address, ChannelCredentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
+    // The worker that is imitated keeps no messages to send them again.
+    'grpc.enable_retries': 0,
     'grpc.max_send_message_length': 8 * 1024 * 1024,
   });
 }

@@ -35,37 +35,45 @@ export async function appendMany(
   appends: readonly Append[],
   { limit, now }: { readonly limit: number; readonly now: number },
 ): Promise<{ readonly appended: readonly Appended[] } | { readonly unusual: ReadonlySet<number> }> {
-  const items = appends.map(({ buildId, attempt, chunks, close }, n) => ({
-    n,
-    build_id: buildId,
-    entries: chunks.reduce((sum, chunk) => sum + chunk.entries, 0),
-    bytes: chunks.reduce((sum, chunk) => sum + chunk.bytes, 0),
-    ...(attempt === undefined
-      ? {}
-      : {
-          attempt_id: attempt.attemptId,
-          epoch: attempt.epoch,
-          sequence: attempt.sequence,
-          stage: attempt.stage,
-        }),
-    ...(close ? { closed_at: now } : {}),
-  }));
   let at = 1;
   const payload: Uint8Array[] = [];
-  const pieces = appends.flatMap(({ chunks }, n) => {
-    let before = 0;
-    return chunks.map(({ entries, bytes, data }) => {
-      const piece = { n, before, entries, bytes, at, length: data.length };
-      before += entries;
+  const cut: object[] = [];
+  const items = appends.map(({ buildId, attempt, chunks, close }, n) => {
+    const places = chunks.map(({ data }) => {
+      const place = { at, length: data.length };
       at += data.length;
       payload.push(data);
-      return piece;
+      return place;
     });
+    let entries = 0;
+    let bytes = 0;
+    for (const [index, chunk] of chunks.entries()) {
+      if (chunks.length > 1) {
+        cut.push({ n, before: entries, entries: chunk.entries, bytes: chunk.bytes, ...places[index] });
+      }
+      entries += chunk.entries;
+      bytes += chunk.bytes;
+    }
+    return {
+      n,
+      build_id: buildId,
+      entries,
+      bytes,
+      attempt_id: attempt?.attemptId,
+      epoch: attempt?.epoch,
+      sequence: attempt?.sequence,
+      stage: attempt?.stage,
+      closed_at: close ? now : undefined,
+      // Mostly there is one chunk; those of others are in `cut`.
+      ...(chunks.length === 1 ? places[0] : {}),
+    };
   });
+  const idsOf = (what: 'sequence' | 'stage') =>
+    appends.flatMap(({ attempt }) => (attempt?.[what] === undefined ? [] : [attempt.attemptId]));
   try {
     const { rows } = await raw<{ appended: readonly (readonly [number, number])[] }>`
-      select slipway_append(${JSON.stringify(items)}::json, ${JSON.stringify(pieces)}::json,
-        ${Buffer.concat(payload)}::bytea, ${limit}::bigint) as appended
+      select slipway_append(${JSON.stringify(items)}::json, ${idsOf('sequence')}::text[], ${idsOf('stage')}::text[],
+        ${JSON.stringify(cut)}::json, ${Buffer.concat(payload)}::bytea, ${limit}::bigint) as appended
     `.execute(sql);
     const totals = new Map(rows[0]?.appended);
     return {

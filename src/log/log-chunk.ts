@@ -47,10 +47,15 @@ export function encodeChunks(pieces: readonly LogPiece[]): readonly LogChunk[] {
   let entries = 0;
   const flush = () => {
     if (header.length === 0) return;
-    const head = Buffer.from(JSON.stringify(header));
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(head.length);
-    const plain = Buffer.concat([length, head, ...payload]);
+    // All of it is ASCII.
+    const head = JSON.stringify(header);
+    const plain = Buffer.allocUnsafe(4 + head.length + bytes);
+    plain.writeUInt32LE(head.length);
+    let at = 4 + plain.write(head, 4, 'latin1');
+    for (const text of payload) {
+      plain.set(text, at);
+      at += text.length;
+    }
     if (plain.length < leastCompressed) chunks.push({ entries, bytes, data: plain });
     else chunks.push({ entries, bytes, data: compressed(plain) });
     header = [];

@@ -69,18 +69,58 @@ export function stream<Request, Response>(
   };
 }
 
-async function serve<Request, Response>(
+/**
+ * One message at a time, in order. What comes while one is answered waits here, and nothing more is read.
+ * Events, not the stream's iterator: that costs a worker that waits for each answer as much as the rest of its call.
+ */
+function serve<Request, Response>(
   call: ServerDuplexStream<Request, Response>,
   answers: StreamAnswers<Request, Response>,
 ): Promise<void> {
-  // Left to itself the iterator would destroy the call when a message is refused, and its status would not be sent.
-  const requests: AsyncIterable<Request> = call.iterator({ destroyOnReturn: false });
-  for await (const request of requests) {
-    const response = await answers.answer(request);
-    if (call.cancelled) return;
-    if (!call.write(response)) await drained(call);
-  }
-  call.end();
+  return new Promise((resolve, reject) => {
+    const waiting: Request[] = [];
+    let busy = false;
+    let ended = false;
+    const fail = (thrown: unknown): void => {
+      waiting.length = 0;
+      call.pause();
+      reject(thrown);
+    };
+    const next = (): void => {
+      const request = waiting.shift();
+      if (request === undefined) {
+        if (ended) {
+          call.end();
+          resolve();
+        } else if (call.isPaused()) call.resume();
+        return;
+      }
+      busy = true;
+      answers
+        .answer(request)
+        .then((response) => {
+          if (call.cancelled) return resolve();
+          if (call.write(response)) return goOn();
+          return drained(call).then(goOn);
+        })
+        .catch(fail);
+    };
+    const goOn = (): void => {
+      busy = false;
+      next();
+    };
+    call.on('data', (request: Request) => {
+      waiting.push(request);
+      if (busy) call.pause();
+      else next();
+    });
+    call.on('end', () => {
+      ended = true;
+      if (!busy) next();
+    });
+    call.on('cancelled', resolve);
+    call.on('error', reject);
+  });
 }
 
 /** A peer that reads no answers is waited for; that it goes away ends the wait too. */

@@ -9,11 +9,12 @@ export function logBatches(context: CallContext) {
     let token = '';
     let cancel = false;
     let unsubscribe: (() => void) | undefined;
+    const identify = context.tokens.forStream('build_job_token');
     return {
       async answer({ jobJwt, sequenceNumber, runs }) {
         if (jobJwt !== '') token = jobJwt;
         // Also when the message leaves it out: the token may have expired since.
-        const identity = await context.tokens.verify(token, 'build_job_token');
+        const identity = await identify(token);
         unsubscribe ??= context.sessions.onCancel(identity, () => {
           cancel = true;
         });

@@ -22,9 +22,10 @@ export function logMessage(context: CallContext) {
       }
       return masking.masker;
     };
+    const identify = context.tokens.forStream('build_job_token');
     return {
       async answer({ jobJwt, sequenceNumber, logMessage: message }) {
-        const identity = await context.tokens.verify(jobJwt, 'build_job_token');
+        const identity = await identify(jobJwt);
         const { text, error } = unwrap(message);
         const masker = await maskerFor(identity);
         const masked = Buffer.concat([masker.write(Buffer.from(text)), masker.settle()]);

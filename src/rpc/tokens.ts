@@ -98,6 +98,19 @@ export class WorkerTokens {
     return verified.identity;
   }
 
+  /** As `verify`, for one stream: its messages carry the same token, which is only compared with the one before. */
+  forStream(type: TokenType): (token: string) => Promise<WorkerIdentity> {
+    let last:
+      | { readonly token: string; readonly identity: WorkerIdentity; readonly expires: number }
+      | undefined;
+    return async (token) => {
+      if (last?.token === token && last.expires > this.#options.clock.now()) return last.identity;
+      const identity = await this.verify(token, type);
+      last = { token, identity, expires: this.#verified.get(token)?.expires ?? 0 };
+      return identity;
+    };
+  }
+
   #remember(token: string, verified: Verified): void {
     this.#verified.set(token, verified);
     if (this.#verified.size <= this.#cacheSize) return;

@@ -9,7 +9,8 @@ import type { ColumnTypes, DialectName } from '../column-types.ts';
  * so that no two groups wait for each other. Rows of tables are found by such arrays and their keys only; what joins is
  * what was given, in memory, so that the plan stays good however the tables grow.
  */
-const append = `create function slipway_append(given json, cut json, payload bytea, most bigint)
+const append = `create function slipway_append(
+    given json, workers text[], stages text[], cut json, payload bytea, most bigint)
   returns json
   language plpgsql
   set plan_cache_mode = force_generic_plan
@@ -20,18 +21,13 @@ const append = `create function slipway_append(given json, cut json, payload byt
   set enable_mergejoin = off
 as $append$
 declare
-  workers text[];
-  stages text[];
   answer json;
   odd json;
 begin
-  select array_agg(i.attempt_id) filter (where i.sequence is not null),
-      array_agg(i.attempt_id) filter (where i.stage is not null)
-    into workers, stages
-    from json_to_recordset(given) as i (attempt_id text, sequence bigint, stage bigint);
   with item as materialized (
     select * from json_to_recordset(given) as i (n bigint, build_id text, attempt_id text, epoch bigint,
-      sequence bigint, stage bigint, closed_at bigint, entries bigint, bytes bigint)
+      sequence bigint, stage bigint, closed_at bigint,
+      entries bigint, bytes bigint, at int, length int)
   ),
   counted as (
     update attempts a set log_sequence = a.log_sequence + 1
@@ -48,7 +44,7 @@ begin
       returning a.id
   ),
   good as materialized (
-    select item.n, item.build_id, item.closed_at, item.entries, item.bytes from item
+    select item.n, item.build_id, item.closed_at, item.entries, item.bytes, item.at, item.length from item
       where item.attempt_id is null or item.attempt_id in (select id from counted union all select id from entered)
   ),
   head as (
@@ -61,11 +57,15 @@ begin
       returning build_id, total
   ),
   done as materialized (
-    select good.n, good.build_id, good.entries, head.total
+    select good.n, good.build_id, good.entries, good.bytes, good.at, good.length, head.total
       from good left join head on head.build_id = good.build_id
   ),
   stored as (
     insert into log_chunks (build_id, first_index, entries, bytes, data)
+      select done.build_id, done.total - done.entries, done.entries, done.bytes,
+          substring(payload from done.at for done.length)
+        from done where done.total is not null and done.at is not null
+      union all
       select done.build_id, done.total - done.entries + p.before, p.entries, p.bytes,
           substring(payload from p.at for p.length)
         from json_to_recordset(cut) as p (n bigint, before bigint, entries bigint, bytes bigint, at int, length int)

@@ -168,8 +168,9 @@ describe('when batches are sent', () => {
     await pipe.write(Buffer.from('b\n'));
     await clock.advance(20);
     await pipe.write(Buffer.from('c\n'));
+    await clock.advance(179);
     expect(sink.batches).toHaveLength(1);
-    await clock.advance(30);
+    await clock.advance(1);
     expect(sink.batches).toHaveLength(2);
     expect(sink.lines).toEqual(['a', 'b', 'c']);
     await pipe.close();

@@ -17,8 +17,11 @@ export interface LogPipeOptions {
 
 /** Bytes of text at which a batch is sent at once. Each batch is one transaction of the server: see docs/performance.md. */
 const fullBatch = 1024 * 1024;
-/** Milliseconds that lines may wait for company; after a silence they wait only for what comes with them. */
-const linger = 50;
+/**
+ * Milliseconds that lines may wait for company: nobody who reads along notices, and a build that says something all the
+ * time costs the server a fraction. After a silence they wait only for what comes with them.
+ */
+const linger = 200;
 const lingerAfterSilence = 5;
 /** Milliseconds after which the beginning of a line is shown although its end has not come. */
 const openLineWait = 200;
