@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { OffsetClock } from '../../test/chaos/offset-clock.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
-import { systemClock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import { type DummyBehaviour, DummyExecutor } from '../executor/dummy-executor.ts';
@@ -125,6 +126,10 @@ class Worker {
     );
   }
 
+  beat() {
+    return this.#sessions.heartbeat(this.identity);
+  }
+
   stage(stage: 'unpacking' | 'pulling' | 'building' | 'pushing'): Promise<boolean> {
     this.#phase += 1;
     return this.#sessions.setPhase(this.identity, this.#phase, { kind: 'stage', stage });
@@ -176,23 +181,24 @@ const wholeBuild: Script = async (worker) => {
 interface RigOptions {
   readonly settings?: Partial<ManagerSettings>;
   readonly behave?: (order: WorkerOrder, starts: number) => DummyBehaviour;
+  readonly clock?: Clock;
 }
 
 /** One database, one executor, and as many managers as wanted. */
-async function openRig(script: Script, { settings, behave }: RigOptions = {}) {
+async function openRig(script: Script, { settings, behave, clock = systemClock }: RigOptions = {}) {
   const database = await Database.open({ provider: 'sqlite', file: ':memory:' });
-  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }) });
+  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }), clock });
   const log = new SqlLogStore(database);
   await queue.start();
   await log.start();
-  const orchestrator = new MemoryOrchestrator({ clock: systemClock });
+  const orchestrator = new MemoryOrchestrator({ clock });
   const all: ManagerSettings = { ...quick, ...settings };
   const uploads = new Set<UploadId>();
   const started: WorkerOrder[] = [];
   let most = 0;
   let sessionsOfWorkers: WorkerSessionService | undefined;
   const executor: DummyExecutor = new DummyExecutor({
-    clock: systemClock,
+    clock,
     behave: (order) => behave?.(order, started.push(order)) ?? {},
     work: async (order, stopped) => {
       if (behave === undefined) started.push(order);
@@ -205,7 +211,7 @@ async function openRig(script: Script, { settings, behave }: RigOptions = {}) {
   const parts: { stop(): Promise<void> }[] = [];
 
   function manager(name: string, formerNames: readonly string[] = []) {
-    const base = { queue, log, orchestrator, executor, registry, clock: systemClock, settings: all };
+    const base = { queue, log, orchestrator, executor, registry, clock, settings: all };
     const shared = { ...base, logger: silent, metrics: noMetrics };
     const buildEnd = new BuildEnd(shared);
     const publisher = new Publisher({ ...shared, end: buildEnd });
@@ -556,6 +562,73 @@ describe('a worker', () => {
     expect(build).toMatchObject({ phase: 'error', fault: { code: 'builderror' } });
     expect(build.fault?.message).toContain('RUN false');
     expect(build.jobs[0]?.attempts).toHaveLength(1);
+  });
+});
+
+describe('a time of day that leaps', () => {
+  const leaps = [7_300_000, -7_300_000, 90_000];
+
+  test('ends no build, and its worker’s silence still does', async () => {
+    const clock = new OffsetClock();
+    const building = Promise.withResolvers<Worker>();
+    const silent = Promise.withResolvers<void>();
+    await using rig = await openRig(
+      async (worker) => {
+        await worker.register();
+        await worker.stage('building');
+        if (worker.identity.epoch > 1) {
+          await worker.complete();
+          return 0;
+        }
+        building.resolve(worker);
+        const beating = setInterval(() => void worker.beat().catch(() => {}), 50);
+        await silent.promise;
+        clearInterval(beating);
+        await worker.hang();
+        return 0;
+      },
+      { clock, settings: { heartbeatTimeout: 800, lease: 600 } },
+    );
+    await rig.manager('one').manager.start();
+    const build = await rig.enqueue({ push: false });
+    const { identity } = await building.promise;
+    for (const offset of leaps) {
+      clock.offset = offset;
+      const until = performance.now() + 1_000;
+      // Many looks, each of which would end it.
+      await expect.poll(() => performance.now() > until, { timeout: 5_000 }).toBe(true);
+      expect(await rig.queue.attempt(identity.attemptId)).toMatchObject({ state: 'building', epoch: 1 });
+    }
+    const from = performance.now();
+    silent.resolve();
+    const { phase, jobs } = await rig.final(build);
+    expect(performance.now() - from).toBeLessThan(5_000);
+    expect(phase).toBe('complete');
+    expect(jobs[0]?.attempts.map(({ outcome }) => outcome?.kind)).toEqual(['expired', 'complete']);
+  });
+
+  test('expires no worker that is about to register', async () => {
+    const clock = new OffsetClock();
+    const gate = Promise.withResolvers<void>();
+    await using rig = await openRig(
+      async (worker) => {
+        await gate.promise;
+        await worker.register();
+        await worker.complete();
+        return 0;
+      },
+      { clock },
+    );
+    await rig.manager('one').manager.start();
+    const build = await rig.enqueue({ push: false });
+    await expect.poll(() => rig.started.length).toBe(1);
+    clock.offset = 7_300_000;
+    const until = performance.now() + 500;
+    await expect.poll(() => performance.now() > until).toBe(true);
+    gate.resolve();
+    const { phase, jobs } = await rig.final(build);
+    expect(phase).toBe('complete');
+    expect(jobs[0]?.attempts).toHaveLength(1);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { SteadyClock } from '../base/steady-clock.ts';
 import type { Executor } from '../executor/executor.ts';
 import type { LogStore } from '../log/log-store.ts';
 import { isRunning } from '../model/attempt.ts';
@@ -36,6 +37,8 @@ export interface BuildManagerOptions {
   readonly tokens: RegistrationTokens;
   readonly worker: WorkerSite;
   readonly clock: Clock;
+  /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
+  readonly monotonic?: () => number;
   readonly settings: ManagerSettings;
   readonly logger: ManagerLog;
   readonly metrics: ManagerMetrics;
@@ -297,7 +300,8 @@ export class BuildManager implements AsyncDisposable {
    */
   async drain(grace: number): Promise<void> {
     this.#claiming = false;
-    const { clock, publisher, logger, queue, name } = this.#options;
+    const { publisher, logger, queue, name, monotonic } = this.#options;
+    const clock = new SteadyClock(this.#options.clock, monotonic ?? (() => performance.now()));
     const end = clock.now() + grace;
     while (this.#supervised.size > 0 && clock.now() < end) {
       await this.#emptied.wait(end - clock.now(), this.#stopping.signal);
