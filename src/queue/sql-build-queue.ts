@@ -31,7 +31,14 @@ import {
   type HeldAttempt,
   holdAttempt,
 } from './finish.ts';
-import { extendLeases, type LeaseExtension, recordWorkers, type WorkerRecord } from './grouped-writes.ts';
+import {
+  extendLeases,
+  type Hearing,
+  hearWorkers,
+  type LeaseExtension,
+  recordWorkers,
+  type WorkerRecord,
+} from './grouped-writes.ts';
 import { admitNext } from './places.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
@@ -86,6 +93,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #publications: GroupCommit<Publication, Build | 'stale'>;
   readonly #records: GroupCommit<WorkerRecord, boolean>;
   readonly #leases: GroupCommit<LeaseExtension, boolean>;
+  readonly #hearings: GroupCommit<Hearing, number | undefined>;
   readonly #attemptReads: GroupCommit<AttemptId, RunningAttempt | undefined>;
   readonly #buildReads: GroupCommit<BuildId, Build | undefined>;
   readonly #monotonic: () => number;
@@ -145,6 +153,11 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     this.#leases = new GroupCommit({
       ...written,
       commit: (leases) => extendLeases(sql, this.#statements, leases),
+      key: ({ id }) => id,
+    });
+    this.#hearings = new GroupCommit({
+      ...written,
+      commit: (hearings) => hearWorkers(sql, this.#statements, hearings),
       key: ({ id }) => id,
     });
     this.#attemptReads = new GroupCommit({
@@ -243,11 +256,29 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return (await this.#advances.submit({ kind: 'register', id, epoch, capabilities })) === 'moved';
   }
 
+  async registerAgain(id: AttemptId, epoch: number): Promise<number | undefined> {
+    const row = await this.#database.sql
+      .updateTable('attempts')
+      .set((set) => ({ registrations: set('registrations', '+', 1) }))
+      .where('id', '=', id)
+      .where('epoch', '=', epoch)
+      .where('state', '=', 'registered')
+      .where('lease_until', 'is not', null)
+      .where('heard', '=', 0)
+      .returning('registrations')
+      .executeTakeFirst();
+    return row?.registrations;
+  }
+
+  hear(id: AttemptId, epoch: number, registration: number): Promise<number | undefined> {
+    return this.#hearings.submit({ id, epoch, registration });
+  }
+
   enterStage(
     id: AttemptId,
     epoch: number,
     stage: WorkerStage,
-    detail: { readonly commit?: string } = {},
+    detail: { readonly commit?: string; readonly sequence?: number } = {},
   ): Promise<'moved' | 'same' | 'late' | 'stale'> {
     return this.#advances.submit({ kind: 'stage', id, epoch, stage, ...detail });
   }
