@@ -164,7 +164,10 @@ export interface BuildQueue {
     detail?: { readonly commit?: string; readonly sequence?: number },
   ): Promise<'moved' | 'same' | 'late' | 'stale'>;
 
-  /** Moves the lease to `until` (milliseconds since 1970). False: stale. */
+  /**
+   * Moves the lease to `until` (milliseconds since 1970). False: stale. What others look at is that it moves
+   * (docs/adr/0015-leases-are-watched.md).
+   */
   extendLease(id: AttemptId, epoch: number, manager: string, until: number): Promise<boolean>;
 
   /** Ends an attempt. `retryDelay` is milliseconds until the next one may start, when there is to be one. */
@@ -188,8 +191,12 @@ export interface BuildQueue {
   /** The attempts this manager supervises. */
   supervised(manager: string): Promise<readonly RunningAttempt[]>;
 
-  /** Takes over attempts whose lease has run out, or whose manager is `dead` (a former life of this machine). */
-  adopt(manager: string, lease: number, dead?: readonly string[]): Promise<readonly RunningAttempt[]>;
+  /**
+   * Takes over what managers had that are `dead` (former lives of this machine), and attempts whose lease this manager has
+   * seen to stand still for `lease` milliseconds of its own monotonic time: their manager lives, perhaps, but does not look
+   * after them. To be called several times within a lease. What is taken over how is as `beat` says.
+   */
+  adopt(manager: string, lease: number, dead?: readonly string[]): Promise<TakenOver>;
 
   /**
    * Says that this manager lives, and looks whether the others do. To be called before the first claim, and then
