@@ -115,18 +115,20 @@ describe.each([
   });
 
   describe('a sequence number of a phase', () => {
-    test('that moved the attempt moves it no more at another manager, whatever phase it has', async () => {
-      const token = await registered(a);
-      await a.setPhase(token, 1, 'PULLING');
-      await b.heartbeat(token);
-      for (const phase of ['PULLING', 'UNPACKING', 'BUILDING', 'COMPLETE', 'ERROR']) {
-        expect(await withoutEffect(() => b.setPhase(token, 1, phase)), phase).toEqual(answered(true, 1));
-      }
-      expect(await state()).toBe('pulling');
-      expect(await b.setPhase(token, 2, 'BUILDING')).toEqual(answered(true, 2));
-      expect(await withoutEffect(() => a.setPhase(token, 2, 'COMPLETE'))).toEqual(answered(true, 2));
-      expect(await state()).toBe('building');
-      expect(await a.setPhase(token, 3, 'COMPLETE')).toEqual(answered(true, 3));
-    });
+    // One each: what a manager has answered once it remembers by itself.
+    test.each(['PULLING', 'UNPACKING', 'BUILDING', 'COMPLETE', 'ERROR'])(
+      'that moved the attempt moves it no more at another manager, as %s',
+      async (phase) => {
+        const token = await registered(a);
+        await a.setPhase(token, 1, 'PULLING');
+        await b.heartbeat(token);
+        expect(await withoutEffect(() => b.setPhase(token, 1, phase))).toEqual(answered(true, 1));
+        expect(await state()).toBe('pulling');
+        expect(await b.setPhase(token, 2, 'BUILDING')).toEqual(answered(true, 2));
+        expect(await withoutEffect(() => a.setPhase(token, 2, 'COMPLETE'))).toEqual(answered(true, 2));
+        expect(await state()).toBe('building');
+        expect(await a.setPhase(token, 3, 'COMPLETE')).toEqual(answered(true, 3));
+      },
+    );
   });
 });
