@@ -71,11 +71,14 @@ export const slipwayKeys = {
         minimum: 5,
         maximum: 3600,
       }),
-      LEASE: duration('A claim holds so long without being extended.', {
-        default: 300,
-        minimum: 30,
-        maximum: 3600,
-      }),
+      LEASE: duration(
+        'A manager that lives but does not look after a build for so long loses it to another one; the same on all servers.',
+        {
+          default: 300,
+          minimum: 30,
+          maximum: 3600,
+        },
+      ),
       LIMITS: Type.Object(
         {
           UPLOAD: bytes('Largest source that may be uploaded.', { default: '1Gi' }),

@@ -8,6 +8,7 @@ import { archives } from './migrations/0003-archives.ts';
 import { audit } from './migrations/0004-audit.ts';
 import { loggedStages } from './migrations/0005-logged-stages.ts';
 import { appendFunction } from './migrations/0006-append-function.ts';
+import { registrations } from './migrations/0007-registrations.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -38,6 +39,7 @@ const steps: Readonly<
   '0004-audit': audit,
   '0005-logged-stages': loggedStages,
   '0006-append-function': appendFunction,
+  '0007-registrations': registrations,
 };
 
 const table = 'schema_migrations';

@@ -145,6 +145,12 @@ export interface Schema {
     log_sequence: Generated<number>;
     /** Of the last stage whose entry is in the log, counted from 1; 0: none. */
     log_stage: Generated<number>;
+    /** The number of the last registration; the first one is 1. */
+    registrations: Generated<number>;
+    /** The number of the registration whose worker was heard first, and whose alone the attempt is from then on; 0: none. */
+    heard: Generated<number>;
+    /** The stages that were reported, by the sequence numbers of the reports that moved the attempt. */
+    reports_json: string | null;
     queued_at: number;
     scheduled_at: number | null;
     registered_at: number | null;

@@ -72,11 +72,11 @@ export class AttemptEnd {
   }
 
   async #follow(
-    { buildId, executor }: Pick<RunningAttempt, 'buildId' | 'executor'>,
+    { id, buildId, epoch, executor }: Pick<RunningAttempt, 'id' | 'buildId' | 'epoch' | 'executor'>,
     outcome: Outcome,
     finished: Finished,
   ): Promise<void> {
-    const { end, publisher, clock, metrics } = this.#options;
+    const { end, publisher, metrics } = this.#options;
     switch (finished.kind) {
       case 'stale':
       case 'others-running':
@@ -89,18 +89,7 @@ export class AttemptEnd {
         return;
       case 'retry': {
         metrics.retried(executor ?? noExecutor);
-        const wait = Math.max(0, Math.round((finished.availableAt - clock.now()) / 1000));
-        const what =
-          'fault' in outcome
-            ? outcome.fault
-            : { code: 'internalerror' as const, message: 'The attempt failed.' };
-        const when = wait === 0 ? 'The build starts again at once' : `The build starts again in ${wait} s`;
-        const left = finished.triesLeft === 1 ? '1 try' : `${finished.triesLeft} tries`;
-        await end.fault(
-          buildId,
-          { code: what.code, message: `${what.message}\n${when} (${left} left).` },
-          { retry: true, epoch: finished.epoch, next: new Date(finished.availableAt).toISOString() },
-        );
+        await end.retry({ buildId, attemptId: id, epoch }, outcome, finished);
         return;
       }
       default:

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { LogEntry, LogStore } from '../log/log-store.ts';
-import { attemptStates, type WorkerStage } from '../model/attempt.ts';
+import { attemptStates, type Outcome, type WorkerStage } from '../model/attempt.ts';
 import type { Build } from '../model/build.ts';
 import type { Fault } from '../model/fault.ts';
 import type { BuildId } from '../model/ids.ts';
@@ -42,8 +42,27 @@ export class BuildEnd {
     await this.#options.log.appendEntry(buildId, this.#phase(phaseOfState(state), data), writer);
   }
 
-  async fault(buildId: BuildId, fault: Fault, data: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    await this.#options.log.appendEntry(buildId, this.#fault(fault, data));
+  /**
+   * An attempt ended and there is to be another one. It is in the log once, after all that the attempt did: whoever ended it
+   * writes it, and again whoever starts the next one, for the other may have died in between.
+   */
+  async retry(
+    { buildId, attemptId, epoch }: Pick<WorkerIdentity, 'buildId' | 'attemptId' | 'epoch'>,
+    outcome: Outcome,
+    /** `triesLeft`: with the next attempt's. `availableAt`: when it may begin, milliseconds since 1970. */
+    { triesLeft, availableAt }: { readonly triesLeft: number; readonly availableAt: number },
+  ): Promise<void> {
+    const { code, message } =
+      'fault' in outcome ? outcome.fault : { code: 'internalerror' as const, message: 'The attempt failed.' };
+    const wait = Math.max(0, Math.round((availableAt - this.#options.clock.now()) / 1000));
+    const when = wait === 0 ? 'The build starts again at once' : `The build starts again in ${wait} s`;
+    const left = triesLeft === 1 ? '1 try' : `${triesLeft} tries`;
+    const entry = this.#fault(
+      { code, message: `${message}\n${when} (${left} left).` },
+      { retry: true, epoch: epoch + 1, next: new Date(availableAt).toISOString() },
+    );
+    const writer = { kind: 'stage', attemptId, epoch, stage: attemptStates.indexOf('done') } as const;
+    await this.#options.log.appendEntry(buildId, entry, writer);
   }
 
   /** Called for every build that became final: its last entries are written, its log closed, listeners told. */

@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { OffsetClock } from '../../test/chaos/offset-clock.ts';
+import { TcpProxy } from '../../test/fakes/tcp-proxy.ts';
+import { scratchPostgres } from '../../test/harness/scratch-database.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
-import { systemClock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import { type DummyBehaviour, DummyExecutor } from '../executor/dummy-executor.ts';
@@ -125,6 +128,10 @@ class Worker {
     );
   }
 
+  beat() {
+    return this.#sessions.heartbeat(this.identity);
+  }
+
   stage(stage: 'unpacking' | 'pulling' | 'building' | 'pushing'): Promise<boolean> {
     this.#phase += 1;
     return this.#sessions.setPhase(this.identity, this.#phase, { kind: 'stage', stage });
@@ -176,23 +183,30 @@ const wholeBuild: Script = async (worker) => {
 interface RigOptions {
   readonly settings?: Partial<ManagerSettings>;
   readonly behave?: (order: WorkerOrder, starts: number) => DummyBehaviour;
+  readonly clock?: Clock;
+  /** Closed with the rig. */
+  readonly database?: Database;
+  readonly logger?: ManagerLog;
 }
 
 /** One database, one executor, and as many managers as wanted. */
-async function openRig(script: Script, { settings, behave }: RigOptions = {}) {
-  const database = await Database.open({ provider: 'sqlite', file: ':memory:' });
-  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }) });
+async function openRig(
+  script: Script,
+  { settings, behave, clock = systemClock, logger = silent, database: given }: RigOptions = {},
+) {
+  const database = given ?? (await Database.open({ provider: 'sqlite', file: ':memory:' }));
+  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }), clock });
   const log = new SqlLogStore(database);
   await queue.start();
   await log.start();
-  const orchestrator = new MemoryOrchestrator({ clock: systemClock });
+  const orchestrator = new MemoryOrchestrator({ clock });
   const all: ManagerSettings = { ...quick, ...settings };
   const uploads = new Set<UploadId>();
   const started: WorkerOrder[] = [];
   let most = 0;
   let sessionsOfWorkers: WorkerSessionService | undefined;
   const executor: DummyExecutor = new DummyExecutor({
-    clock: systemClock,
+    clock,
     behave: (order) => behave?.(order, started.push(order)) ?? {},
     work: async (order, stopped) => {
       if (behave === undefined) started.push(order);
@@ -205,8 +219,8 @@ async function openRig(script: Script, { settings, behave }: RigOptions = {}) {
   const parts: { stop(): Promise<void> }[] = [];
 
   function manager(name: string, formerNames: readonly string[] = []) {
-    const base = { queue, log, orchestrator, executor, registry, clock: systemClock, settings: all };
-    const shared = { ...base, logger: silent, metrics: noMetrics };
+    const base = { queue, log, orchestrator, executor, registry, clock, settings: all };
+    const shared = { ...base, logger, metrics: noMetrics };
     const buildEnd = new BuildEnd(shared);
     const publisher = new Publisher({ ...shared, end: buildEnd });
     const attemptEnd = new AttemptEnd({ ...shared, end: buildEnd, publisher });
@@ -559,6 +573,73 @@ describe('a worker', () => {
   });
 });
 
+describe('a time of day that leaps', () => {
+  const leaps = [7_300_000, -7_300_000, 90_000];
+
+  test('ends no build, and its worker’s silence still does', async () => {
+    const clock = new OffsetClock();
+    const building = Promise.withResolvers<Worker>();
+    const silent = Promise.withResolvers<void>();
+    await using rig = await openRig(
+      async (worker) => {
+        await worker.register();
+        await worker.stage('building');
+        if (worker.identity.epoch > 1) {
+          await worker.complete();
+          return 0;
+        }
+        building.resolve(worker);
+        const beating = setInterval(() => void worker.beat().catch(() => {}), 50);
+        await silent.promise;
+        clearInterval(beating);
+        await worker.hang();
+        return 0;
+      },
+      { clock, settings: { heartbeatTimeout: 800, lease: 600 } },
+    );
+    await rig.manager('one').manager.start();
+    const build = await rig.enqueue({ push: false });
+    const { identity } = await building.promise;
+    for (const offset of leaps) {
+      clock.offset = offset;
+      const until = performance.now() + 1_000;
+      // Many looks, each of which would end it.
+      await expect.poll(() => performance.now() > until, { timeout: 5_000 }).toBe(true);
+      expect(await rig.queue.attempt(identity.attemptId)).toMatchObject({ state: 'building', epoch: 1 });
+    }
+    const from = performance.now();
+    silent.resolve();
+    const { phase, jobs } = await rig.final(build);
+    expect(performance.now() - from).toBeLessThan(5_000);
+    expect(phase).toBe('complete');
+    expect(jobs[0]?.attempts.map(({ outcome }) => outcome?.kind)).toEqual(['expired', 'complete']);
+  });
+
+  test('expires no worker that is about to register', async () => {
+    const clock = new OffsetClock();
+    const gate = Promise.withResolvers<void>();
+    await using rig = await openRig(
+      async (worker) => {
+        await gate.promise;
+        await worker.register();
+        await worker.complete();
+        return 0;
+      },
+      { clock },
+    );
+    await rig.manager('one').manager.start();
+    const build = await rig.enqueue({ push: false });
+    await expect.poll(() => rig.started.length).toBe(1);
+    clock.offset = 7_300_000;
+    const until = performance.now() + 500;
+    await expect.poll(() => performance.now() > until).toBe(true);
+    gate.resolve();
+    const { phase, jobs } = await rig.final(build);
+    expect(phase).toBe('complete');
+    expect(jobs[0]?.attempts).toHaveLength(1);
+  });
+});
+
 describe('a cancel', () => {
   test('reaches a worker at once', async () => {
     await using rig = await openRig(async (worker) => {
@@ -669,6 +750,71 @@ describe('managers', () => {
     expect(build.phase).toBe('complete');
     expect(build.jobs[0]?.attempts).toHaveLength(1);
     expect(rig.started).toHaveLength(1);
+  });
+
+  test('one that begins while the database is away says so, waits for it, and then works', async () => {
+    await using scratch = await scratchPostgres();
+    const url = new URL(scratch.database.url ?? '');
+    await using proxy = await TcpProxy.open({ targets: [Number(url.port)] });
+    url.hostname = '127.0.0.1';
+    url.port = String(proxy.port);
+    const told: string[] = [];
+    const logger: ManagerLog = { ...silent, error: (_fields, message) => told.push(message ?? '') };
+    const database = await Database.open({ provider: 'postgres', url: url.href });
+    await using rig = await openRig(wholeBuild, { database, logger });
+    const { manager } = rig.manager('one');
+    proxy.set({ kind: 'cut' });
+    const starting = manager.start();
+    await expect
+      .poll(() => told, { timeout: 10_000 })
+      .toContain('the build manager could not begin; it tries again in a moment');
+    proxy.set({ kind: 'fair' });
+    await starting;
+    expect((await rig.final(await rig.enqueue())).phase).toBe('complete');
+  });
+
+  test('one that is stopped while it waits for the database begins nothing', async () => {
+    const waits = Promise.withResolvers<void>();
+    const logger: ManagerLog = { ...silent, error: () => waits.resolve() };
+    const database = await Database.open({ provider: 'sqlite', file: ':memory:' });
+    await using rig = await openRig(wholeBuild, { database, logger });
+    await database.sql.schema.alterTable('managers').renameTo('away').execute();
+    const { manager } = rig.manager('one');
+    const starting = manager.start();
+    await waits.promise;
+    await manager.stop();
+    await starting;
+    await database.sql.schema.alterTable('away').renameTo('managers').execute();
+    await rig.enqueue();
+    expect(manager.supervising).toBe(0);
+    expect(rig.started).toEqual([]);
+  });
+
+  test('one that died before it wrote why a build is tried again is succeeded: it is in the log once', async () => {
+    await using rig = await openRig(wholeBuild);
+    const build = await rig.enqueue();
+    const claim = { manager: 'dead', limit: 1, capacity: 4, lease: 60_000 };
+    const fault = { code: 'workerlost', message: 'The worker was lost.' } as const;
+    for (const epoch of [1, 2]) {
+      const [attempt] = await rig.queue.claim(claim);
+      if (attempt === undefined) throw new Error('nothing to claim');
+      // The first of the two writes that an attempt's end is; the second one never comes for the second attempt.
+      const outcome = { kind: 'internal-error', refunded: false, fault } as const;
+      expect(await rig.queue.finish(attempt.id, epoch, outcome, 0)).toMatchObject({ kind: 'retry' });
+      const known = { buildId: build.id, attemptId: attempt.id, epoch };
+      const end = rig.manager(`writer of ${epoch}`).buildEnd;
+      if (epoch === 1) await end.retry(known, outcome, { triesLeft: 2, availableAt: Date.now() });
+    }
+    await rig.manager('one').manager.start();
+    const { entries, phase } = await rig.final(build);
+    expect(phase).toBe('complete');
+    const why = 'The worker was lost.\nThe build starts again at once';
+    expect(entries.filter(({ type }) => type !== undefined).slice(0, 3)).toMatchObject([
+      { type: 'error', message: `${why} (2 tries left).`, data: { retry: true, epoch: 2 } },
+      { type: 'error', message: `${why} (1 try left).`, data: { retry: true, epoch: 3 } },
+      { type: 'phase', message: 'build-scheduled' },
+    ]);
+    expect(entries.filter(({ type }) => type === 'error')).toHaveLength(2);
   });
 
   test('one that died before it published is succeeded', async () => {

@@ -1,11 +1,13 @@
+import { backOff } from '../base/back-off.ts';
 import type { Clock } from '../base/clock.ts';
+import { SteadyClock } from '../base/steady-clock.ts';
 import type { Executor } from '../executor/executor.ts';
 import type { LogStore } from '../log/log-store.ts';
 import { isRunning } from '../model/attempt.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
-import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
+import type { BuildQueue, RunningAttempt, TakenOver } from '../queue/build-queue.ts';
 import type { AttemptEnd } from './attempt-end.ts';
 import { BackgroundTasks } from './background-tasks.ts';
 import type { BuildEnd } from './build-end.ts';
@@ -36,6 +38,8 @@ export interface BuildManagerOptions {
   readonly tokens: RegistrationTokens;
   readonly worker: WorkerSite;
   readonly clock: Clock;
+  /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
+  readonly monotonic?: () => number;
   readonly settings: ManagerSettings;
   readonly logger: ManagerLog;
   readonly metrics: ManagerMetrics;
@@ -103,7 +107,7 @@ export class BuildManager implements AsyncDisposable {
     return this.#supervised.size;
   }
 
-  /** Takes over what former lives left, then begins to claim. */
+  /** Takes over what former lives left, then begins to claim. Waits for a database that is away. */
   async start(): Promise<void> {
     const { queue, executor, orchestrator, attemptEnd, name, formerNames = [], settings } = this.#options;
     this.#subscriptions.push(
@@ -118,13 +122,17 @@ export class BuildManager implements AsyncDisposable {
         if (event.kind !== 'log') this.#look(event.attemptId);
       }),
     );
-    await this.#beat();
-    await queue.adopt(name, settings.lease, formerNames);
+    await this.#persist(() => this.#beat());
+    const left = await this.#persist(() => queue.adopt(name, settings.lease, formerNames));
     await executor.adopt(async (attemptId) => {
-      const attempt = await queue.attempt(attemptId);
-      return attempt !== undefined && isRunning(attempt.state);
+      const read = await this.#persist(async () => ({ attempt: await queue.attempt(attemptId) }));
+      // Nothing is known when the manager is to stop meanwhile: then the worker is the next life's.
+      if (read === undefined) return true;
+      return read.attempt !== undefined && isRunning(read.attempt.state);
     });
-    for (const attempt of await queue.supervised(name)) this.#supervise(attempt);
+    if (left !== undefined) this.#take(left);
+    for (const attempt of (await this.#persist(() => queue.supervised(name))) ?? []) this.#supervise(attempt);
+    if (this.#stopping.signal.aborted) return;
     this.#reaper.start();
     this.#claiming = true;
     this.#tasks.run(() => this.#loop(() => this.#closeLeftLogs(), this.#leftLogs, closeEvery));
@@ -136,6 +144,26 @@ export class BuildManager implements AsyncDisposable {
     this.#tasks.run(() =>
       this.#loop(() => this.#beat(), new WakeUp(this.#options.clock), settings.beatEvery, settings.beatEvery),
     );
+  }
+
+  /**
+   * Until it succeeds: a database that is away for a moment when a manager begins is no reason for the process to end, as
+   * it is none later. Undefined: the manager was stopped meanwhile.
+   */
+  async #persist<T>(begin: () => Promise<T>): Promise<T | undefined> {
+    const { clock, logger } = this.#options;
+    const { signal } = this.#stopping;
+    for (let n = 0; !signal.aborted; n += 1) {
+      try {
+        return await begin();
+      } catch (thrown) {
+        if (signal.aborted) break;
+        const after = backOff(n, { first: 250, cap: troubleDelay });
+        logger.error({ err: thrown, after }, 'the build manager could not begin; it tries again in a moment');
+        await clock.sleep(after, signal).catch(() => {});
+      }
+    }
+    return undefined;
   }
 
   #changed(kind: 'queued' | 'cancel' | 'finished' | 'ended', buildId: BuildId): void {
@@ -229,25 +257,24 @@ export class BuildManager implements AsyncDisposable {
 
   async #adopt(): Promise<void> {
     const { queue, publisher, name, settings } = this.#options;
-    this.#takenOver(await queue.adopt(name, settings.lease));
+    this.#take(await queue.adopt(name, settings.lease));
     for (const buildId of await queue.unpublished(name, settings.lease)) publisher.publish(buildId);
   }
 
   async #beat(): Promise<void> {
-    const { queue, publisher, name, settings } = this.#options;
-    const { attempts, retried, unpublished } = await queue.beat(name, settings.lease);
-    this.#takenOver(attempts, retried);
-    for (const buildId of unpublished) publisher.publish(buildId);
+    const { queue, name, settings } = this.#options;
+    this.#take(await queue.beat(name, settings.lease));
   }
 
-  #takenOver(attempts: readonly RunningAttempt[], retried = 0): void {
-    const { metrics, logger } = this.#options;
+  #take({ attempts, retried, unpublished }: TakenOver): void {
+    const { metrics, logger, publisher } = this.#options;
     if (attempts.length + retried > 0) {
       metrics.adopted(attempts.length + retried);
       logger.warn({ attempts: attempts.length, retried }, 'took over attempts whose manager is gone');
       this.#leftLogs.wake();
     }
     for (const attempt of attempts) this.#supervise(attempt);
+    for (const buildId of unpublished) publisher.publish(buildId);
   }
 
   /** A worker has gone that only this manager can see, while another one, which took the attempt over, minds it. */
@@ -297,7 +324,8 @@ export class BuildManager implements AsyncDisposable {
    */
   async drain(grace: number): Promise<void> {
     this.#claiming = false;
-    const { clock, publisher, logger, queue, name } = this.#options;
+    const { publisher, logger, queue, name, monotonic } = this.#options;
+    const clock = new SteadyClock(this.#options.clock, monotonic ?? (() => performance.now()));
     const end = clock.now() + grace;
     while (this.#supervised.size > 0 && clock.now() < end) {
       await this.#emptied.wait(end - clock.now(), this.#stopping.signal);

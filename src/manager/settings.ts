@@ -10,8 +10,6 @@ export interface ManagerSettings {
   readonly heartbeatTimeout: number;
   /** How long a claim holds without being extended; it is extended while the attempt is supervised. */
   readonly lease: number;
-  /** The lease is not written again for less than this. */
-  readonly leaseStep: number;
   /** MACHINE_MAX_TIME: the most one attempt may take. */
   readonly machineMaxTime: number;
   readonly retryDelay: number;
@@ -41,7 +39,6 @@ export const defaultSettings: ManagerSettings = {
   setupTime: 500_000,
   heartbeatTimeout: 60_000,
   lease: 300_000,
-  leaseStep: 60_000,
   machineMaxTime: 7_200_000,
   retryDelay: 30_000,
   startDelay: 20_000,
@@ -55,3 +52,14 @@ export const defaultSettings: ManagerSettings = {
   publishBackOff: 500,
   publishBackOffCap: 10_000,
 };
+
+/** A longer lease is not extended less often. */
+const longestLeaseStep = 60_000;
+
+/**
+ * A lease is not written again for less than this: a third of it, so that it is extended in time even when the first
+ * try fails and a look comes late.
+ */
+export function leaseStepOf(lease: number): number {
+  return Math.min(longestLeaseStep, lease / 3);
+}

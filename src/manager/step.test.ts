@@ -313,3 +313,43 @@ describe('whatever is observed', () => {
     );
   });
 });
+
+describe('a lease', () => {
+  // What SLIPWAY.LEASE may be.
+  const anyLease = fc.integer({ min: 30_000, max: 3_600_000 });
+
+  test('of any allowed length is extended before it runs out, though a look is late and a write is lost', () => {
+    fc.assert(
+      fc.property(
+        anyLease,
+        fc.array(fc.integer({ min: 1, max: 5_000 }), { maxLength: 50 }),
+        (lease, gaps) => {
+          let leaseUntil = t0 + lease;
+          let now = t0;
+          let lost = false;
+          for (const gap of [...gaps, ...Array.from({ length: 4_000 }, () => settings.poll)]) {
+            now += gap;
+            if (now >= leaseUntil) throw new Error(`a lease of ${lease} ms ran out`);
+            const seen = observed({ scheduledAt: now, lastSign: now, leaseUntil });
+            for (const action of step(seen, run, now, { ...settings, lease })) {
+              if (action.kind !== 'extend-lease') continue;
+              // Every other one does not get through at once.
+              lost = !lost;
+              if (!lost) leaseUntil = action.until;
+            }
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  test('is not written at every look', () => {
+    fc.assert(
+      fc.property(anyLease, (lease) => {
+        const seen = observed({ leaseUntil: t0 + lease, lastSign: t0 });
+        expect(step(seen, run, t0 + 9_999, { ...settings, lease })).toEqual([]);
+      }),
+    );
+  });
+});

@@ -1,11 +1,15 @@
 import { type AttemptState, isRunning, type Outcome, outcomeOfFault } from '../model/attempt.ts';
 import { judgeExit } from './judge-exit.ts';
-import type { ManagerSettings } from './settings.ts';
+import { leaseStepOf, type ManagerSettings } from './settings.ts';
 
-/** What is known of one attempt that a manager supervises. Times are milliseconds since 1970. */
+/**
+ * What is known of one attempt that a manager supervises. Times are milliseconds since 1970 by the supervising manager's
+ * steady clock (src/base/steady-clock.ts), which nobody sets: what is over is over because time passed.
+ */
 export interface Observed {
   readonly state: AttemptState;
   readonly epoch: number;
+  /** By the time of day of whoever claimed it; how long ago that was is known as well as it was when this began. */
   readonly scheduledAt: number;
   readonly leaseUntil: number;
   /** When this manager began to supervise it: what happened before was another's to judge. */
@@ -50,7 +54,6 @@ export type StepSettings = Pick<
   | 'setupTime'
   | 'heartbeatTimeout'
   | 'lease'
-  | 'leaseStep'
   | 'machineMaxTime'
   | 'cancelGrace'
   | 'settleTime'
@@ -82,9 +85,9 @@ export function step(observed: Observed, desired: Desired, now: number, settings
   return [...start, ...keep(observed, now, settings)];
 }
 
-function keep({ leaseUntil }: Observed, now: number, { lease, leaseStep }: StepSettings): Action[] {
+function keep({ leaseUntil }: Observed, now: number, { lease }: StepSettings): Action[] {
   const until = now + lease;
-  return until - leaseUntil >= leaseStep ? [{ kind: 'extend-lease', until }] : [];
+  return until - leaseUntil >= leaseStepOf(lease) ? [{ kind: 'extend-lease', until }] : [];
 }
 
 /** A worker that registered is asked first; one that has not knows nobody to ask. */
@@ -139,7 +142,7 @@ function overdue(observed: Observed, now: number, settings: StepSettings): Outco
   }
   if (state === 'scheduled') {
     const started = worker.kind === 'alive';
-    const since = started ? worker.startedAt : Math.max(scheduledAt, supervisedSince);
+    const since = Math.max(started ? worker.startedAt : scheduledAt, supervisedSince);
     const allowed = started ? settings.setupTime : settings.jobRegistrationTimeout;
     if (worker.kind === 'none' || now < since + allowed) return undefined;
     return {

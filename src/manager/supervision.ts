@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { SteadyClock } from '../base/steady-clock.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { Executor, WorkerStatus } from '../executor/executor.ts';
 import type { LogStore } from '../log/log-store.ts';
@@ -23,6 +24,8 @@ export interface SupervisionOptions {
   readonly sessions: WorkerSessionService;
   readonly attemptEnd: AttemptEnd;
   readonly clock: Clock;
+  /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
+  readonly monotonic?: () => number;
   readonly settings: ManagerSettings;
   readonly logger: ManagerLog;
 }
@@ -47,6 +50,8 @@ const exitLook = 250;
  */
 export class Supervision {
   readonly #options: SupervisionOptions;
+  /** All that is measured here is measured with it. */
+  readonly #clock: Clock;
   readonly #since: number;
   readonly #ended: () => void;
   readonly #stopping = new AbortController();
@@ -62,6 +67,7 @@ export class Supervision {
   #wanted = false;
   #known: RunningAttempt | undefined;
   #started: Pick<RunningAttempt, 'executor' | 'worker'> = {};
+  #registeredSeen: number | undefined;
   #lastBeat = 0;
   readonly #workerGone = new AbortController();
   #round: Promise<void> | undefined;
@@ -71,7 +77,8 @@ export class Supervision {
     this.#attempt = attempt;
     this.#options = options;
     this.#ended = ended;
-    this.#since = options.clock.now();
+    this.#clock = new SteadyClock(options.clock, options.monotonic ?? (() => performance.now()));
+    this.#since = this.#clock.now();
     if (attempt.worker !== undefined) this.#startedAt = attempt.scheduledAt;
   }
 
@@ -106,7 +113,7 @@ export class Supervision {
   }
 
   async #look(): Promise<void> {
-    const { queue, clock, settings, manager } = this.#options;
+    const { queue, settings, manager } = this.#options;
     const known = this.#known;
     this.#known = undefined;
     const attempt = known ?? (await queue.attempt(this.#attempt.id));
@@ -124,7 +131,7 @@ export class Supervision {
       attempt.desired === 'cancel'
         ? ({ kind: 'cancel', by: attempt.cancelledBy ?? 'slipway' } as const)
         : ({ kind: 'run' } as const);
-    for (const action of step(await this.#observe(), desired, clock.now(), settings)) {
+    for (const action of step(await this.#observe(), desired, this.#clock.now(), settings)) {
       // A start that found no room may have given the attempt away meanwhile.
       if (this.#over) return;
       await this.#act(action);
@@ -135,7 +142,9 @@ export class Supervision {
     const { sessions } = this.#options;
     const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities } = this.#attempt;
     const worker = await this.#observeWorker();
-    const lastSign = Math.max(await this.#lastSign(), registeredAt ?? 0);
+    // When it was seen, not the time of day of whoever wrote it down.
+    if (registeredAt !== undefined) this.#registeredSeen ??= this.#clock.now();
+    const lastSign = Math.max(await this.#lastSign(), this.#registeredSeen ?? 0);
     // Absent: not known, so it is taken for one of ours.
     const reportsItsEnd = capabilities === undefined || Object.keys(capabilities).length > 0;
     return {
@@ -156,11 +165,13 @@ export class Supervision {
   /** Asked for only when what is known already could let the attempt expire soon. */
   async #lastSign(): Promise<number> {
     const { orchestrator, clock, settings } = this.#options;
-    const { id, registeredAt } = this.#attempt;
-    if (registeredAt === undefined) return 0;
-    const known = Math.max(this.#lastBeat, registeredAt, this.#since);
-    if (clock.now() - known >= settings.heartbeatTimeout / 2) {
-      this.#lastBeat = Math.max(this.#lastBeat, (await orchestrator.lastBeat(id)) ?? 0);
+    if (this.#registeredSeen === undefined) return 0;
+    const known = Math.max(this.#lastBeat, this.#registeredSeen);
+    if (this.#clock.now() - known >= settings.heartbeatTimeout / 2) {
+      const beat = await orchestrator.lastBeat(this.#attempt.id);
+      // Told in the time of day that it is now, so it is how long ago that counts.
+      const ago = beat === undefined ? Number.POSITIVE_INFINITY : clock.now() - beat;
+      this.#lastBeat = Math.max(this.#lastBeat, this.#clock.now() - ago);
     }
     return this.#lastBeat;
   }
@@ -169,10 +180,10 @@ export class Supervision {
     if (this.#gone !== undefined) return this.#gone;
     const { worker } = this.#attempt;
     if (worker === undefined) return { kind: this.#starting === undefined ? 'none' : 'starting' };
-    this.#startedAt ??= this.#options.clock.now();
+    this.#startedAt ??= this.#clock.now();
     const status = await this.#options.executor.status(worker);
     if (status.kind !== 'gone') return { kind: 'alive', startedAt: this.#startedAt };
-    this.#gone = goneAt(status, this.#options.clock.now());
+    this.#gone = goneAt(status, this.#clock.now());
     return this.#gone;
   }
 
@@ -184,14 +195,14 @@ export class Supervision {
   }
 
   async #act(action: Action): Promise<void> {
-    const { queue, orchestrator, clock, manager } = this.#options;
+    const { queue, orchestrator, manager } = this.#options;
     const { id, epoch } = this.#attempt;
     switch (action.kind) {
       case 'start':
         this.#start();
         return;
       case 'tell-cancel':
-        this.#cancelToldAt = clock.now();
+        this.#cancelToldAt = this.#clock.now();
         await orchestrator.publish({ kind: 'cancel', attemptId: id });
         return;
       case 'extend-lease':
@@ -216,7 +227,7 @@ export class Supervision {
         if (verdict.kind === 'started') {
           this.#started = { executor: verdict.executor, worker: verdict.worker };
           this.#attempt = { ...this.#attempt, ...this.#started };
-          this.#startedAt ??= this.#options.clock.now();
+          this.#startedAt ??= this.#clock.now();
           // Whoever looked meanwhile saw a start under way; a cancel may have waited for it.
           if (this.#attempt.desired === 'run') return;
         }
@@ -262,7 +273,8 @@ export class Supervision {
 
   async #dismiss(patient: boolean): Promise<void> {
     this.#starting?.abort();
-    const { settings, clock } = this.#options;
+    const { settings } = this.#options;
+    const clock = this.#clock;
     const worker = this.#attempt.worker ?? (await this.#options.queue.attempt(this.#attempt.id))?.worker;
     if (worker !== undefined) {
       const until = clock.now() + (patient ? settings.settleTime : 0);

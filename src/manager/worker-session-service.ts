@@ -51,6 +51,9 @@ export interface WorkerSessionServiceOptions {
 }
 
 const rememberedSessions = 10_000;
+/** Of earlier registrations of the attempt: any of them may be the one whose worker goes on. */
+const rememberedTokens = 14;
+const firstRegistration = 1;
 /** A registry token may be used a little longer than the attempt may take; the gateway's fence is what ends it. */
 const credentialLeeway = 300_000;
 
@@ -77,7 +80,7 @@ export class WorkerSessionService implements WorkerSessions {
     const first =
       attempt.state === 'scheduled' &&
       (await queue.register(attempt.id, attempt.epoch, { capabilities: { ...capabilities } }));
-    if (!first) await this.#mayRegisterAgain(identity);
+    const registration = first ? firstRegistration : await this.#registerAgain(identity);
     await orchestrator.beat(attempt.id, settings.heartbeatTimeout);
     const registered = {
       epoch: identity.epoch,
@@ -93,7 +96,8 @@ export class WorkerSessionService implements WorkerSessions {
     }
     await buildEnd.phase(identity, 'registered', registered);
     try {
-      return await this.#pack(identity, attempt, capabilities?.pushesByDigest === true);
+      const registered = { ...identity, registration };
+      return await this.#pack(registered, attempt, capabilities?.pushesByDigest === true);
     } catch (thrown) {
       const code = thrown instanceof ManagerError ? 'sourcemissing' : 'internalerror';
       const message = `The build could not be handed to a worker: ${messageOf(thrown)}`;
@@ -104,11 +108,12 @@ export class WorkerSessionService implements WorkerSessions {
 
   /**
    * A registration may be repeated while nothing shows that its answer arrived: the server may have died, or the
-   * connection broken, after it was written down. Whoever asks holds the attempt's one registration token.
+   * connection broken, after it was written down. Whoever asks holds the attempt's one registration token. Should there
+   * be two of them, `#heard` lets one go on.
    */
-  async #mayRegisterAgain(identity: WorkerIdentity): Promise<void> {
-    const { state } = await this.#current(identity);
-    if (state !== 'registered' || this.#session(identity).heard) throw this.#refuse('already-registered');
+  async #registerAgain(identity: WorkerIdentity): Promise<number> {
+    const registration = await this.#options.queue.registerAgain(identity.attemptId, identity.epoch);
+    return registration ?? Promise.reject(await this.#refusal(identity, 'already-registered'));
   }
 
   async #pack(identity: WorkerIdentity, attempt: RunningAttempt, byDigest: boolean): Promise<BuildPack> {
@@ -126,13 +131,13 @@ export class WorkerSessionService implements WorkerSessions {
       },
       this.#options,
     );
-    this.#session(identity).tokens = [pack.pullToken, pack.pushToken];
+    const session = this.#session(identity);
+    session.tokens = [...session.tokens.slice(-rememberedTokens), pack.pullToken, pack.pushToken];
     return pack;
   }
 
   async heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }> {
-    const session = await this.#provenSession(identity);
-    session.heard = true;
+    const session = await this.#heard(identity);
     if (session.ended) return { alive: false, cancel: false };
     let wanted: RunningAttempt['desired'] = 'run';
     try {
@@ -146,19 +151,25 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async setPhase(identity: WorkerIdentity, sequence: number, report: StageReport): Promise<boolean> {
-    const session = await this.#provenSession(identity);
-    session.heard = true;
-    return await session.answer(sequence, () => this.#take(identity, session, report));
+    const session = await this.#heard(identity);
+    return await session.answer(sequence, () => this.#take(identity, session, sequence, report));
   }
 
-  async #take(identity: WorkerIdentity, session: WorkerSession, report: StageReport): Promise<boolean> {
+  async #take(
+    identity: WorkerIdentity,
+    session: WorkerSession,
+    sequence: number,
+    report: StageReport,
+  ): Promise<boolean> {
     switch (report.kind) {
       case 'stage':
-        return await this.#enterStage(identity, report);
+        return await this.#enterStage(identity, sequence, report);
       case 'complete':
-        return await this.#end(identity, session, (attempt) => this.#completed(attempt, report.image));
+        return await this.#end(identity, session, sequence, (attempt) =>
+          this.#completed(attempt, report.image),
+        );
       case 'error':
-        return await this.#end(identity, session, async () => {
+        return await this.#end(identity, session, sequence, async () => {
           const fault: Fault = report.fault ?? {
             code: 'builderror',
             message: 'The build failed. The end of its log says why.',
@@ -173,11 +184,15 @@ export class WorkerSessionService implements WorkerSessions {
   /** A stage behind the one that is known is answered success and ignored: its answer was lost, or it came late. */
   async #enterStage(
     identity: WorkerIdentity,
+    sequence: number,
     { stage, commit, pullMetadata }: Extract<StageReport, { kind: 'stage' }>,
   ): Promise<boolean> {
     const { queue, buildEnd } = this.#options;
     const detail = commit === undefined ? {} : { commit };
-    const verdict = await queue.enterStage(identity.attemptId, identity.epoch, stage, detail);
+    const verdict = await queue.enterStage(identity.attemptId, identity.epoch, stage, {
+      ...detail,
+      sequence,
+    });
     if (verdict === 'stale') throw await this.#refusal(identity);
     const session = this.#session(identity);
     const data = { ...pullMetadata, ...detail };
@@ -191,9 +206,12 @@ export class WorkerSessionService implements WorkerSessions {
   async #end(
     identity: WorkerIdentity,
     session: WorkerSession,
+    sequence: number,
     judge: (attempt: RunningAttempt) => Promise<Outcome>,
   ): Promise<boolean> {
     const attempt = await this.#current(identity);
+    // Another process took a stage under this number.
+    if (attempt.reports?.[sequence] !== undefined) return true;
     session.reporting = true;
     try {
       const outcome = await judge(attempt);
@@ -221,7 +239,7 @@ export class WorkerSessionService implements WorkerSessions {
 
   async log(identity: WorkerIdentity, sequence: number, runs: readonly LogRun[]) {
     const { buildId, attemptId, epoch } = identity;
-    (await this.#provenSession(identity)).heard = true;
+    await this.#heard(identity);
     const verdict = await this.#options.log.append(
       buildId,
       { kind: 'worker', attemptId, epoch, sequence },
@@ -242,6 +260,7 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async cachedTag(identity: WorkerIdentity): Promise<string> {
+    await this.#heard(identity);
     await this.#current(identity);
     const build = await this.#options.queue.build(identity.buildId);
     if (build === undefined) throw this.#refuse('unknown-attempt');
@@ -276,7 +295,8 @@ export class WorkerSessionService implements WorkerSessions {
   /** The attempt that a worker speaks of, when build, attempt and epoch belong together. */
   async #known(identity: WorkerIdentity): Promise<RunningAttempt> {
     const attempt = await this.#options.queue.attempt(identity.attemptId);
-    if (attempt === undefined || attempt.buildId !== identity.buildId) throw this.#refuse('unknown-attempt');
+    if (attempt?.buildId !== identity.buildId || attempt.jobId !== identity.jobId)
+      throw this.#refuse('unknown-attempt');
     if (attempt.epoch !== identity.epoch) throw this.#refuse('stale-epoch');
     this.#session(identity).proven = identity;
     return attempt;
@@ -285,8 +305,25 @@ export class WorkerSessionService implements WorkerSessions {
   /** What is remembered of a worker is for none that says something else of its attempt. Looked up once. */
   async #provenSession(identity: WorkerIdentity): Promise<WorkerSession> {
     const { proven } = this.#session(identity);
-    if (proven?.buildId !== identity.buildId || proven.epoch !== identity.epoch) await this.#known(identity);
+    const same =
+      proven?.buildId === identity.buildId &&
+      proven.jobId === identity.jobId &&
+      proven.epoch === identity.epoch;
+    if (!same) await this.#known(identity);
     return this.#session(identity);
+  }
+
+  /**
+   * The session of a worker that has used its job token, so it has its build pack: from now on no manager takes another
+   * registration. Of two workers with answers to registrations the first to be heard goes on, and the other is refused.
+   * The queue is asked once; that it says nothing means that the attempt is over, which the call itself finds out.
+   */
+  async #heard(identity: WorkerIdentity): Promise<WorkerSession> {
+    const session = await this.#provenSession(identity);
+    const own = identity.registration ?? firstRegistration;
+    session.heard ??= await this.#options.queue.hear(identity.attemptId, identity.epoch, own);
+    if (session.heard !== undefined && session.heard !== own) throw this.#refuse('already-registered');
+    return session;
   }
 
   /** Why the queue said that a worker is not current; `otherwise` when it is by now. */

@@ -11,8 +11,8 @@ const rememberedPhases = 64;
 export class WorkerSession {
   /** What the queue says of the attempt, too. */
   proven: WorkerIdentity | undefined;
-  /** The worker has used its job token, so it has its build pack. */
-  heard = false;
+  /** The registration whose worker has the attempt, since it was heard: it has its build pack. As the queue said. */
+  heard: number | undefined;
   /** The worker's last report is being looked into. */
   reporting = false;
   /** The attempt is being ended as the worker reported, or was a moment ago. */

@@ -9,6 +9,8 @@ export interface WorkerIdentity {
   readonly jobId: JobId;
   readonly attemptId: AttemptId;
   readonly epoch: number;
+  /** Which of the attempt's registrations it is an answer to; absent where it is to be the first. */
+  readonly registration?: number;
 }
 
 export interface WorkerCapabilities {
@@ -83,10 +85,18 @@ export class WorkerRefused extends Error {
  * WorkerRefused when the attempt is over or its epoch is not current; nothing has changed then.
  */
 export interface WorkerSessions {
-  /** Undefined capabilities: a worker that knows only the shared part of the protocol. */
+  /**
+   * May be repeated until a worker was heard: its answer may have been lost. The identity in the pack has the number of this
+   * registration, and of several workers that hold answers, the one that speaks first has the attempt.
+   *
+   * Undefined capabilities: a worker that knows only the shared part of the protocol.
+   */
   register(identity: WorkerIdentity, capabilities: WorkerCapabilities | undefined): Promise<BuildPack>;
   heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }>;
-  /** Sequence numbers start at 1; a repeated one is answered as before and changes nothing. */
+  /**
+   * Sequence numbers start at 1; a repeated one is answered as before and changes nothing. One under which nothing was done
+   * may be taken anew by another process.
+   */
   setPhase(identity: WorkerIdentity, sequence: number, report: StageReport): Promise<boolean>;
   /** One batch. `gap` is a protocol error: the worker sends again from `expected`. */
   log(

@@ -2,8 +2,10 @@ import type { Span } from '@opentelemetry/api';
 import type { Clock } from '../base/clock.ts';
 import type { Executor, WorkerOrder } from '../executor/executor.ts';
 import { ExecutorError } from '../executor/executor-error.ts';
+import { type AttemptId, parseAttemptId } from '../model/ids.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
 import { markFailed } from '../telemetry/tracing.ts';
+import type { BuildEnd } from './build-end.ts';
 import { BuildTraces } from './build-traces.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
@@ -26,6 +28,7 @@ export interface WorkerSite {
 export interface WorkerStarterOptions {
   readonly queue: Pick<BuildQueue, 'recordWorker' | 'release' | 'build'>;
   readonly executor: Executor;
+  readonly buildEnd: Pick<BuildEnd, 'retry'>;
   readonly tokens: RegistrationTokens;
   readonly worker: WorkerSite;
   readonly clock: Clock;
@@ -44,6 +47,8 @@ export type StartVerdict =
   /** Somebody else ended the attempt meanwhile; the worker was stopped again. */
   | { readonly kind: 'stale' };
 
+/** Retries whose reason is surely in the log. */
+const remembered = 1_000;
 /** Seconds a registration token is good beyond the time its worker has. */
 const tokenLeeway = 30;
 
@@ -51,6 +56,7 @@ const tokenLeeway = 30;
 export class WorkerStarter {
   readonly #options: WorkerStarterOptions;
   readonly #traces: BuildTraces;
+  readonly #explained = new Set<AttemptId>();
 
   constructor(options: WorkerStarterOptions) {
     this.#options = options;
@@ -67,6 +73,7 @@ export class WorkerStarter {
 
   async #start(attempt: RunningAttempt, signal: AbortSignal, span: Span | undefined): Promise<StartVerdict> {
     const { queue, executor, clock, metrics, logger } = this.#options;
+    if (attempt.epoch > 1) await this.#explain(attempt);
     const begun = clock.now();
     let started: Awaited<ReturnType<Executor['start']>>;
     try {
@@ -85,6 +92,27 @@ export class WorkerStarter {
     }
     await executor.stop(started.worker, signal);
     return { kind: 'stale' };
+  }
+
+  /** Why there is this attempt after another one. Who ended that one may have died before it said so. */
+  async #explain({ id, jobId, buildId, epoch, triesLeft }: RunningAttempt): Promise<void> {
+    // It comes here again and again while every executor is full.
+    if (this.#explained.has(id)) return;
+    const { queue, buildEnd, clock, logger } = this.#options;
+    try {
+      const job = (await queue.build(buildId))?.jobs.find((each) => each.id === jobId);
+      const before = job?.attempts.find((each) => each.epoch === epoch - 1);
+      const attemptId = parseAttemptId(before?.id ?? '');
+      if (before?.outcome === undefined || attemptId === undefined) return;
+      const next = { triesLeft: triesLeft + 1, availableAt: clock.now() };
+      await buildEnd.retry({ buildId, attemptId, epoch: before.epoch }, before.outcome, next);
+    } catch (thrown) {
+      logger.warn({ build: buildId, attempt: id, err: thrown }, 'why a build is tried again was not written');
+      return;
+    }
+    this.#explained.add(id);
+    const [oldest] = this.#explained;
+    if (this.#explained.size > remembered && oldest !== undefined) this.#explained.delete(oldest);
   }
 
   async #order(attempt: RunningAttempt): Promise<WorkerOrder> {

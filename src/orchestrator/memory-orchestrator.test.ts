@@ -6,7 +6,7 @@ import { orchestratorSuite } from './orchestrator.suite.ts';
 describe('memory orchestrator', () => {
   orchestratorSuite(async () => {
     const clock = new ManualClock();
-    const orchestrator = new MemoryOrchestrator({ clock });
+    const orchestrator = new MemoryOrchestrator({ clock, steady: () => clock.now() });
     return {
       orchestrator,
       now: () => clock.now(),

@@ -3,6 +3,7 @@ import type { AttemptId } from '../model/ids.ts';
 import type { Orchestrator, OrchestratorEvent } from './orchestrator.ts';
 
 interface Tracked {
+  /** By the steady clock. */
   at: number;
   ttl: number;
   readonly end: AbortController;
@@ -15,13 +16,16 @@ interface Tracked {
 export class MemoryOrchestrator implements Orchestrator {
   readonly connected = true;
   readonly #clock: Clock;
+  readonly #steady: () => number;
   readonly #tracked = new Map<AttemptId, Tracked>();
   readonly #listeners = new Set<(event: OrchestratorEvent) => void>();
   readonly #sleepers = new Set<Promise<void>>();
   #closed = false;
 
-  constructor(options: { readonly clock: Clock }) {
-    this.#clock = options.clock;
+  /** `steady`: milliseconds since any fixed moment, never set; the process's own unless given. */
+  constructor({ clock, steady }: { readonly clock: Clock; readonly steady?: () => number }) {
+    this.#clock = clock;
+    this.#steady = steady ?? (() => performance.now());
   }
 
   async beat(attemptId: AttemptId, ttl: number): Promise<void> {
@@ -29,12 +33,12 @@ export class MemoryOrchestrator implements Orchestrator {
     const known = this.#tracked.get(attemptId);
     if (known !== undefined) {
       const sooner = ttl < known.ttl;
-      known.at = this.#clock.now();
+      known.at = this.#steady();
       known.ttl = ttl;
       if (!sooner) return;
       known.end.abort();
     }
-    const tracked: Tracked = { at: this.#clock.now(), ttl, end: new AbortController() };
+    const tracked: Tracked = { at: this.#steady(), ttl, end: new AbortController() };
     this.#tracked.set(attemptId, tracked);
     const sleeper = this.#expire(attemptId, tracked).finally(() => this.#sleepers.delete(sleeper));
     this.#sleepers.add(sleeper);
@@ -42,7 +46,7 @@ export class MemoryOrchestrator implements Orchestrator {
 
   async #expire(attemptId: AttemptId, tracked: Tracked): Promise<void> {
     for (;;) {
-      const left = tracked.at + tracked.ttl - this.#clock.now();
+      const left = Math.ceil(tracked.at + tracked.ttl - this.#steady());
       if (left <= 0) break;
       try {
         await this.#clock.sleep(left, tracked.end.signal);
@@ -55,7 +59,8 @@ export class MemoryOrchestrator implements Orchestrator {
   }
 
   async lastBeat(attemptId: AttemptId): Promise<number | undefined> {
-    return this.#tracked.get(attemptId)?.at;
+    const tracked = this.#tracked.get(attemptId);
+    return tracked === undefined ? undefined : Math.round(this.#clock.now() - (this.#steady() - tracked.at));
   }
 
   async forget(attemptId: AttemptId): Promise<void> {

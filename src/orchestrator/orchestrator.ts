@@ -17,7 +17,8 @@ export interface Orchestrator {
   /** A sign of life; the attempt expires when `ttl` milliseconds pass without another. */
   beat(attemptId: AttemptId, ttl: number): Promise<void>;
   /**
-   * Milliseconds since 1970 of the last sign of life, when known. As long as signs that other managers heard cannot
+   * Milliseconds since 1970 of the last sign of life, when known: so long before the time of day at the moment of asking as
+   * it is ago by a clock that nobody sets. As long as signs that other managers heard cannot
    * be asked for, silence proves nothing: then it is now, and afterwards not earlier than the time since when they can.
    */
   lastBeat(attemptId: AttemptId): Promise<number | undefined>;

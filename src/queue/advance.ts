@@ -1,7 +1,7 @@
 import { judgeStage, type WorkerStage } from '../model/attempt.ts';
 import type { AttemptId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
-import { phaseOf, stateOf } from './build-rows.ts';
+import { phaseOf, reportsOf, stateOf } from './build-rows.ts';
 import { type HeldAttempt, HeldBuilds } from './held-builds.ts';
 import type { Step } from './step.ts';
 
@@ -19,6 +19,7 @@ export type Advance =
       readonly epoch: number;
       readonly stage: WorkerStage;
       readonly commit?: string;
+      readonly sequence?: number;
     };
 
 export type Advanced = 'moved' | 'same' | 'late' | 'stale';
@@ -54,13 +55,20 @@ function register(
 function enterStage(
   step: Step,
   { builds, build, attempt }: HeldAttempt,
-  { stage, commit }: Extract<Advance, { kind: 'stage' }>,
+  { stage, commit, sequence }: Extract<Advance, { kind: 'stage' }>,
 ): Advanced {
   if (attempt.state === 'scheduled' || isFinal(phaseOf(build.row.phase))) return 'stale';
+  const reports = reportsOf(attempt);
+  const before = sequence === undefined ? undefined : reports[sequence];
+  if (before !== undefined) return before === stage && attempt.state === stage ? 'same' : 'late';
   if (commit !== undefined) builds.changeBuild(build, { commit_sha: commit });
   const verdict = judgeStage(stateOf(attempt.state), stage);
   if (verdict !== 'moves') return verdict;
-  builds.changeAttempt(attempt, { state: stage, [`${stage}_at`]: step.now });
+  builds.changeAttempt(attempt, {
+    state: stage,
+    [`${stage}_at`]: step.now,
+    ...(sequence === undefined ? {} : { reports_json: JSON.stringify({ ...reports, [sequence]: stage }) }),
+  });
   builds.settle(build);
   return 'moved';
 }

@@ -173,7 +173,7 @@ export function buildQueueProperties(name: string, open: OpenScratch, numRuns: n
                 if (build) await queue.cancel(build, 'ann');
                 break;
               case 'adopt':
-                await queue.adopt(`m${step.pick}`, 60_000);
+                await queue.adopt(`m${step.pick}`, 60_000, [`m${(step.pick + 1) % 2}`]);
                 break;
               case 'time':
                 await clock.advance(step.pick);
@@ -185,7 +185,7 @@ export function buildQueueProperties(name: string, open: OpenScratch, numRuns: n
           // I1: left to itself, everything ends. Two rounds more than any build has attempts.
           for (let round = 0; round < (builds.length + 2) * 2; round += 1) {
             await clock.advance(120_000);
-            await queue.adopt('last', 60_000);
+            await queue.adopt('last', 60_000, ['m0', 'm1', 'm2']);
             claimed.push(...(await queue.claim({ manager: 'last', limit: 100, capacity, lease: 60_000 })));
             for (const attempt of await queue.supervised('last')) await finish(attempt, complete);
             for (const id of await queue.unpublished('last', 1000)) await publish(id);

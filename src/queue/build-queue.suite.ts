@@ -311,8 +311,12 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
       it('is taken over at once from a manager known to be dead', async () => {
         const { build, attempt } = await running();
         await end(attempt);
-        expect(await queue.adopt('m2', 300_000, ['m1'])).toEqual([]);
-        expect(await queue.unpublished('m2', 60_000)).toEqual([build.id]);
+        expect(await queue.adopt('m2', 300_000, ['m1'])).toEqual({
+          attempts: [],
+          retried: 0,
+          unpublished: [build.id],
+        });
+        expect(await queue.unpublished('m3', 60_000)).toEqual([]);
       });
 
       it('fails for good, once', async () => {
@@ -457,18 +461,112 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
 
       it('takes over what has no owner, once', async () => {
         const { attempt } = await running();
-        await running('team/other');
-        await queue.extendLease(attempt.id, 1, 'm1', clock.now() + 900_000);
+        const { attempt: left } = await running('team/other');
+        for (const { id } of [attempt, left]) {
+          await queue.recordWorker(id, 1, { executor: 'local', worker: `pid ${id}` });
+        }
         await clock.advance(300_000);
-        expect((await queue.counts()).ownerless).toBe(1);
-        const [two, three] = await Promise.all([queue.adopt('m2', 300_000), queue.adopt('m3', 300_000)]);
-        expect(two.length + three.length).toBe(1);
+        expect((await queue.counts()).ownerless).toBe(2);
+        const taken: string[] = [];
+        for (let n = 0; n <= 60; n += 1, monotonic += 5_000) {
+          if (n % 12 === 0) await queue.extendLease(attempt.id, 1, 'm1', clock.now() + n);
+          const [two, three] = await Promise.all([queue.adopt('m2', 300_000), queue.adopt('m3', 300_000)]);
+          const attempts = [...two.attempts, ...three.attempts];
+          if (n < 60) expect(attempts).toEqual([]);
+          taken.push(...attempts.map(({ id }) => id));
+        }
+        expect(taken).toEqual([left.id]);
         expect(await queue.supervised('m1')).toMatchObject([{ id: attempt.id }]);
-        expect(await queue.adopt('m4', 300_000, ['m1'])).toMatchObject([
-          { id: attempt.id, manager: 'm4', epoch: 1, state: 'scheduled' },
-        ]);
+        expect(await queue.adopt('m4', 300_000, ['m1'])).toMatchObject({
+          attempts: [{ id: attempt.id, manager: 'm4', epoch: 1, state: 'scheduled' }],
+          retried: 0,
+        });
         expect(await queue.extendLease(attempt.id, 1, 'm1', clock.now())).toBe(false);
         expect((await queue.counts()).ownerless).toBe(0);
+      });
+
+      describe('one of which has its clock 301 s ahead', () => {
+        const lease = 300_000;
+        let ahead: ManualClock;
+        let b: SqlBuildQueue;
+
+        beforeEach(async () => {
+          ahead = new ManualClock(clock.now() + 301_000);
+          b = new SqlBuildQueue(database, { secretBox, clock: ahead, monotonic: () => monotonic });
+          for (let n = 0; n < 4; n += 1) await passHalfSecond();
+        });
+        afterEach(async () => {
+          await b.stop();
+        });
+
+        async function passHalfSecond() {
+          monotonic += 500;
+          await Promise.all([clock.advance(500), ahead.advance(500)]);
+          await queue.beat('m1', lease);
+          await b.beat('m2', lease);
+        }
+
+        /** For 20 minutes m2 looks as often as it may; m1 lives, and extends as managers do. */
+        async function pass(extend: () => Promise<void>) {
+          const got: unknown[] = [];
+          for (let n = 0; n < 240; n += 1) {
+            monotonic += 5_000;
+            await Promise.all([clock.advance(5_000), ahead.advance(5_000)]);
+            if (n % 12 === 0) await extend();
+            const { attempts, retried, unpublished } = await b.adopt('m2', lease);
+            got.push(...attempts, ...unpublished, ...Array.from({ length: retried }, () => 'retried'));
+          }
+          return got;
+        }
+
+        it('takes nothing from a living one, nor starts what that one is about to start', async () => {
+          const { attempt } = await running();
+          const extend = () => queue.extendLease(attempt.id, 1, 'm1', clock.now() + lease).then(() => {});
+          expect(await pass(extend)).toEqual([]);
+          expect(await b.supervised('m2')).toEqual([]);
+          expect(await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid 1' })).toBe(true);
+          expect(await queue.attempt(attempt.id)).toMatchObject({ manager: 'm1', epoch: 1, triesLeft: 2 });
+        });
+
+        it('gives what nobody looks after, and may yet get a worker, a new epoch and its try back', async () => {
+          const { build, attempt } = await running();
+          expect(await pass(async () => {})).toEqual(['retried']);
+          // The worker that the first one may still start has nothing to register for.
+          expect(await queue.recordWorker(attempt.id, 1, { executor: 'x', worker: 'y' })).toBe(false);
+          expect(await queue.register(attempt.id, 1, { capabilities: {} })).toBe(false);
+          const [next] = await b.claim({ manager: 'm2', limit: 1, capacity: 1000, lease });
+          expect(next).toMatchObject({ buildId: build.id, epoch: 2, triesLeft: 2 });
+        });
+
+        it('takes over a worker that nobody looks after, as it is', async () => {
+          const { attempt } = await running();
+          await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid 1' });
+          expect(await pass(async () => {})).toMatchObject([{ id: attempt.id, manager: 'm2', epoch: 1 }]);
+        });
+
+        it('leaves publishing to a living one', async () => {
+          const { attempt } = await running();
+          await end(attempt);
+          expect(await b.unpublished('m2', 60_000)).toEqual([]);
+        });
+
+        it('does not hold its own pause against the others', async () => {
+          await running();
+          expect((await b.adopt('m2', lease)).retried).toBe(0);
+          monotonic += 3_600_000;
+          expect((await b.adopt('m2', lease)).retried).toBe(0);
+        });
+      });
+
+      it('treat what a former life may yet have started as those of a lost manager', async () => {
+        const { attempt } = await running();
+        expect(await queue.adopt('m2', 300_000, ['m1'])).toEqual({
+          attempts: [],
+          retried: 1,
+          unpublished: [],
+        });
+        expect(await queue.register(attempt.id, 1, { capabilities: {} })).toBe(false);
+        expect(await claim(1, 1000, 'm2')).toMatchObject([{ epoch: 2, triesLeft: 2 }]);
       });
     });
 

@@ -60,6 +60,8 @@ export interface RunningAttempt {
   readonly registeredAt?: number;
   /** What the worker said of itself when it registered; empty for one that knows only the shared protocol. */
   readonly capabilities?: Readonly<Record<string, unknown>>;
+  /** The stages that the worker's reports moved the attempt to, by the sequence numbers of those; absent: none yet. */
+  readonly reports?: Readonly<Record<string, string>>;
   readonly leaseUntil: number;
 }
 
@@ -135,22 +137,40 @@ export interface BuildQueue {
   /** Records which worker an executor started. False: stale, so the caller stops the worker. */
   recordWorker(id: AttemptId, epoch: number, worker: { executor: string; worker: string }): Promise<boolean>;
 
-  /** scheduled → registered. False: stale, or registered before by another call. */
+  /** scheduled → registered; it is registration number 1. False: stale, or registered before by another call. */
   register(
     id: AttemptId,
     epoch: number,
     worker: { capabilities: Readonly<Record<string, unknown>> },
   ): Promise<boolean>;
 
-  /** A stage the worker reported. `stale`: the epoch is over. */
+  /**
+   * The number of one registration more, for a worker that asks again because the answer was lost. Undefined: stale, or a
+   * worker was heard, so an answer has arrived.
+   */
+  registerAgain(id: AttemptId, epoch: number): Promise<number | undefined>;
+
+  /**
+   * A worker of this registration spoke. The first one that does has the attempt from then on, whatever manager it speaks
+   * to, and no further registration is taken. Answers whose it is; undefined: stale. Asked once for each worker and process.
+   */
+  hear(id: AttemptId, epoch: number, registration: number): Promise<number | undefined>;
+
+  /**
+   * A stage the worker reported. `stale`: the epoch is over. A sequence number under which the attempt was moved before
+   * moves it no more, whatever stage it comes with, and then the report changes nothing.
+   */
   enterStage(
     id: AttemptId,
     epoch: number,
     stage: WorkerStage,
-    detail?: { readonly commit?: string },
+    detail?: { readonly commit?: string; readonly sequence?: number },
   ): Promise<'moved' | 'same' | 'late' | 'stale'>;
 
-  /** Moves the lease to `until` (milliseconds since 1970). False: stale. */
+  /**
+   * Moves the lease to `until` (milliseconds since 1970). False: stale. What others look at is that it moves
+   * (docs/adr/0015-leases-are-watched.md).
+   */
   extendLease(id: AttemptId, epoch: number, manager: string, until: number): Promise<boolean>;
 
   /** Ends an attempt. `retryDelay` is milliseconds until the next one may start, when there is to be one. */
@@ -174,8 +194,12 @@ export interface BuildQueue {
   /** The attempts this manager supervises. */
   supervised(manager: string): Promise<readonly RunningAttempt[]>;
 
-  /** Takes over attempts whose lease has run out, or whose manager is `dead` (a former life of this machine). */
-  adopt(manager: string, lease: number, dead?: readonly string[]): Promise<readonly RunningAttempt[]>;
+  /**
+   * Takes over what managers had that are `dead` (former lives of this machine), and attempts whose lease this manager has
+   * seen to stand still for `lease` milliseconds of its own monotonic time: their manager lives, perhaps, but does not look
+   * after them. To be called several times within a lease. What is taken over how is as `beat` says.
+   */
+  adopt(manager: string, lease: number, dead?: readonly string[]): Promise<TakenOver>;
 
   /**
    * Says that this manager lives, and looks whether the others do. To be called before the first claim, and then

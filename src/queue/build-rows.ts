@@ -94,8 +94,15 @@ export function runningAttemptOf(row: AttemptRow): RunningAttempt | undefined {
     scheduledAt: row.scheduled_at,
     ...given('registeredAt', row.registered_at),
     ...given('capabilities', row.capabilities_json === null ? null : capabilitiesOf(row.capabilities_json)),
+    ...given('reports', row.reports_json === null ? null : reportsOf(row)),
     leaseUntil: row.lease_until ?? 0,
   };
+}
+
+export function reportsOf({
+  reports_json,
+}: Pick<Row<'attempts'>, 'reports_json'>): Readonly<Record<string, string>> {
+  return reports_json === null ? {} : (JSON.parse(reports_json) as Readonly<Record<string, string>>);
 }
 
 function capabilitiesOf(text: string): Readonly<Record<string, unknown>> {

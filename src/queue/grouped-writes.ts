@@ -19,6 +19,12 @@ export interface LeaseExtension {
   readonly until: number;
 }
 
+export interface Hearing {
+  readonly id: AttemptId;
+  readonly epoch: number;
+  readonly registration: number;
+}
+
 /** Which of them were current, in order. */
 export async function recordWorkers(
   db: Sql,
@@ -46,6 +52,29 @@ export async function extendLeases(
     from (${held}) as held where attempts.id = held.id returning attempts.id as id
   `.execute(db);
   return found(rows, leases);
+}
+
+/** Whose the attempts are, in order: the first registration that was heard keeps them. Undefined: not current. */
+export async function hearWorkers(
+  db: Sql,
+  statements: QueueStatements,
+  hearings: readonly Hearing[],
+): Promise<readonly (number | undefined)[]> {
+  const columns = { id: 'text', epoch: 'int', registration: 'int' } as const;
+  const held = holdRunning(
+    statements,
+    columns,
+    hearings,
+    sql`new.registration`,
+    // A token for calls is an answer to a registration.
+    sql`old.state <> ${sql.lit('scheduled')}`,
+  );
+  const { rows } = await sql<{ id: string; heard: number }>`
+    update attempts set heard = case when attempts.heard = 0 then held.registration else attempts.heard end
+    from (${held}) as held where attempts.id = held.id returning attempts.id as id, attempts.heard as heard
+  `.execute(db);
+  const heard = new Map(rows.map((row) => [row.id, row.heard]));
+  return hearings.map(({ id }) => heard.get(id));
 }
 
 /** The attempts that somebody has under these epochs, locked in the order of their ids as everybody locks several. */

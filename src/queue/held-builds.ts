@@ -11,7 +11,7 @@ import { buildColumns, type HeldBuild, type HeldBuildRow, type HeldJob } from '.
 import { type SettledPhase, settledPhase } from './settled-phase.ts';
 import type { Step } from './step.ts';
 
-/** All of an attempt that may change but the sequence number of its log, which is the log's. */
+/** All of an attempt that may change but what is written by itself: what the log counts, registrations, who was heard. */
 const attemptColumns = {
   id: 'text',
   state: 'text',
@@ -25,6 +25,7 @@ const attemptColumns = {
   manager: 'text',
   lease_until: 'int',
   capabilities_json: 'text',
+  reports_json: 'text',
   scheduled_at: 'int',
   registered_at: 'int',
   unpacking_at: 'int',

@@ -4,6 +4,7 @@ import { backOff } from '../base/back-off.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { SqlTransaction } from '../db/database.ts';
 import { sendAhead } from '../db/pipeline.ts';
+import { among } from '../db/row-set.ts';
 import { fromPostgres } from '../db/sql-error.ts';
 import { parseBuildId } from '../model/ids.ts';
 import { type ClaimedRow, claimedAttempt } from './claim.ts';
@@ -60,28 +61,12 @@ export const postgresStatements: QueueStatements = {
     return new Set(rows.map(({ id }) => id));
   },
 
-  async lockOwnerless(sql, now, dead) {
-    const rows = await sql
-      .selectFrom('attempts')
-      .select('id')
-      .where('lease_until', 'is not', null)
-      .where((where) =>
-        where.or([
-          where('lease_until', '<=', now),
-          ...(dead.length === 0 ? [] : [where('manager', 'in', dead)]),
-        ]),
-      )
-      .forUpdate()
-      .skipLocked()
-      .execute();
-    return rows.map(({ id }) => id);
-  },
-
-  async lockUnpublished(sql, now, limit) {
+  async lockUnpublished(sql, now, { limit, living }) {
     const rows = await sql
       .selectFrom('builds')
       .select('id')
       .where('publish_until', '<=', now)
+      .where(raw<boolean>`not ${among('postgres', 'publisher', living)}`)
       .orderBy('publish_until')
       .limit(limit)
       .forUpdate()

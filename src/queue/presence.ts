@@ -1,4 +1,5 @@
 import type { Sql } from '../db/database.ts';
+import type { SeenLease } from './lease-watch.ts';
 
 /** A manager whose counter stood still for so many milliseconds is dead. */
 const silence = 4_000;
@@ -40,6 +41,12 @@ export class Presence {
     }
   }
 
+  /** The others that were not found silent so far. */
+  get living(): readonly string[] {
+    const at = this.#monotonic();
+    return [...this.#others].filter(([, { since }]) => at - since < silence).map(([name]) => name);
+  }
+
   /** Whether another manager was seen to count a moment ago. */
   get othersLive(): boolean {
     const at = this.#monotonic();
@@ -69,6 +76,19 @@ export class Presence {
       return false;
     });
   }
+}
+
+/** What all managers but this one hold. */
+export async function othersLeases(sql: Sql, manager: string): Promise<readonly SeenLease[]> {
+  const rows = await sql
+    .selectFrom('attempts')
+    .select(['id', 'manager', 'lease_until'])
+    .where('lease_until', 'is not', null)
+    .where('manager', '!=', manager)
+    .execute();
+  return rows.flatMap(({ id, manager: holder, lease_until: leaseUntil }) =>
+    holder === null || leaseUntil === null ? [] : [{ id, manager: holder, leaseUntil }],
+  );
 }
 
 /** Managers without a row that something is still left of. */

@@ -69,12 +69,15 @@ function end(builds: HeldBuilds, build: HeldBuild, publication: Publication): bo
   return true;
 }
 
+/** Nothing is taken from `living` managers: how late it is for them is for their clock, and they take up again themselves. */
 export async function takeUnpublished(
   step: Step,
   manager: string,
   lease: number,
+  living: readonly string[],
 ): Promise<readonly BuildId[]> {
-  const ids = await step.statements.lockUnpublished(step.sql, step.now, takenAtOnce);
+  const { sql, now, statements } = step;
+  const ids = await statements.lockUnpublished(sql, now, { limit: takenAtOnce, living });
   if (ids.length === 0) return [];
   await step.sql
     .updateTable('builds')

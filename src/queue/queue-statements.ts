@@ -24,9 +24,12 @@ export interface QueueStatements {
   lockBuild(sql: SqlTransaction, buildId: string): Promise<void>;
   /** Those of the builds that nobody else holds; never waits. */
   lockFreeBuilds(sql: SqlTransaction, buildIds: readonly string[]): Promise<ReadonlySet<string>>;
-  /** Attempts of dead managers or with a lease that ran out, that nobody else is about to take over. */
-  lockOwnerless(sql: SqlTransaction, now: number, dead: readonly string[]): Promise<readonly string[]>;
-  lockUnpublished(sql: SqlTransaction, now: number, limit: number): Promise<readonly string[]>;
+  /** Builds that were not published in time, by none of the `living` managers, that nobody else is about to take. */
+  lockUnpublished(
+    sql: SqlTransaction,
+    now: number,
+    options: { readonly limit: number; readonly living: readonly string[] },
+  ): Promise<readonly string[]>;
 }
 
 /** Carries changes of the queue to everyone who waits for them. A hint: it may be lost. */

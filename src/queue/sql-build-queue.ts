@@ -38,10 +38,18 @@ import {
   type HeldAttempt,
   holdAttempt,
 } from './finish.ts';
-import { extendLeases, type LeaseExtension, recordWorkers, type WorkerRecord } from './grouped-writes.ts';
+import {
+  extendLeases,
+  type Hearing,
+  hearWorkers,
+  type LeaseExtension,
+  recordWorkers,
+  type WorkerRecord,
+} from './grouped-writes.ts';
+import { LeaseWatch } from './lease-watch.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
-import { goneManagers, Presence } from './presence.ts';
+import { goneManagers, othersLeases, Presence } from './presence.ts';
 import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
 import { QueueError } from './queue-error.ts';
 import type { NamespaceLimits } from './queue-limits.ts';
@@ -50,7 +58,7 @@ import { listBuilds, loadAttempts, loadBuilds, runningAttempts, selectAttempts }
 import { SharedClaims } from './shared-claims.ts';
 import { LocalChanges, sqliteStatements } from './sqlite-statements.ts';
 import type { Step } from './step.ts';
-import { holdUnrecorded, managerLost, takeOver, unrecorded } from './take-over.ts';
+import { holdUnrecorded, isNothing, type Lost, managerLost, takeOver, unrecorded } from './take-over.ts';
 
 export interface SqlBuildQueueOptions {
   readonly secretBox: SecretBox;
@@ -93,6 +101,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #publications: GroupCommit<Publication, Build | 'stale'>;
   readonly #records: GroupCommit<WorkerRecord, boolean>;
   readonly #leases: GroupCommit<LeaseExtension, boolean>;
+  readonly #hearings: GroupCommit<Hearing, number | undefined>;
   readonly #attemptReads: GroupCommit<AttemptId, RunningAttempt | undefined>;
   readonly #buildReads: GroupCommit<BuildId, Build | undefined>;
   readonly #monotonic: () => number;
@@ -102,6 +111,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #enqueues: GroupCommit<Enqueue, Enqueued | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
+  readonly #leaseWatches = new Map<string, LeaseWatch>();
 
   constructor(database: Database, options: SqlBuildQueueOptions) {
     this.#database = database;
@@ -152,6 +162,11 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     this.#leases = new GroupCommit({
       ...written,
       commit: (leases) => extendLeases(sql, this.#statements, leases),
+      key: ({ id }) => id,
+    });
+    this.#hearings = new GroupCommit({
+      ...written,
+      commit: (hearings) => hearWorkers(sql, this.#statements, hearings),
       key: ({ id }) => id,
     });
     this.#attemptReads = new GroupCommit({
@@ -251,11 +266,29 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return (await this.#advances.submit({ kind: 'register', id, epoch, capabilities })) === 'moved';
   }
 
+  async registerAgain(id: AttemptId, epoch: number): Promise<number | undefined> {
+    const row = await this.#database.sql
+      .updateTable('attempts')
+      .set((set) => ({ registrations: set('registrations', '+', 1) }))
+      .where('id', '=', id)
+      .where('epoch', '=', epoch)
+      .where('state', '=', 'registered')
+      .where('lease_until', 'is not', null)
+      .where('heard', '=', 0)
+      .returning('registrations')
+      .executeTakeFirst();
+    return row?.registrations;
+  }
+
+  hear(id: AttemptId, epoch: number, registration: number): Promise<number | undefined> {
+    return this.#hearings.submit({ id, epoch, registration });
+  }
+
   enterStage(
     id: AttemptId,
     epoch: number,
     stage: WorkerStage,
-    detail: { readonly commit?: string } = {},
+    detail: { readonly commit?: string; readonly sequence?: number } = {},
   ): Promise<'moved' | 'same' | 'late' | 'stale'> {
     return this.#advances.submit({ kind: 'stage', id, epoch, stage, ...detail });
   }
@@ -281,7 +314,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async unpublished(manager: string, lease: number): Promise<readonly BuildId[]> {
-    return this.#change((step) => takeUnpublished(step, manager, lease));
+    const living = this.#presences.get(manager)?.living ?? [];
+    return this.#change((step) => takeUnpublished(step, manager, lease, living));
   }
 
   async cancel(buildId: BuildId, by: string): Promise<CancelVerdict> {
@@ -297,29 +331,11 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return runningAttempts(rows);
   }
 
-  async adopt(
-    manager: string,
-    lease: number,
-    dead: readonly string[] = [],
-  ): Promise<readonly RunningAttempt[]> {
-    return this.#change(async (step) => {
-      if (dead.length > 0) {
-        await step.sql
-          .updateTable('builds')
-          .set({ publish_until: step.now })
-          .where('publisher', 'in', dead)
-          .where('publish_until', 'is not', null)
-          .execute();
-      }
-      const ids = await this.#statements.lockOwnerless(step.sql, step.now, dead);
-      if (ids.length === 0) return [];
-      await step.sql
-        .updateTable('attempts')
-        .set({ manager, lease_until: step.now + lease })
-        .where('id', 'in', ids)
-        .execute();
-      return loadAttempts(step.sql, ids);
-    });
+  async adopt(manager: string, lease: number, dead: readonly string[] = []): Promise<TakenOver> {
+    const watch = this.#leaseWatches.get(manager) ?? new LeaseWatch(this.#monotonic);
+    this.#leaseWatches.set(manager, watch);
+    const leases = watch.stoodStill(await othersLeases(this.#database.sql, manager), lease);
+    return this.#takeOver({ managers: dead, leases }, manager, lease);
   }
 
   async beat(manager: string, lease: number): Promise<TakenOver> {
@@ -327,17 +343,20 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     this.#presences.set(manager, presence);
     const { sql } = this.#database;
     await presence.beat(sql, this.#clock.now());
-    const gone = await goneManagers(sql);
-    if (gone.length === 0) return { attempts: [], retried: 0, unpublished: [] };
+    return this.#takeOver({ managers: await goneManagers(sql), leases: [] }, manager, lease);
+  }
+
+  async #takeOver(lost: Lost, manager: string, lease: number): Promise<TakenOver> {
+    if (isNothing(lost)) return { attempts: [], retried: 0, unpublished: [] };
     let retried = 0;
-    for (const left of await this.#change((step) => unrecorded(step, gone))) {
+    for (const left of await this.#change((step) => unrecorded(step, lost))) {
       const ended = await this.#change(async (step) => {
-        const held = await holdUnrecorded(step, left, gone);
+        const held = await holdUnrecorded(step, left, lost);
         return held === undefined ? undefined : this.#finish(step, held, managerLost, 0);
       });
       if (ended !== undefined) retried += 1;
     }
-    return { retried, ...(await this.#change((step) => takeOver(step, gone, manager, lease))) };
+    return { retried, ...(await this.#change((step) => takeOver(step, lost, manager, lease))) };
   }
 
   async takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean> {
@@ -357,6 +376,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
 
   async leave(manager: string): Promise<void> {
     this.#presences.delete(manager);
+    this.#leaseWatches.delete(manager);
     await this.#database.sql.deleteFrom('managers').where('name', '=', manager).execute();
   }
 

@@ -1,4 +1,6 @@
+import { sql as raw } from 'kysely';
 import type { SqlTransaction } from '../db/database.ts';
+import { among } from '../db/row-set.ts';
 import { claim } from './claim.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
 
@@ -10,25 +12,12 @@ export const sqliteStatements: QueueStatements = {
   lockNamespaces: async () => {},
   lockBuild: async () => {},
   lockFreeBuilds: async (_sql, buildIds) => new Set(buildIds),
-  async lockOwnerless(sql, now, dead) {
-    const rows = await sql
-      .selectFrom('attempts')
-      .select('id')
-      .where('lease_until', 'is not', null)
-      .where((where) =>
-        where.or([
-          where('lease_until', '<=', now),
-          ...(dead.length === 0 ? [] : [where('manager', 'in', dead)]),
-        ]),
-      )
-      .execute();
-    return rows.map(({ id }) => id);
-  },
-  async lockUnpublished(sql: SqlTransaction, now, limit) {
+  async lockUnpublished(sql: SqlTransaction, now, { limit, living }) {
     const rows = await sql
       .selectFrom('builds')
       .select('id')
       .where('publish_until', '<=', now)
+      .where(raw<boolean>`not ${among('sqlite', 'publisher', living)}`)
       .orderBy('publish_until')
       .limit(limit)
       .execute();

@@ -4,6 +4,7 @@ import type { Outcome } from '../model/attempt.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import type { RunningAttempt } from './build-queue.ts';
 import { type HeldAttempt, holdAttempt } from './finish.ts';
+import type { SeenLease } from './lease-watch.ts';
 import { loadAttempts } from './read-builds.ts';
 import type { Step } from './step.ts';
 
@@ -14,61 +15,89 @@ export const managerLost: Outcome = {
   fault: { code: 'managerlost', message: 'The build manager was lost while it had a worker started.' },
 };
 
+/** What nobody looks after: all that managers have who are gone, and attempts whose lease stands still. */
+export interface Lost {
+  readonly managers: readonly string[];
+  readonly leases: readonly SeenLease[];
+}
+
+export function isNothing({ managers, leases }: Lost): boolean {
+  return managers.length === 0 && leases.length === 0;
+}
+
+interface Held {
+  readonly id: string;
+  readonly manager: string | null;
+  readonly lease_until: number | null;
+}
+
+/** Still: a lease that was extended meanwhile, by whomever, is not lost. */
+function isLost({ managers, leases }: Lost, { id, manager, lease_until }: Held): boolean {
+  if (manager === null) return false;
+  return (
+    managers.includes(manager) ||
+    leases.some((seen) => seen.id === id && seen.manager === manager && seen.leaseUntil === lease_until)
+  );
+}
+
+function selectLost({ sql, statements: { dialect } }: Step, { managers, leases }: Lost) {
+  const ids = leases.map(({ id }) => id);
+  return sql
+    .selectFrom('attempts')
+    .select(['id', 'epoch', 'manager', 'lease_until'])
+    .where('lease_until', 'is not', null)
+    .where(raw<boolean>`(${among(dialect, 'manager', managers)} or ${among(dialect, 'id', ids)})`);
+}
+
 /** Claimed, and no worker recorded: the manager that is gone may yet start one. */
 export async function unrecorded(
   step: Step,
-  gone: readonly string[],
+  lost: Lost,
 ): Promise<readonly { readonly id: string; readonly epoch: number }[]> {
-  return step.sql
-    .selectFrom('attempts')
-    .select(['id', 'epoch'])
-    .where('lease_until', 'is not', null)
-    .where('manager', 'in', gone)
+  const rows = await selectLost(step, lost)
     .where('state', '=', 'scheduled')
     .where('worker', 'is', null)
     .execute();
+  return rows.filter((row) => isLost(lost, row));
 }
 
 /** One of those, if nothing has changed about it. */
 export async function holdUnrecorded(
   step: Step,
   { id, epoch }: { readonly id: string; readonly epoch: number },
-  gone: readonly string[],
+  lost: Lost,
 ): Promise<HeldAttempt | undefined> {
   const held = await holdAttempt(step, id as AttemptId, epoch, { mayEndBuild: true });
   if (held === undefined) return undefined;
-  const { manager, state, worker } = held.attempt;
-  const same = state === 'scheduled' && worker === null && manager !== null && gone.includes(manager);
-  return same ? held : undefined;
+  const { state, worker } = held.attempt;
+  return state === 'scheduled' && worker === null && isLost(lost, held.attempt) ? held : undefined;
 }
 
-/** All else of those managers is supervised and published by `manager` from now on. */
+/** All else of it is supervised and published by `manager` from now on. */
 export async function takeOver(
   step: Step,
-  gone: readonly string[],
+  lost: Lost,
   manager: string,
   lease: number,
 ): Promise<{ readonly attempts: readonly RunningAttempt[]; readonly unpublished: readonly BuildId[] }> {
+  const { dialect } = step.statements;
   // Locked in the order of their ids, as everybody locks several.
-  const attempts = await step.sql
-    .selectFrom('attempts')
-    .select('id')
-    .where('lease_until', 'is not', null)
-    .where('manager', 'in', gone)
+  const rows = await selectLost(step, lost)
     .where((where) => where.or([where('state', '!=', raw.lit('scheduled')), where('worker', 'is not', null)]))
     .orderBy('id')
-    .$if(step.statements.dialect === 'postgres', (query) => query.forUpdate())
+    .$if(dialect === 'postgres', (query) => query.forUpdate())
     .execute();
-  const ids = attempts.map(({ id }) => id);
+  const ids = rows.filter((row) => isLost(lost, row)).map(({ id }) => id);
   await step.sql
     .updateTable('attempts')
     .set({ manager, lease_until: step.now + lease })
-    .where(among(step.statements.dialect, 'id', ids))
+    .where(among(dialect, 'id', ids))
     .execute();
   const builds = await step.sql
     .updateTable('builds')
     .set({ publisher: manager, publish_until: step.now + lease })
-    .where('publisher', 'in', gone)
+    .where('publisher', 'is not', null)
+    .where(among(dialect, 'publisher', lost.managers))
     .returning('id')
     .execute();
   return {

@@ -13,7 +13,7 @@ export function registerBuildJob(context: CallContext) {
       const identity = await context.tokens.verify(registerJwt, 'build_job_registration');
       const pack = await context.sessions.register(identity, capabilities);
       const lifetime = pack.maxSeconds + leewaySeconds;
-      return packToWire(pack, await context.tokens.sign('build_job_token', identity, lifetime));
+      return packToWire(pack, await context.tokens.sign('build_job_token', pack.identity, lifetime));
     },
     'internal',
   );

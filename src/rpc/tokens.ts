@@ -62,6 +62,7 @@ export class WorkerTokens {
         expiration: lifetimeSeconds,
         attempt_id: identity.attemptId,
         epoch: identity.epoch,
+        ...(identity.registration === undefined ? {} : { registration: identity.registration }),
       },
       iss: issuer,
       aud: audience,
@@ -175,7 +176,14 @@ function readContext(payload: JWTPayload): Verified {
   const epoch = claims.epoch;
   if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch)) throw missing('context.epoch');
   if (typeof claims.expiration !== 'number') throw missing('context.expiration');
-  return { type, identity: { buildId, jobId, attemptId, epoch }, expires: (payload.exp ?? 0) * 1000 };
+  const { registration } = claims;
+  const identity = { buildId, jobId, attemptId, epoch };
+  const expires = (payload.exp ?? 0) * 1000;
+  if (registration === undefined) return { type, identity, expires };
+  if (typeof registration !== 'number' || !Number.isSafeInteger(registration)) {
+    throw missing('context.registration');
+  }
+  return { type, identity: { ...identity, registration }, expires };
 }
 
 function missing(claim: string): TokenError {

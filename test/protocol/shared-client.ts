@@ -101,7 +101,7 @@ export class SharedClient implements Disposable {
   }
 }
 
-function statusOf(error: ServiceError | null): Answer {
+export function statusOf(error: ServiceError | null): Answer {
   return {
     kind: 'status',
     code: status[error?.code ?? status.UNKNOWN] ?? 'UNKNOWN',

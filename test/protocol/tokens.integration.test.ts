@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { newAttemptId, newBuildId } from '../../src/model/ids.ts';
 import { scratchFile, scratchPostgres } from '../harness/scratch-database.ts';
+import { BatchClient } from './batch-client.ts';
 import {
   type Forgery,
   foreignKey,
@@ -116,6 +117,21 @@ const badTokens: readonly (readonly [string, (victim: Victim) => string | Promis
     (victim) => signed({ context: { build_id: victim.neighbour.identity.buildId } })(victim),
     'there is no such attempt',
   ],
+  [
+    'a job that is not its attempt’s',
+    (victim) => signed({ context: { job_id: victim.neighbour.identity.jobId } })(victim),
+    'there is no such attempt',
+  ],
+  [
+    'another registration written over the signed one',
+    ({ good }) => tampered(good, { registration: 7 }),
+    'the signature of the token is wrong',
+  ],
+  [
+    'a registration that is text',
+    signed({ context: { registration: '1' } }),
+    'no readable claim context.registration',
+  ],
   ['a build that is not', signed({ context: { build_id: newBuildId() } }), 'there is no such attempt'],
   ['an attempt that is not', signed({ context: { attempt_id: newAttemptId() } }), 'there is no such attempt'],
   ['an epoch to come', signed({ context: { epoch: 2 } }), 'another attempt has taken the place of this one'],
@@ -126,12 +142,15 @@ const badTokens: readonly (readonly [string, (victim: Victim) => string | Promis
   ],
 ];
 
-const calls: readonly (readonly [string, (client: SharedClient, token: string) => Promise<Answer>])[] = [
+type Call = (client: SharedClient, token: string, batches: BatchClient) => Promise<Answer>;
+
+const calls: readonly (readonly [string, Call])[] = [
   ['Heartbeat', (client, token) => client.heartbeat(token)],
   ['SetPhase', (client, token) => client.setPhase(token, 2, 'BUILDING')],
   ['SetPhase to COMPLETE', (client, token) => client.setPhase(token, 2, 'COMPLETE')],
   ['SetPhase to ERROR', (client, token) => client.setPhase(token, 2, 'ERROR')],
   ['LogMessage', (client, token) => client.log(token, 2, 'not mine to say')],
+  ['LogBatches', (_client, token, batches) => batches.log(token, 2, 'not mine to say')],
   ['DetermineCachedTag', (client, token) => client.cachedTag(token)],
 ];
 
@@ -149,16 +168,19 @@ describe.each([
 ] as const)('on %s', (_name, open) => {
   let rig: Rig;
   let client: SharedClient;
+  let batches: BatchClient;
   let neighbour: StartedAttempt;
 
   beforeAll(async () => {
     rig = await openRig({ open });
     client = new SharedClient(rig.host);
+    batches = new BatchClient(rig.host);
     neighbour = await rig.started(await rig.enqueue());
     await client.register(neighbour.token);
   });
   afterAll(async () => {
     client[Symbol.dispose]();
+    batches[Symbol.dispose]();
     await rig[Symbol.asyncDispose]();
   });
 
@@ -178,7 +200,7 @@ describe.each([
       const token = await make(victim);
       for (const [name, call] of calls) {
         const before = await rig.rows();
-        expect(await call(client, token), name).toEqual(refused(reason));
+        expect(await call(client, token, batches), name).toEqual(refused(reason));
         expect(await rig.rows(), name).toEqual(before);
       }
     });
