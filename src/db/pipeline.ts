@@ -1,5 +1,5 @@
-import type { CompiledQuery, RawBuilder } from 'kysely';
-import type { Sql } from './database.ts';
+import type { CompiledQuery, Kysely, RawBuilder } from 'kysely';
+import type { Schema } from './schema.ts';
 
 /**
  * Ways to send statements without a round trip for each, for PostgreSQL. A transaction holds its locks while a busy process
@@ -11,7 +11,7 @@ const unanswered = new WeakSet<CompiledQuery>();
 
 /** Sends the statements one behind the other and waits once; the rows of each. The first error is thrown. */
 export async function sendTogether<Rows extends readonly unknown[]>(
-  sql: Sql,
+  sql: Kysely<Schema>,
   statements: { readonly [index in keyof Rows]: RawBuilder<Rows[index]> },
 ): Promise<{ readonly [index in keyof Rows]: readonly Rows[index][] }> {
   const compiled = (statements as readonly RawBuilder<unknown>[]).map((each) => each.compile(sql));
@@ -27,7 +27,7 @@ export async function sendTogether<Rows extends readonly unknown[]>(
  * Sends a statement of a transaction whose answer nobody needs, and goes on at once. When it fails, so does what comes
  * after it in the transaction, its commit at the latest, with its error.
  */
-export async function sendAhead(sql: Sql, statement: RawBuilder<unknown>): Promise<void> {
+export async function sendAhead(sql: Kysely<Schema>, statement: RawBuilder<unknown>): Promise<void> {
   const query: CompiledQuery = { ...statement.compile(sql) };
   unanswered.add(query);
   await sql.getExecutor().executeQuery(query);
