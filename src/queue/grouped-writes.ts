@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Sql } from '../db/database.ts';
-import { type RowSetColumn, rowSet } from '../db/row-set.ts';
+import { among, type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { AttemptId } from '../model/ids.ts';
 import type { QueueStatements } from './queue-statements.ts';
 
@@ -33,9 +33,10 @@ export async function recordWorkers(
 ): Promise<readonly boolean[]> {
   const columns = { id: 'text', epoch: 'int', executor: 'text', worker: 'text' } as const;
   const held = holdRunning(statements, columns, records, sql`new.executor, new.worker`, sql`true`);
+  const these = amongThem(statements, 'attempts.id', records);
   const { rows } = await sql<{ id: string }>`
     update attempts set executor = held.executor, worker = held.worker
-    from (${held}) as held where attempts.id = held.id returning attempts.id as id
+    from (${held}) as held where ${these} and attempts.id = held.id returning attempts.id as id
   `.execute(db);
   return found(rows, records);
 }
@@ -47,9 +48,10 @@ export async function extendLeases(
 ): Promise<readonly boolean[]> {
   const columns = { id: 'text', epoch: 'int', manager: 'text', until: 'int' } as const;
   const held = holdRunning(statements, columns, leases, sql`new.until`, sql`old.manager = new.manager`);
+  const these = amongThem(statements, 'attempts.id', leases);
   const { rows } = await sql<{ id: string }>`
     update attempts set lease_until = held.until
-    from (${held}) as held where attempts.id = held.id returning attempts.id as id
+    from (${held}) as held where ${these} and attempts.id = held.id returning attempts.id as id
   `.execute(db);
   return found(rows, leases);
 }
@@ -69,28 +71,39 @@ export async function hearWorkers(
     // A token for calls is an answer to a registration.
     sql`old.state <> ${sql.lit('scheduled')}`,
   );
+  const these = amongThem(statements, 'attempts.id', hearings);
   const { rows } = await sql<{ id: string; heard: number }>`
     update attempts set heard = case when attempts.heard = 0 then held.registration else attempts.heard end
-    from (${held}) as held where attempts.id = held.id returning attempts.id as id, attempts.heard as heard
+    from (${held}) as held where ${these} and attempts.id = held.id returning attempts.id as id, attempts.heard as heard
   `.execute(db);
   const heard = new Map(rows.map((row) => [row.id, row.heard]));
   return hearings.map(({ id }) => heard.get(id));
 }
 
 /** The attempts that somebody has under these epochs, locked in the order of their ids as everybody locks several. */
-function holdRunning<Columns extends Readonly<Record<string, RowSetColumn>>>(
-  { dialect }: QueueStatements,
+function holdRunning<Columns extends Readonly<Record<string, RowSetColumn>> & { readonly id: 'text' }>(
+  statements: QueueStatements,
   columns: Columns,
-  rows: readonly { readonly [name in keyof Columns]: string | number | null }[],
+  rows: readonly ({ readonly [name in keyof Columns]: string | number | null } & { readonly id: string })[],
   taken: ReturnType<typeof sql>,
   condition: ReturnType<typeof sql>,
 ) {
+  const { dialect } = statements;
   const lock = dialect === 'postgres' ? sql`order by old.id for update of old` : sql``;
   return sql`
     select old.id, ${taken} from attempts as old
     join ${rowSet(dialect, 'new', columns, rows)} on old.id = new.id
-    where old.epoch = new.epoch and old.lease_until is not null and ${condition} ${lock}
+    where ${amongThem(statements, 'old.id', rows)} and old.epoch = new.epoch and old.lease_until is not null and ${condition} ${lock}
   `;
+}
+
+/** Said besides the join: without it PostgreSQL may read the whole index to find a few rows of it. */
+function amongThem({ dialect }: QueueStatements, column: string, rows: readonly { readonly id: string }[]) {
+  return among(
+    dialect,
+    column,
+    rows.map(({ id }) => id),
+  );
 }
 
 function found(

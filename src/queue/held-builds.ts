@@ -326,12 +326,14 @@ function update<Columns extends Readonly<Record<string, RowSetColumn>> & { reado
 ): RawBuilder<unknown> {
   const names = namesOf(columns);
   const cut = rows.map((row) => Object.fromEntries(names.map((name) => [name, row[name]])) as typeof row);
+  // The ids a second time: without them PostgreSQL may read the whole index to find a few rows of it.
+  const ids = rows.map(({ id }) => String(id));
   const set = names
     .filter((name) => name !== 'id')
     .map((name) => sql`${sql.ref(name)} = ${sql.ref(`new.${name}`)}`);
   return sql`
     update ${sql.table(table)} set ${sql.join(set)}
     from ${rowSet(dialect, 'new', columns, cut)}
-    where ${sql.ref(`${table}.id`)} = ${sql.ref('new.id')}
+    where ${sql.ref(`${table}.id`)} = ${sql.ref('new.id')} and ${among(dialect, `${table}.id`, ids)}
   `;
 }
