@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import type { Row } from '../../src/db/schema.ts';
-import type { LogEntry, LogStore } from '../../src/log/log-store.ts';
+import type { LogStore } from '../../src/log/log-store.ts';
 import type { Outcome } from '../../src/model/attempt.ts';
+import type { Fault } from '../../src/model/fault.ts';
 import { parseBuildId } from '../../src/model/ids.ts';
 import { isFinal, type Phase } from '../../src/model/phase.ts';
 import { parseTag } from '../../src/model/tag.ts';
@@ -13,9 +14,12 @@ import { OciClient } from '../../src/registry/oci-client.ts';
 import { parseManifest } from '../../src/registry/oci-manifest.ts';
 import { attemptLabel } from './attempt-engine.ts';
 import type { Cluster } from './cluster.ts';
+import type { Disturbances } from './disturbances.ts';
+import { faultsOfEnd } from './end-check.ts';
 import type { Accepted, Load } from './load.ts';
 import { faultsOfLog } from './log-check.ts';
-import type { Schedule } from './schedule.ts';
+import { attemptFaultsOf, type Schedule } from './schedule.ts';
+import { type SealedLogs, wholeLog } from './sealed-logs.ts';
 import type { Violate } from './violation.ts';
 import type { Acknowledged } from './wiretap.ts';
 import { workOf } from './work.ts';
@@ -25,6 +29,8 @@ export interface FinalCheckOptions {
   readonly schedule: Schedule;
   readonly load: Load;
   readonly log: LogStore;
+  readonly sealed: SealedLogs;
+  readonly disturbances: Disturbances;
   readonly violate: Violate;
 }
 
@@ -65,47 +71,44 @@ export class FinalCheck {
       await this.#log(accepted, found, acknowledged);
       await this.#image(accepted, found);
     }
-    await this.#secrets();
+    await this.#outputs();
   }
 
   /** I1: every build is final, and ended in a way that its nature and what was done to it allow. */
   #end({ planned, id }: Accepted, { build, attempts }: BuildRows): void {
-    const { violate, load } = this.#options;
+    const { violate, load, schedule, disturbances } = this.#options;
     const phase = build.phase as Phase;
     if (!isFinal(phase) || build.finished_at === null) {
       violate('I1', `the build never ended: it is ${phase}`, id);
       return;
     }
-    const byNature = {
-      complete: 'complete',
-      unpushed: 'complete',
-      error: 'error',
-      infrastructure: 'internalerror',
-    } as const;
-    // Out of tries, for what was done to it: the end that faults may bring to every build.
-    const allowed: string[] = [byNature[planned.nature], 'internalerror', 'expired'];
-    if (planned.cancelAfter !== undefined) allowed.push('cancelled');
-    if (!allowed.includes(phase))
-      violate('I1', `a build that is to be ${planned.nature} ended as ${phase}`, id);
-    // A cancel that was answered with success holds, unless the tags were being written already.
-    if (load.cancelled.has(planned.index) && phase !== 'cancelled' && phase !== 'complete')
-      violate('I1', `it was cancelled, and ended as ${phase}`, id);
     if (attempts.some(({ state }) => state !== 'done'))
       violate('I1', `the build is ${phase} and has attempts that are not over`, id);
+    const granted = load.cancelled.has(planned.index);
+    const faults = faultsOfEnd({
+      nature: planned.nature,
+      phase,
+      fault: build.fault_json === null ? undefined : (JSON.parse(build.fault_json) as Fault),
+      cancel: granted ? 'granted' : planned.cancelAfter === undefined ? 'none' : 'asked',
+      attempts: attempts.map((row) => ({
+        epoch: row.epoch,
+        outcome: outcomeOf(row),
+        faults: attemptFaultsOf(schedule.seed, planned.index, row.epoch),
+        // By clocks that were wrong, but only while something was disturbed.
+        disturbed: disturbances.between(row.scheduled_at ?? row.queued_at, row.done_at ?? Date.now()),
+      })),
+    });
+    for (const fault of faults) violate('I1', fault, id);
   }
 
   async #log({ planned, id }: Accepted, { build, attempts }: BuildRows, told: Map<string, number>) {
-    const { log, violate } = this.#options;
+    const { log, sealed, violate } = this.#options;
     const buildId = parseBuildId(id);
     if (buildId === undefined) throw new Error(`${id} is no id of a build`);
-    const entries: LogEntry[] = [];
-    let closed = false;
-    for (let total = 1; entries.length < total; ) {
-      const page = await log.read(buildId, entries.length, 1_000);
-      entries.push(...page.entries);
-      ({ total, closed } = page);
-      if (page.entries.length === 0) break;
-    }
+    const { entries, closed, archived } = await wholeLog(log, buildId);
+    if (!archived) violate('I3', 'the log is not archived', id);
+    if (!sealed.holds(buildId, entries))
+      violate('I3', 'the log says something else than when it was closed', id);
     const faults = faultsOfLog({
       entries,
       closed,
@@ -192,8 +195,8 @@ export class FinalCheck {
     return told;
   }
 
-  /** I7: what processes wrote holds no token and no secret of a build. */
-  async #secrets(): Promise<void> {
+  /** I7: what processes wrote holds no token and no secret of a build. And none of them warns of a leak. */
+  async #outputs(): Promise<void> {
     const { cluster, violate, schedule } = this.#options;
     const secrets = schedule.builds.flatMap(({ secret }) => secret ?? []);
     const token = /eyJ[\w-]{10,}\.eyJ[\w-]{20,}\.[\w-]{20,}/;
@@ -202,6 +205,8 @@ export class FinalCheck {
         const found = token.test(line) || line.includes(cluster.token) || line.includes(cluster.password);
         if (found || secrets.some((secret) => line.includes(secret)))
           violate('I7', `${file} holds a secret: ${line.slice(0, 300)}`);
+        if (line.includes('MaxListenersExceededWarning'))
+          violate('processes', `${file}: ${line.slice(0, 300)}`);
       }
     }
   }

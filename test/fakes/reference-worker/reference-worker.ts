@@ -88,6 +88,8 @@ export class ReferenceWorker {
   private constructor(client: Client) {
     this.#client = client;
     this.#log = client.logMessage();
+    // Whoever waits for an answer hears of it.
+    this.#log.on('error', () => {});
     this.#answers = this.#log[Symbol.asyncIterator]();
   }
 
@@ -115,10 +117,15 @@ export class ReferenceWorker {
         error === null ? resolve(value) : reject(error),
       );
     });
+    this.resume(pack);
+    return pack;
+  }
+
+  /** Goes on with what another one, or this one before its connection broke, had registered for. */
+  resume(pack: ReferencePack): void {
     this.#pack = pack;
     this.#heartbeat = this.#client.heartbeat();
     this.#heartbeat.on('error', () => {});
-    return pack;
   }
 
   /** One heartbeat; resolves with its reply. */
@@ -204,7 +211,6 @@ export class ReferenceWorker {
   }
 
   close(): void {
-    this.#log.on('error', () => {});
     this.#log.cancel();
     this.#heartbeat?.cancel();
     this.#client.close();
