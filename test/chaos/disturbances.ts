@@ -1,4 +1,4 @@
-/** When something was disturbed, in milliseconds since 1970. */
+/** When something was disturbed, by `performance.now()`. */
 export interface Disturbance {
   readonly from: number;
   /** Undefined: it lasts. */
@@ -16,13 +16,13 @@ export class Disturbances {
   readonly #all: Disturbance[] = [];
 
   begin(): Disturbance {
-    const begun: Disturbance = { from: Date.now(), until: undefined };
+    const begun: Disturbance = { from: performance.now(), until: undefined };
     this.#all.push(begun);
     return begun;
   }
 
   /** Whether anything was disturbed, or still felt, between two moments. */
-  between(from: number, until: number): boolean {
+  between({ from, until }: { readonly from: number; readonly until: number }): boolean {
     return this.#all.some((one) => one.from <= until && (one.until ?? until) + aftermath >= from);
   }
 }

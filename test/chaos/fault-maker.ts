@@ -34,7 +34,7 @@ export class FaultMaker {
           if (!signal.aborted) this.failures.push(`${describeFault(fault)}: ${String(thrown)}`);
         })
         .finally(() => {
-          disturbance.until = Date.now();
+          disturbance.until = performance.now();
           this.#under.delete(done);
         });
       this.#under.add(done);

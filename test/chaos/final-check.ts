@@ -18,6 +18,7 @@ import type { Disturbances } from './disturbances.ts';
 import { faultsOfEnd } from './end-check.ts';
 import type { Accepted, Load } from './load.ts';
 import { faultsOfLog } from './log-check.ts';
+import type { Sampler } from './sampler.ts';
 import { attemptFaultsOf, type Schedule } from './schedule.ts';
 import { type SealedLogs, wholeLog } from './sealed-logs.ts';
 import type { Violate } from './violation.ts';
@@ -31,6 +32,7 @@ export interface FinalCheckOptions {
   readonly log: LogStore;
   readonly sealed: SealedLogs;
   readonly disturbances: Disturbances;
+  readonly sampler: Sampler;
   readonly violate: Violate;
 }
 
@@ -76,7 +78,7 @@ export class FinalCheck {
 
   /** I1: every build is final, and ended in a way that its nature and what was done to it allow. */
   #end({ planned, id }: Accepted, { build, attempts }: BuildRows): void {
-    const { violate, load, schedule, disturbances } = this.#options;
+    const { violate, load, schedule, disturbances, sampler } = this.#options;
     const phase = build.phase as Phase;
     if (!isFinal(phase) || build.finished_at === null) {
       violate('I1', `the build never ended: it is ${phase}`, id);
@@ -94,8 +96,7 @@ export class FinalCheck {
         epoch: row.epoch,
         outcome: outcomeOf(row),
         faults: attemptFaultsOf(schedule.seed, planned.index, row.epoch),
-        // By clocks that were wrong, but only while something was disturbed.
-        disturbed: disturbances.between(row.scheduled_at ?? row.queued_at, row.done_at ?? Date.now()),
+        disturbed: disturbances.between(sampler.runOf(row.id)),
       })),
     });
     for (const fault of faults) violate('I1', fault, id);

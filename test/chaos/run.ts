@@ -125,6 +125,7 @@ async function disturbAndCheck(
       log,
       sealed,
       disturbances: faults.disturbances,
+      sampler,
       violate,
     }).run();
     for (const failure of [...load.failures, ...faults.failures]) violate('processes', failure);

@@ -21,6 +21,8 @@ interface SeenAttempt {
   readonly epoch: number;
   readonly outcome: string | null;
   readonly doneSince: number | undefined;
+  /** By this process's own clock: when it was last seen to wait, or the look before it was first seen. */
+  readonly waitedUntil: number;
 }
 
 interface SeenLog {
@@ -50,6 +52,8 @@ export class Sampler {
   readonly #attempts = new Map<string, SeenAttempt>();
   readonly #logs = new Map<string, SeenLog>();
   readonly #told = new Set<string>();
+  /** When the last look began to see something. */
+  #looked = performance.now();
   /** How often everything could be looked at. */
   samples = 0;
   mostRunning = 0;
@@ -87,6 +91,15 @@ export class Sampler {
       if (buildId !== undefined) this.#worker('with its own process', attemptId, buildId);
     }
     await this.#seal().catch(() => {});
+  }
+
+  /**
+   * Between which moments an attempt ran, on the time line of `performance.now()` of this process: what rows say was
+   * written by clocks that were wrong.
+   */
+  runOf(attemptId: string): { readonly from: number; readonly until: number } {
+    const seen = this.#attempts.get(attemptId);
+    return { from: seen?.waitedUntil ?? 0, until: seen?.doneSince ?? performance.now() };
   }
 
   async #seal(): Promise<void> {
@@ -145,6 +158,7 @@ export class Sampler {
         epoch: row.epoch,
         outcome: row.outcome_json,
         doneSince: row.state === 'done' ? (seen?.doneSince ?? now) : undefined,
+        waitedUntil: row.state === 'queued' ? now : (seen?.waitedUntil ?? this.#looked),
       };
       this.#attempts.set(row.id, next);
       if (seen === undefined) continue;
@@ -172,6 +186,7 @@ export class Sampler {
       if (next.total < seen.total || (seen.closed && !same(seen, next)))
         this.#once('I3', `the log changed from ${text(seen)} to ${text(next)}`, row.build_id);
     }
+    this.#looked = now;
     return true;
   }
 

@@ -118,8 +118,16 @@ export class TcpProxy implements AsyncDisposable {
     this.#open.add(passage);
     // An error of either side is the end of both, as if they were one connection.
     await Promise.allSettled([
-      pipeline(near, (pieces: AsyncIterable<Buffer>) => this.#carry(this.#overhear(pieces, passage), passage), far),
-      pipeline(far, (pieces: AsyncIterable<Buffer>) => this.#carry(this.#deafen(pieces, passage), passage), near),
+      pipeline(
+        near,
+        (pieces: AsyncIterable<Buffer>) => this.#carry(this.#overhear(pieces, passage), passage),
+        far,
+      ),
+      pipeline(
+        far,
+        (pieces: AsyncIterable<Buffer>) => this.#carry(this.#deafen(pieces, passage), passage),
+        near,
+      ),
     ]);
     near.destroy();
     far.destroy();
