@@ -79,7 +79,7 @@ export async function speakLateAsReference(door: number, pack: ReferencePack, at
 async function beat(worker: ReferenceWorker, over: AbortController): Promise<void> {
   try {
     for (;;) {
-      if (!(await worker.beat())) throw new Error('a heartbeat was refused');
+      if (!(await unlessOver(worker.beat(), over.signal))) throw new Error('a heartbeat was refused');
       await sleep(beatEvery, undefined, { signal: over.signal });
     }
   } catch (thrown) {

@@ -80,6 +80,7 @@ export class ReferenceWorker {
   readonly #log: ClientDuplexStream<object, Answer>;
   readonly #answers: AsyncIterator<Answer>;
   #heartbeat: ClientDuplexStream<object, { reply: boolean }> | undefined;
+  #heartbeatOver = false;
   #pack: ReferencePack | undefined;
   #logNumber = 0;
   #phaseNumber = 0;
@@ -125,14 +126,18 @@ export class ReferenceWorker {
   resume(pack: ReferencePack): void {
     this.#pack = pack;
     this.#heartbeat = this.#client.heartbeat();
-    this.#heartbeat.on('error', () => {});
+    const over = () => {
+      this.#heartbeatOver = true;
+    };
+    this.#heartbeat.on('error', over);
+    this.#heartbeat.on('end', over);
   }
 
   /** One heartbeat; resolves with its reply. */
   async beat(): Promise<boolean> {
     const stream = this.#heartbeat;
     if (stream === undefined) throw new Error('not registered');
-    if (stream.destroyed) throw new Error('the heartbeat stream has ended');
+    if (stream.destroyed || this.#heartbeatOver) throw new Error('the heartbeat stream has ended');
     const answer = new Promise<boolean>((resolve, reject) => {
       stream.once('error', reject);
       stream.once('data', ({ reply }: { reply: boolean }) => {
