@@ -107,7 +107,7 @@ async function disturbAndCheck(
       },
       () => {},
     );
-    await settled(cluster, schedule.builds.length, signal);
+    await settled(cluster, schedule.builds.length, say, signal);
     if (!answered) violate('I1', `not every request was answered: ${load.lastTrouble}`);
     say(`everything has settled after ${seconds(begun)} s`);
     await sampler.sample();
@@ -152,7 +152,12 @@ async function disturbAndCheck(
 }
 
 /** Resolves when every build is final and its log closed, or when nothing has moved for too long. */
-async function settled(cluster: Cluster, builds: number, signal: AbortSignal): Promise<void> {
+async function settled(
+  cluster: Cluster,
+  builds: number,
+  say: ChaosOptions['say'],
+  signal: AbortSignal,
+): Promise<void> {
   let known = '';
   for (let moved = performance.now(); performance.now() - moved < settleStep; ) {
     const rows = await cluster.database.sql
@@ -164,7 +169,10 @@ async function settled(cluster: Cluster, builds: number, signal: AbortSignal): P
     const closed = final.filter(({ closed_at }) => closed_at !== null);
     if (closed.length >= builds) return;
     const now = `${rows.length} ${final.length} ${closed.length}`;
-    if (now !== known) moved = performance.now();
+    if (now !== known) {
+      moved = performance.now();
+      say(`of ${builds} builds ${rows.length} are there, ${final.length} final, ${closed.length} closed`);
+    }
     known = now;
     await sleep(500, undefined, { signal });
   }

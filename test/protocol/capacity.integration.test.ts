@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { DummyWork } from '../../src/executor/dummy-executor.ts';
 import type { Build } from '../../src/model/build.ts';
 import { scratchPostgres } from '../harness/scratch-database.ts';
@@ -10,18 +10,22 @@ import { SharedClient } from './shared-client.ts';
  * Two managers, each with an executor and a port of its own, on one PostgreSQL; workers are functions that speak the
  * shared protocol over gRPC. Their clock is fast while nothing but waiting happens.
  */
+vi.setConfig({ testTimeout: 300_000 });
+
 const capacity = 10;
 const tries = 3;
 const tenMinutes = 600_000;
+/** How fast the clock is while only waiting happens. */
+const fast = 40;
 
 /** Workers that hold their places until they are told to let go, and those after them, which are quick. */
 class Workers {
   readonly #clock: TickingClock;
   readonly #holding = new Map<string, () => void>();
+  readonly #running = new Set<string>();
   /** Build ids in the order of their starts. */
   readonly started: string[] = [];
   most = 0;
-  #running = 0;
   hold = true;
 
   constructor(clock: TickingClock) {
@@ -42,8 +46,9 @@ class Workers {
 
   readonly work: DummyWork = async (order, signal) => {
     this.started.push(order.buildId);
-    this.#running += 1;
-    this.most = Math.max(this.most, this.#running);
+    this.#running.add(order.attemptId);
+    this.most = Math.max(this.most, this.#running.size);
+    const left = () => this.#running.delete(order.attemptId);
     try {
       using client = new SharedClient(order.server);
       const answer = await client.register(order.token);
@@ -52,10 +57,12 @@ class Workers {
       await client.setPhase(token, 1, 'BUILDING');
       if (this.hold) await this.#holdOn(order.attemptId, () => client.heartbeat(token), signal);
       await client.log(token, 1, 'built');
+      // Its place is free when its report is taken, which is before it hears of that.
+      left();
       await client.setPhase(token, 2, 'COMPLETE');
       return { exitCode: 0 };
     } finally {
-      this.#running -= 1;
+      left();
     }
   };
 
@@ -78,8 +85,12 @@ async function open(clock: TickingClock, workers: Workers, full = () => false): 
     settings: {
       allowedWorkerCount: capacity,
       poll: 1_000,
-      capacityDelay: 1_000,
-      machineMaxTime: 4 * tenMinutes,
+      capacityDelay: 5_000,
+      // What measures how quick this machine is has the time it has in earnest.
+      jobRegistrationTimeout: fast * 30_000,
+      setupTime: fast * 500_000,
+      heartbeatTimeout: fast * 60_000,
+      machineMaxTime: fast * 7_200_000,
     },
     worker: {
       work: workers.work,
@@ -127,7 +138,7 @@ async function expectOneTryEach(rig: Rig, count: number): Promise<void> {
 
 /** Ten minutes of the clock's time, as fast as the machine can follow. */
 async function tenMinutesOf(clock: TickingClock, holds: () => void): Promise<void> {
-  clock.rate = 30;
+  clock.rate = fast;
   for (const end = clock.now() + tenMinutes; clock.now() < end; await clock.sleep(5_000)) holds();
   clock.rate = 1;
 }
