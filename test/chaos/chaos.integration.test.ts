@@ -22,6 +22,12 @@ test(
     expect(violations, `${again}\n${report}\n\nThe schedule:\n${faults}`).toEqual([]);
     const ended = Object.values(phases).reduce((sum, count) => sum + count, 0);
     expect(ended, again).toBe(size.builds);
+    // Faults cost tries, but a cluster that is never whole for long still builds most of what can be built.
+    const buildable = schedule.builds.filter(
+      ({ nature, cancelAfter }) =>
+        cancelAfter === undefined && (nature === 'complete' || nature === 'unpushed'),
+    );
+    expect(phases.complete ?? 0, again).toBeGreaterThan(buildable.length * 0.7);
     expect(archived, again).toBe(size.builds);
     expect(samples, again).toBeGreaterThan((minutes * 60) / 3);
     // A fifth of the workers knows only the shared protocol, and some have a process of their own.
