@@ -25,7 +25,8 @@ export class TickingClock implements Clock, AsyncDisposable {
   }
 
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
-    return this.#clock.sleep(milliseconds, signal);
+    // Who waits for a part of a millisecond does not make the time of day one that no clock shows.
+    return this.#clock.sleep(Math.ceil(milliseconds), signal);
   }
 
   async #tick(): Promise<void> {

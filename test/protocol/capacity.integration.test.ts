@@ -116,13 +116,20 @@ async function countsOf({ database }: Rig): Promise<Readonly<Record<string, numb
   return Object.fromEntries(rows.map(({ phase, count }) => [phase, Number(count)]));
 }
 
-/** Rejects when there are none to wait for within the time. */
+/** Rejects, with what is left, when none gets complete for a while. */
 async function untilComplete(rig: Rig, count: number): Promise<void> {
-  for (let known = 0; known < count; ) {
-    known = await until(`more than ${known} of ${count} builds`, async () => {
-      const { complete = 0 } = await countsOf(rig);
-      return complete > known && complete;
-    });
+  let known = 0;
+  try {
+    while (known < count) {
+      known = await until(`more than ${known} of ${count} builds`, async () => {
+        const { complete = 0 } = await countsOf(rig);
+        return complete > known && complete;
+      });
+    }
+  } catch (thrown) {
+    const rows = await rig.database.sql.selectFrom('attempts').selectAll().execute();
+    const left = rows.filter(({ outcome_json }) => outcome_json !== '{"kind":"complete"}').slice(0, 5);
+    throw new Error(`left: ${JSON.stringify(left)}`, { cause: thrown });
   }
 }
 
