@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { TcpProxy } from '../../test/fakes/tcp-proxy.ts';
+import { metricOf } from '../../test/harness/metric-of.ts';
 import { type ScratchDatabase, scratchPostgres } from '../../test/harness/scratch-database.ts';
 import { RemoteUser, ServeProcess } from '../../test/harness/serve-process.ts';
 import { processesOf, until } from '../../test/harness/slipway-server.ts';
@@ -101,6 +102,17 @@ async function workersOf(server: ServeProcess): Promise<number[]> {
   return found.filter(({ command }) => command.includes('src/bin/worker.ts')).map(({ pid }) => pid);
 }
 
+/** Milliseconds within which another manager takes over what one that died, or stands still, has left. */
+const takenOverWithin = 5_000;
+
+async function untilTakenOver(buildId: string, from: 0 | 1): Promise<void> {
+  await until('the other to mind it', async () => (await minder(buildId)) !== from, 10);
+}
+
+const manyLines = Array.from({ length: 80 }, (_, at) => `#dummy print line ${at}\n#dummy sleep 100\n`).join(
+  '',
+);
+
 test('both are equal: healthy, one set of keys, names of their own', async () => {
   for (const each of at) expect((await each.fetch('/health/instance')).status).toBe(200);
   const names = await Promise.all(servers.map((server) => server.name()));
@@ -177,18 +189,16 @@ test('SIGTERM of the one that minds a build leaves it to the other, and the buil
   await servers[minding].start();
 });
 
-test('a worker that loses its manager goes on with another one', async () => {
-  const build = await user.build(
-    'lost-manager',
-    `FROM scratch\n${Array.from({ length: 80 }, (_, at) => `#dummy print line ${at}\n#dummy sleep 100\n`).join('')}`,
-  );
+test('a worker that loses its manager goes on with another one, which has taken over within 5 s', async () => {
+  const build = await user.build('lost-manager', `FROM scratch\n${manyLines}`);
   await build.says(/^line 5$/);
   const minding = await minder(build.id);
   const left = at[minding === 0 ? 1 : 0];
-  expect(await servers[minding].kill('SIGKILL')).toBeUndefined();
+  const before = await metricOf(left.url, 'slipway_lease_takeovers_total');
   const killed = performance.now();
-  await until('the other to mind it', async () => (await minder(build.id)) !== minding, 10);
-  expect(performance.now() - killed).toBeLessThan(8_000);
+  expect(await servers[minding].kill('SIGKILL')).toBeUndefined();
+  await untilTakenOver(build.id, minding);
+  expect(performance.now() - killed).toBeLessThanOrEqual(takenOverWithin);
   const view = await build.ends(left);
   expect(view, JSON.stringify(view)).toMatchObject({
     phase: 'complete',
@@ -196,7 +206,33 @@ test('a worker that loses its manager goes on with another one', async () => {
   });
   const lines = (await build.log(left)).flatMap(({ message }) => /^line (\d+)$/.exec(message)?.[1] ?? []);
   expect(lines.map(Number)).toEqual(Array.from({ length: 80 }, (_, at) => at));
+  expect(await metricOf(left.url, 'slipway_lease_takeovers_total')).toBe(before + 1);
   await servers[minding].start();
+});
+
+test('a manager that stands still loses its builds within 5 s, and changes nothing when it goes on', async () => {
+  const build = await user.build('frozen-manager', `FROM scratch\n${manyLines}`);
+  await build.says(/^line 5$/);
+  const minding = await minder(build.id);
+  const left = at[minding === 0 ? 1 : 0];
+  const before = await metricOf(left.url, 'slipway_lease_takeovers_total');
+  const frozen = performance.now();
+  const thaw = servers[minding].freeze();
+  try {
+    await untilTakenOver(build.id, minding);
+    expect(performance.now() - frozen).toBeLessThanOrEqual(takenOverWithin);
+  } finally {
+    thaw();
+  }
+  expect(await metricOf(left.url, 'slipway_lease_takeovers_total')).toBe(before + 1);
+  const view = await build.ends(left);
+  expect(view, JSON.stringify(view)).toMatchObject({
+    phase: 'complete',
+    attempts: [{ epoch: 1, outcome: 'complete' }],
+  });
+  const lines = (await build.log(left)).flatMap(({ message }) => /^line (\d+)$/.exec(message)?.[1] ?? []);
+  expect(lines.map(Number)).toEqual(Array.from({ length: 80 }, (_, at) => at));
+  expect((await at[minding].fetch('/health/instance')).status).toBe(200);
 });
 
 test('the death of a worker is seen by the manager that can see it, though another one minds the build', async () => {
@@ -205,7 +241,7 @@ test('the death of a worker is seen by the manager that can see it, though anoth
   const minding = await minder(build.id);
   const server = servers[minding];
   await server.kill('SIGKILL');
-  await until('the other to mind it', async () => (await minder(build.id)) !== minding, 10);
+  await untilTakenOver(build.id, minding);
   await server.start();
   const workers = await workersOf(server);
   expect(workers).toHaveLength(1);
@@ -232,7 +268,7 @@ test('a worker that hears nothing is ended by the manager that can, when the oth
   if (worker === undefined) throw new Error('no worker');
   expect(others).toEqual([]);
   await server.kill('SIGKILL');
-  await until('the other to mind it', async () => (await minder(build.id)) !== minding, 10);
+  await untilTakenOver(build.id, minding);
   await server.start();
   process.kill(worker, 'SIGSTOP');
   expect((await build.cancel(at[minding === 0 ? 1 : 0])).status).toBe(201);

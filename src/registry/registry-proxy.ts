@@ -151,8 +151,10 @@ export function linger(incoming: IncomingMessage): void {
     if (!incoming.complete) incoming.socket.destroy();
   }, lingerMilliseconds);
   timer.unref();
-  incoming.once('end', () => clearTimeout(timer));
-  incoming.socket.once('close', () => clearTimeout(timer));
+  const answered = () => clearTimeout(timer);
+  incoming.once('end', answered);
+  // The request's own, not the connection's: that one may carry any number of requests after this one.
+  incoming.once('close', answered);
 }
 
 /** The headers of an answer as the client should see them: places are paths on this server. */

@@ -109,6 +109,10 @@ export class Cluster implements AsyncDisposable {
     return join(this.folder, 'blobs');
   }
 
+  get archives(): string {
+    return join(this.folder, 'archives');
+  }
+
   get storage(): string {
     return join(this.folder, 'storage');
   }
@@ -125,7 +129,7 @@ export class Cluster implements AsyncDisposable {
     const redis = await RestartableRedis.open();
     this.#redis = redis;
     this.#undo.push(() => redis[Symbol.asyncDispose]());
-    for (const part of [this.keys, this.blobs, this.storage, join(this.folder, 'workers')])
+    for (const part of [this.keys, this.blobs, this.archives, this.storage, join(this.folder, 'workers')])
       await mkdir(part, { recursive: true });
     await loadSecretKey(this.keys, 'database-secret-key');
     await loadSecretKey(this.keys, 'url-signing-key');
@@ -171,6 +175,7 @@ export class Cluster implements AsyncDisposable {
         folder: join(this.folder, `manager-${index}`),
         keys: this.keys,
         blobs: this.blobs,
+        archives: this.archives,
         storage: this.storage,
         hosts: this.#hostPorts,
         settings,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
+import { Disturbances } from './disturbances.ts';
 import { Random } from './random.ts';
 import { describeFault, type Schedule, type TimedFault } from './schedule.ts';
 
@@ -13,6 +14,7 @@ export class FaultMaker {
   readonly #under = new Set<Promise<void>>();
   /** What happened beside the schedule: for the report. */
   readonly failures: string[] = [];
+  readonly disturbances = new Disturbances();
 
   constructor(cluster: Cluster, schedule: Schedule, log: (line: string) => void) {
     this.#cluster = cluster;
@@ -26,11 +28,15 @@ export class FaultMaker {
     for (const fault of this.#schedule.faults) {
       await sleep(Math.max(0, begun + fault.at - Date.now()), undefined, { signal });
       this.#log(describeFault(fault));
+      const disturbance = this.disturbances.begin();
       const done = this.#make(fault, signal)
         .catch((thrown: unknown) => {
           if (!signal.aborted) this.failures.push(`${describeFault(fault)}: ${String(thrown)}`);
         })
-        .finally(() => this.#under.delete(done));
+        .finally(() => {
+          disturbance.until = performance.now();
+          this.#under.delete(done);
+        });
       this.#under.add(done);
     }
     const all = Promise.all(this.#under);

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import type { Row } from '../../src/db/schema.ts';
-import type { LogEntry, LogStore } from '../../src/log/log-store.ts';
+import type { LogStore } from '../../src/log/log-store.ts';
 import type { Outcome } from '../../src/model/attempt.ts';
+import { parseDigest } from '../../src/model/digest.ts';
+import type { Fault } from '../../src/model/fault.ts';
 import { parseBuildId } from '../../src/model/ids.ts';
 import { isFinal, type Phase } from '../../src/model/phase.ts';
 import { parseTag } from '../../src/model/tag.ts';
@@ -13,9 +15,13 @@ import { OciClient } from '../../src/registry/oci-client.ts';
 import { parseManifest } from '../../src/registry/oci-manifest.ts';
 import { attemptLabel } from './attempt-engine.ts';
 import type { Cluster } from './cluster.ts';
+import type { Disturbances } from './disturbances.ts';
+import { faultsOfEnd } from './end-check.ts';
 import type { Accepted, Load } from './load.ts';
 import { faultsOfLog } from './log-check.ts';
-import type { Schedule } from './schedule.ts';
+import type { Sampler } from './sampler.ts';
+import { attemptFaultsOf, type Schedule } from './schedule.ts';
+import { type SealedLogs, wholeLog } from './sealed-logs.ts';
 import type { Violate } from './violation.ts';
 import type { Acknowledged } from './wiretap.ts';
 import { workOf } from './work.ts';
@@ -25,6 +31,9 @@ export interface FinalCheckOptions {
   readonly schedule: Schedule;
   readonly load: Load;
   readonly log: LogStore;
+  readonly sealed: SealedLogs;
+  readonly disturbances: Disturbances;
+  readonly sampler: Sampler;
   readonly violate: Violate;
 }
 
@@ -65,47 +74,43 @@ export class FinalCheck {
       await this.#log(accepted, found, acknowledged);
       await this.#image(accepted, found);
     }
-    await this.#secrets();
+    await this.#outputs();
   }
 
   /** I1: every build is final, and ended in a way that its nature and what was done to it allow. */
   #end({ planned, id }: Accepted, { build, attempts }: BuildRows): void {
-    const { violate, load } = this.#options;
+    const { violate, load, schedule, disturbances, sampler } = this.#options;
     const phase = build.phase as Phase;
     if (!isFinal(phase) || build.finished_at === null) {
       violate('I1', `the build never ended: it is ${phase}`, id);
       return;
     }
-    const byNature = {
-      complete: 'complete',
-      unpushed: 'complete',
-      error: 'error',
-      infrastructure: 'internalerror',
-    } as const;
-    // Out of tries, for what was done to it: the end that faults may bring to every build.
-    const allowed: string[] = [byNature[planned.nature], 'internalerror', 'expired'];
-    if (planned.cancelAfter !== undefined) allowed.push('cancelled');
-    if (!allowed.includes(phase))
-      violate('I1', `a build that is to be ${planned.nature} ended as ${phase}`, id);
-    // A cancel that was answered with success holds, unless the tags were being written already.
-    if (load.cancelled.has(planned.index) && phase !== 'cancelled' && phase !== 'complete')
-      violate('I1', `it was cancelled, and ended as ${phase}`, id);
     if (attempts.some(({ state }) => state !== 'done'))
       violate('I1', `the build is ${phase} and has attempts that are not over`, id);
+    const granted = load.cancelled.has(planned.index);
+    const faults = faultsOfEnd({
+      nature: planned.nature,
+      phase,
+      fault: build.fault_json === null ? undefined : (JSON.parse(build.fault_json) as Fault),
+      cancel: granted ? 'granted' : planned.cancelAfter === undefined ? 'none' : 'asked',
+      attempts: attempts.map((row) => ({
+        epoch: row.epoch,
+        outcome: outcomeOf(row),
+        faults: attemptFaultsOf(schedule.seed, planned.index, row.epoch),
+        disturbed: disturbances.between(sampler.runOf(row.id)),
+      })),
+    });
+    for (const fault of faults) violate('I1', fault, id);
   }
 
   async #log({ planned, id }: Accepted, { build, attempts }: BuildRows, told: Map<string, number>) {
-    const { log, violate } = this.#options;
+    const { log, sealed, violate } = this.#options;
     const buildId = parseBuildId(id);
     if (buildId === undefined) throw new Error(`${id} is no id of a build`);
-    const entries: LogEntry[] = [];
-    let closed = false;
-    for (let total = 1; entries.length < total; ) {
-      const page = await log.read(buildId, entries.length, 1_000);
-      entries.push(...page.entries);
-      ({ total, closed } = page);
-      if (page.entries.length === 0) break;
-    }
+    const { entries, closed, archived } = await wholeLog(log, buildId);
+    if (!archived) violate('I3', 'the log is not archived', id);
+    if (!sealed.holds(buildId, entries))
+      violate('I3', 'the log says something else than when it was closed', id);
     const faults = faultsOfLog({
       entries,
       closed,
@@ -132,17 +137,21 @@ export class FinalCheck {
       (highest, row) => (highest === undefined || row.epoch > highest.epoch ? row : highest),
       undefined,
     );
+    const itself = new Set(
+      attempts.flatMap((row) => (row.capabilities_json === '{}' && row.pushing_at !== null ? row.id : [])),
+    );
     if (published && build.digest === null) violate('I6', 'the complete build reports no digest', id);
     if (!published && build.digest !== null) violate('I6', `a ${build.phase} build reports a digest`, id);
     for (const name of planned.tags) {
       const stood = await everStoodFor(cluster.storage, repository, name);
-      if (stood.length > 1)
-        violate('I2', `tag ${name} stood for ${stood.length} images: ${stood.join(' ')}`, id);
-      if (!published) {
-        if (stood.length > 0)
-          violate('I2', `a ${build.phase} build has published ${name}: ${stood.join(' ')}`, id);
-        continue;
+      const others = stood.filter((hex) => !published || `sha256:${hex}` !== build.digest);
+      for (const hex of others) {
+        // Workers that know only the shared protocol put their tags there themselves, whatever becomes of them then.
+        const maker = await this.#maker(repository, hex);
+        if (maker !== undefined && itself.has(maker)) continue;
+        violate('I2', `${name} of a ${build.phase} build stood for ${hex} of attempt ${maker}`, id);
       }
+      if (!published) continue;
       const tag = parseTag(name);
       if (tag === undefined) throw new Error(`${name} is no tag`);
       const signal = AbortSignal.timeout(20_000);
@@ -166,6 +175,18 @@ export class FinalCheck {
       if (reported?.kind === 'complete' && reported.image?.digest !== build.digest)
         violate('I6', `the attempt reported ${reported.image?.digest}, the build ${build.digest}`, id);
     }
+  }
+
+  /** The attempt whose image a digest is; undefined: there is no such image, or it does not say. */
+  async #maker(repository: string, hex: string): Promise<string | undefined> {
+    const digest = parseDigest(`sha256:${hex}`);
+    if (digest === undefined) return undefined;
+    const signal = AbortSignal.timeout(20_000);
+    const served = await this.#registry.getManifest(repository, digest, signal).catch(() => undefined);
+    const manifest = served === undefined ? undefined : parseManifest(served);
+    if (manifest?.kind !== 'image') return undefined;
+    const { config } = await this.#config(repository, manifest.config.digest, signal);
+    return config?.Labels?.[attemptLabel];
   }
 
   async #config(repository: string, digest: Parameters<OciClient['getBlob']>[1], signal: AbortSignal) {
@@ -192,8 +213,8 @@ export class FinalCheck {
     return told;
   }
 
-  /** I7: what processes wrote holds no token and no secret of a build. */
-  async #secrets(): Promise<void> {
+  /** I7: what processes wrote holds no token and no secret of a build. And none of them warns of a leak. */
+  async #outputs(): Promise<void> {
     const { cluster, violate, schedule } = this.#options;
     const secrets = schedule.builds.flatMap(({ secret }) => secret ?? []);
     const token = /eyJ[\w-]{10,}\.eyJ[\w-]{20,}\.[\w-]{20,}/;
@@ -202,6 +223,8 @@ export class FinalCheck {
         const found = token.test(line) || line.includes(cluster.token) || line.includes(cluster.password);
         if (found || secrets.some((secret) => line.includes(secret)))
           violate('I7', `${file} holds a secret: ${line.slice(0, 300)}`);
+        if (line.includes('MaxListenersExceededWarning'))
+          violate('processes', `${file}: ${line.slice(0, 300)}`);
       }
     }
   }

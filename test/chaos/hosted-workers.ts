@@ -1,13 +1,12 @@
-import { appendFileSync } from 'node:fs';
 import { systemClock as clock } from '../../src/base/clock.ts';
-import type { WorkerOrder, WorkerStatus } from '../../src/executor/executor.ts';
-import { ManagerLink } from '../../src/rpc/manager-link.ts';
-import { runAgent } from '../../src/worker/agent.ts';
+import type { WorkerStatus } from '../../src/executor/executor.ts';
 import { exitStatus } from '../../src/worker/worker-end.ts';
-import { Workspace } from '../../src/worker/workspace.ts';
-import { AttemptEngine } from './attempt-engine.ts';
+import { doorOf, runAgentOf } from './agent-life.ts';
 import type { HostedWorker, HostOrder } from './faulty-executor.ts';
-import { attemptFaultsOf } from './schedule.ts';
+import { journalTo } from './journal.ts';
+import { liveAsProcess } from './process-life.ts';
+import { liveAsReference, speakLateAsReference } from './reference-life.ts';
+import { type AttemptFaults, attemptFaultsOf, natureOf } from './schedule.ts';
 import { Wiretap } from './wiretap.ts';
 
 /** What a worker host is told, as JSON in the file its first argument names. */
@@ -30,23 +29,27 @@ interface Hosted {
   status: WorkerStatus;
 }
 
-/** Workers as the product's agent, each with a connection, a folder and an engine of its own, in this process. */
+/**
+ * Workers, each with a connection and a folder of its own: the product's agent in this process or in one of its own,
+ * or a worker that knows only the shared protocol.
+ */
 export class HostedWorkers {
   readonly #config: HostConfig;
   readonly #workers = new Map<string, Hosted>();
   readonly #wiretap: Wiretap;
+  readonly #closing = new AbortController();
 
   constructor(config: HostConfig) {
     this.#config = config;
     this.#wiretap = new Wiretap({
       front: `127.0.0.1:${config.doors[0]}`,
-      acknowledged: (told) => appendFileSync(config.journal, `${JSON.stringify(told)}\n`),
+      acknowledged: journalTo(config.journal),
     });
   }
 
   /** Idempotent by attempt, as every executor has to be. */
-  start({ order, build }: HostOrder): void {
-    const { attemptId, buildId } = order;
+  start(hostOrder: HostOrder): void {
+    const { attemptId, buildId } = hostOrder.order;
     const known = this.#workers.get(attemptId);
     if (known !== undefined && known.status.kind !== 'gone') return;
     const end = new AbortController();
@@ -54,15 +57,15 @@ export class HostedWorkers {
       worker: { attemptId, buildId },
       end,
       status: { kind: 'running' },
-      over: this.#live(order, build, end).then((status) => {
+      over: this.#live(hostOrder, end).then((status) => {
         hosted.status = status;
       }),
     };
     this.#workers.set(attemptId, hosted);
   }
 
-  async #live(order: WorkerOrder, build: number, end: AbortController): Promise<WorkerStatus> {
-    const faults = attemptFaultsOf(this.#config.seed, build, order.epoch);
+  async #live(hosted: HostOrder, end: AbortController): Promise<WorkerStatus> {
+    const faults = attemptFaultsOf(this.#config.seed, hosted.build, hosted.order.epoch);
     const { worker } = faults;
     const alive = new AbortController();
     let killed = false;
@@ -78,47 +81,63 @@ export class HostedWorkers {
           () => {},
         );
       }
-      this.#wiretap.listen(order.attemptId, faults);
-      const { end: result, registered } = await this.#work(order, end.signal);
+      const status = await this.#liveAs(hosted, faults, end.signal);
       if (killed) return { kind: 'gone', signal: 'SIGKILL', reason: 'The schedule says that it dies.' };
-      const status = exitStatus(result, registered);
-      return { kind: 'gone', exitCode: status, reason: `The worker exited with status ${status}.` };
+      return status;
     } catch (thrown) {
       if (end.signal.aborted)
         return { kind: 'gone', signal: killed ? 'SIGKILL' : 'SIGTERM', reason: 'It was ended.' };
       throw thrown;
     } finally {
       alive.abort();
+    }
+  }
+
+  async #liveAs(hosted: HostOrder, faults: AttemptFaults, signal: AbortSignal): Promise<WorkerStatus> {
+    // One that pushes because it knows nothing else cannot carry out a build that is not to be pushed.
+    const pushes = natureOf(this.#config.seed, hosted.build) !== 'unpushed';
+    const body = faults.body === 'reference' && !pushes ? 'agent' : faults.body;
+    switch (body) {
+      case 'agent':
+        return await this.#liveAsAgent(hosted, faults, signal);
+      case 'process':
+        return await liveAsProcess({ hosted, config: this.#config }, faults.process, signal);
+      case 'reference':
+        return await this.#liveAsReference(hosted, faults, signal);
+    }
+  }
+
+  async #liveAsAgent(
+    { order }: HostOrder,
+    faults: AttemptFaults,
+    signal: AbortSignal,
+  ): Promise<WorkerStatus> {
+    this.#wiretap.listen(order.attemptId, faults);
+    try {
+      const { end, registered } = await runAgentOf({ order, config: this.#config, version: 'chaos' }, signal);
+      const status = exitStatus(end, registered);
+      return { kind: 'gone', exitCode: status, reason: `The worker exited with status ${status}.` };
+    } finally {
       this.#wiretap.over(order.attemptId);
     }
   }
 
-  async #work(order: WorkerOrder, signal: AbortSignal) {
-    const { doors, folder, index } = this.#config;
-    const door = doors[Number.parseInt(order.attemptId.slice(-8), 16) % doors.length];
-    return await runAgent(
-      {
-        link: new ManagerLink({
-          server: `127.0.0.1:${door}`,
-          clock,
-          log: (text) => console.log(`${new Date().toISOString()} ${order.attemptId} ${text}`),
-        }),
-        registrationToken: order.token,
-        capabilities: {
-          version: 'chaos',
-          logBatches: true,
-          pushesByDigest: true,
-          engine: 'dummy',
-          platform: 'linux/amd64',
-        },
-        loadEngine: async () => new AttemptEngine({ attemptId: order.attemptId, clock }),
-        makeWorkspace: () => Workspace.create(undefined, folder),
-        keepWorkspace: false,
-        clock,
-        log: (text) => console.log(`${new Date().toISOString()} ${order.attemptId} host ${index}: ${text}`),
-      },
-      signal,
-    );
+  async #liveAsReference(
+    { order }: HostOrder,
+    { lateReports }: AttemptFaults,
+    signal: AbortSignal,
+  ): Promise<WorkerStatus> {
+    const door = doorOf(order, this.#config.doors);
+    const acknowledged = journalTo(this.#config.journal);
+    const { status, completed } = await liveAsReference({ order, door, acknowledged }, signal);
+    if (completed !== undefined && lateReports !== undefined) {
+      // Whoever is not there any more, or is cut off, says nothing; the log check finds out what must not be there.
+      clock
+        .sleep(lateReports, this.#closing.signal)
+        .then(() => speakLateAsReference(door, completed, order.attemptId))
+        .catch(() => {});
+    }
+    return status;
   }
 
   async stop(attemptId: string): Promise<void> {
@@ -143,6 +162,7 @@ export class HostedWorkers {
   }
 
   async stopAll(): Promise<void> {
+    this.#closing.abort();
     await Promise.all([...this.#workers.keys()].map((attemptId) => this.stop(attemptId)));
     this.#wiretap.close();
   }

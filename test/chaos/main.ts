@@ -1,10 +1,12 @@
 import { parseArgs } from 'node:util';
+import { parseClockJumps, usualJumps } from './clock-jumps.ts';
+import { buildsOf, newSeed, replayOf } from './replay.ts';
 import { runChaos } from './run.ts';
 import { describeFault, scheduleOf } from './schedule.ts';
 
 /**
- * `npm run chaos -- --seed N --minutes M [--builds B] [--managers K] [--hosts H] [--plan]`: one run of the fault
- * runner. Without a seed one is drawn and printed; the same seed and sizes make the same schedule.
+ * `npm run chaos -- --seed N --minutes M [--builds B] [--managers K] [--hosts H] [--clock-jumps small|large] [--plan]`:
+ * one run of the fault runner. Without a seed one is drawn and printed; the same seed and sizes make the same schedule.
  */
 const { values } = parseArgs({
   options: {
@@ -13,6 +15,7 @@ const { values } = parseArgs({
     builds: { type: 'string' },
     managers: { type: 'string', default: '3' },
     hosts: { type: 'string', default: '3' },
+    'clock-jumps': { type: 'string', default: usualJumps },
     plan: { type: 'boolean', default: false },
   },
 });
@@ -24,16 +27,17 @@ function whole(name: string, text: string): number {
 
 const minutes = Number(values.minutes);
 if (!(minutes > 0)) throw new Error(`--minutes takes a number over 0, not "${values.minutes}"`);
-const seed = values.seed === undefined ? Math.floor(Math.random() * 1e9) : whole('seed', values.seed);
+const seed = values.seed === undefined ? newSeed() : whole('seed', values.seed);
 const schedule = scheduleOf(seed, {
   minutes,
-  builds: values.builds === undefined ? Math.ceil(minutes * 180) : whole('builds', values.builds),
+  builds: values.builds === undefined ? buildsOf(minutes) : whole('builds', values.builds),
   managers: whole('managers', values.managers),
   hosts: whole('hosts', values.hosts),
+  jumps: parseClockJumps(values['clock-jumps']),
 });
-const sizes = `--minutes ${minutes} --builds ${schedule.size.builds} --managers ${schedule.size.managers} --hosts ${schedule.size.hosts}`;
-console.log(`seed ${seed} (again: npm run chaos -- --seed ${seed} ${sizes})`);
+const replay = replayOf(seed, schedule.size);
 if (values.plan) {
+  console.log(`seed ${seed} (again: ${replay})`);
   for (const fault of schedule.faults) console.log(describeFault(fault));
 } else {
   const begun = performance.now();
@@ -47,9 +51,7 @@ if (values.plan) {
   console.log(JSON.stringify(counts));
   if (violations.length > 0) {
     console.log(report);
-    console.log(
-      `${violations.length} violations with seed ${seed} (again: npm run chaos -- --seed ${seed} ${sizes})`,
-    );
+    console.log(`${violations.length} violations with seed ${seed} (again: ${replay})`);
     process.exitCode = 1;
   } else console.log(`every invariant held with seed ${seed}`);
 }

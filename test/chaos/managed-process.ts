@@ -66,7 +66,14 @@ export class ManagedProcess {
     const child = spawn(
       'setpriv',
       [
-        ...['--pdeathsig', 'KILL', '--', process.execPath, '--disable-warning=ExperimentalWarning'],
+        ...[
+          '--pdeathsig',
+          'KILL',
+          '--',
+          process.execPath,
+          '--disable-warning=ExperimentalWarning',
+          '--trace-warnings',
+        ],
         ...['--max-semi-space-size=2', join(import.meta.dirname, module), configFile],
       ],
       {

@@ -14,6 +14,7 @@ export interface ManagerConfig {
   /** Shared by all managers. */
   readonly keys: string;
   readonly blobs: string;
+  readonly archives: string;
   readonly storage: string;
   /** Ports of the worker hosts on loopback. */
   readonly hosts: readonly number[];

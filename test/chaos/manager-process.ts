@@ -10,6 +10,7 @@ import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { loadOrMake, loadSecretKey } from '../../src/bin/keys.ts';
+import { hintsOver } from '../../src/bin/log-hints.ts';
 import { managerMetrics } from '../../src/bin/manager-metrics.ts';
 import { beginLife } from '../../src/bin/manager-name.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
@@ -56,17 +57,30 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     onError: (error) => logger.warn({ err: error }, 'a connection to the database broke'),
   });
   const blobs = new FolderBlobStore({ folder: config.blobs, shared: true });
-  const { queue, log, uploads, audit, retention, links } = composeStore({
-    database,
-    blobs,
-    secretBox: new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') }),
-    signer: new UrlSigner(await loadSecretKey(keys, 'url-signing-key'), clock),
+  const archives = new FolderBlobStore({ folder: config.archives, shared: true });
+  const orchestrator = await RedisOrchestrator.open({
+    server: { host: '127.0.0.1', port: config.redisPort, database: 0 },
+    prefix: 'chaos:',
     clock,
-    logger,
+    onState: (state) => logger.info({ state: state.kind }, 'redis'),
+    onWarning: (error) => logger.warn({ err: error }, 'Redis does not do all that was asked of it'),
   });
+  const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+    composeStore({
+      database,
+      blobs,
+      archives,
+      archiveLogs: true,
+      hints: hintsOver(orchestrator),
+      secretBox: new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') }),
+      signer: new UrlSigner(await loadSecretKey(keys, 'url-signing-key'), clock),
+      clock,
+      logger,
+    });
   await queue.start();
   await log.start();
   await blobs.start();
+  await archives.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
   const signIn = new SignIn(accounts, new LoginLimiter(clock));
   const publicOriginOf = (incoming: IncomingMessage) =>
@@ -86,13 +100,6 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     logger,
   });
   const lives = await beginLife(run);
-  const orchestrator = await RedisOrchestrator.open({
-    server: { host: '127.0.0.1', port: config.redisPort, database: 0 },
-    prefix: 'chaos:',
-    clock,
-    onState: (state) => logger.info({ state: state.kind }, 'redis'),
-    onWarning: (error) => logger.warn({ err: error }, 'Redis does not do all that was asked of it'),
-  });
   const executor = new FaultyExecutor({
     hosts: config.hosts,
     seed: config.seed,
@@ -164,6 +171,9 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
   await api.start();
   await door.listen({ host: '127.0.0.1', port: config.port });
   await parts.manager.start();
+  sweeper.start();
+  storeKeepers.start();
+  auditRetention.start();
   const stops: Readonly<Record<string, () => Promise<void>>> = {
     manager: () => parts.stop(0),
     door: async () => {
@@ -175,9 +185,18 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     gateway: async () => registry.gateway.stop(),
     registry: () => registry.embedded.stop(),
     executor: () => executor.close(),
+    keepers: async () => {
+      await sweeper.stop();
+      await auditRetention.stop();
+      await storeKeepers.stop();
+    },
     orchestrator: () => orchestrator.close(),
     log: () => log.stop(),
     queue: () => queue.stop(),
+    blobs: async () => {
+      await archives.stop();
+      await blobs.stop();
+    },
     database: () => database.stop(),
   };
   return async () => {

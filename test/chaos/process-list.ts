@@ -22,3 +22,18 @@ export async function processesOf(mark: string, folder: string): Promise<FoundPr
   }
   return found;
 }
+
+/** Attempts whose worker has a process of its own that lives, whatever its host knows of it. */
+export async function attemptsOfProcesses(folder: string): Promise<ReadonlySet<string>> {
+  const attempts = new Set<string>();
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    const words = command.split('\0');
+    const module = words.findIndex((word) => word.endsWith('/worker-process.ts'));
+    const attemptId = words[module + 1];
+    if (module >= 0 && attemptId !== undefined && words[module + 2]?.startsWith(folder) === true)
+      attempts.add(attemptId);
+  }
+  return attempts;
+}

@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseBuildId } from '../../src/model/ids.ts';
 import { isFinal, type Phase } from '../../src/model/phase.ts';
 import type { Cluster } from './cluster.ts';
+import { attemptsOfProcesses } from './process-list.ts';
+import type { SealedLogs } from './sealed-logs.ts';
 import type { Violate } from './violation.ts';
 
 interface SeenBuild {
@@ -13,10 +16,13 @@ interface SeenBuild {
 }
 
 interface SeenAttempt {
+  readonly buildId: string;
   readonly state: string;
   readonly epoch: number;
   readonly outcome: string | null;
   readonly doneSince: number | undefined;
+  /** By this process's own clock: when it was last seen to wait, or the look before it was first seen. */
+  readonly waitedUntil: number;
 }
 
 interface SeenLog {
@@ -25,31 +31,43 @@ interface SeenLog {
 }
 
 const every = 1_000;
+/** Logs that are read when they were closed, at one look. */
+const sealedAtOnce = 20;
 /** Milliseconds a worker may outlive what it works for. */
 const outlivable = 30_000;
 const ranks = ['queued', 'scheduled', 'registered', 'unpacking', 'pulling', 'building', 'pushing', 'done'];
 
 /**
- * Looks at the database and at the worker hosts every second, past the disturbed ways, for what must hold at every
- * moment: final states stay as they are (I5), logs only grow (I3), workers end with their builds (I4), and no more
- * attempts run than are allowed.
+ * Looks at the database, the worker hosts and the processes every second, past the disturbed ways, for what must hold at every
+ * moment: final states stay as they are (I5), logs only grow and then say the same for ever (I3), workers end with their
+ * builds (I4), and no more attempts run than are allowed.
  */
 export class Sampler {
   readonly #cluster: Cluster;
   readonly #violate: Violate;
   readonly #capacity: number;
+  readonly #sealed: SealedLogs;
+  readonly #unsealed = new Set<string>();
   readonly #builds = new Map<string, SeenBuild>();
   readonly #attempts = new Map<string, SeenAttempt>();
   readonly #logs = new Map<string, SeenLog>();
   readonly #told = new Set<string>();
+  /** When the last look began to see something. */
+  #looked = performance.now();
   /** How often everything could be looked at. */
   samples = 0;
   mostRunning = 0;
+  /** Most workers with a process of their own at one look. */
+  mostProcesses = 0;
 
-  constructor(cluster: Cluster, capacity: number, violate: Violate) {
+  constructor(
+    cluster: Cluster,
+    options: { readonly capacity: number; readonly sealed: SealedLogs; readonly violate: Violate },
+  ) {
     this.#cluster = cluster;
-    this.#capacity = capacity;
-    this.#violate = violate;
+    this.#violate = options.violate;
+    this.#capacity = options.capacity;
+    this.#sealed = options.sealed;
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -64,7 +82,31 @@ export class Sampler {
     if (await this.#rows().catch(() => false)) this.samples += 1;
     for (let host = 0; host < this.#cluster.hosts.length; host += 1) {
       for (const { attemptId, buildId } of (await this.#cluster.workersOn(host)) ?? [])
-        this.#worker(host, attemptId, buildId);
+        this.#worker(`on host ${host}`, attemptId, buildId);
+    }
+    const processes = await attemptsOfProcesses(this.#cluster.folder);
+    this.mostProcesses = Math.max(this.mostProcesses, processes.size);
+    for (const attemptId of processes) {
+      const buildId = this.#attempts.get(attemptId)?.buildId;
+      if (buildId !== undefined) this.#worker('with its own process', attemptId, buildId);
+    }
+    await this.#seal().catch(() => {});
+  }
+
+  /**
+   * Between which moments an attempt ran, on the time line of `performance.now()` of this process: what rows say was
+   * written by clocks that were wrong.
+   */
+  runOf(attemptId: string): { readonly from: number; readonly until: number } {
+    const seen = this.#attempts.get(attemptId);
+    return { from: seen?.waitedUntil ?? 0, until: seen?.doneSince ?? performance.now() };
+  }
+
+  async #seal(): Promise<void> {
+    for (const id of [...this.#unsealed].slice(0, sealedAtOnce)) {
+      const buildId = parseBuildId(id);
+      if (buildId !== undefined) await this.#sealed.seal(buildId);
+      this.#unsealed.delete(id);
     }
   }
 
@@ -111,10 +153,12 @@ export class Sampler {
     for (const row of attempts) {
       const seen = this.#attempts.get(row.id);
       const next: SeenAttempt = {
+        buildId: row.build_id,
         state: row.state,
         epoch: row.epoch,
         outcome: row.outcome_json,
         doneSince: row.state === 'done' ? (seen?.doneSince ?? now) : undefined,
+        waitedUntil: row.state === 'queued' ? now : (seen?.waitedUntil ?? this.#looked),
       };
       this.#attempts.set(row.id, next);
       if (seen === undefined) continue;
@@ -137,14 +181,16 @@ export class Sampler {
       const seen = this.#logs.get(row.build_id);
       const next = { total: row.total, closed: row.closed_at !== null };
       this.#logs.set(row.build_id, next);
+      if (next.closed && seen?.closed !== true) this.#unsealed.add(row.build_id);
       if (seen === undefined) continue;
       if (next.total < seen.total || (seen.closed && !same(seen, next)))
         this.#once('I3', `the log changed from ${text(seen)} to ${text(next)}`, row.build_id);
     }
+    this.#looked = now;
     return true;
   }
 
-  #worker(host: number, attemptId: string, buildId: string): void {
+  #worker(where: string, attemptId: string, buildId: string): void {
     const now = performance.now();
     const final = this.#builds.get(buildId)?.finalSince;
     const done = this.#attempts.get(attemptId)?.doneSince;
@@ -152,16 +198,12 @@ export class Sampler {
       const seconds = Math.round((now - final) / 1000);
       this.#once(
         'I4',
-        `the worker of attempt ${attemptId} on host ${host} lives ${seconds} s after its build`,
+        `the worker of attempt ${attemptId} ${where} lives ${seconds} s after its build`,
         buildId,
       );
     } else if (done !== undefined && now - done > outlivable) {
       const seconds = Math.round((now - done) / 1000);
-      this.#once(
-        'I4',
-        `the worker of attempt ${attemptId} on host ${host} lives ${seconds} s after it`,
-        buildId,
-      );
+      this.#once('I4', `the worker of attempt ${attemptId} ${where} lives ${seconds} s after it`, buildId);
     }
   }
 

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
-import { attemptFaultsOf, scheduleOf } from './schedule.ts';
+import { threeHours } from './clock-jumps.ts';
+import { attemptFaultsOf, natureOf, scheduleOf } from './schedule.ts';
 
-const size = { minutes: 30, builds: 500, managers: 3, hosts: 3 };
+const size = { minutes: 30, builds: 500, managers: 3, hosts: 3, jumps: 'small' } as const;
 
 test('the same seed makes the same schedule, another seed another one', () => {
   expect(scheduleOf(7, size)).toEqual(scheduleOf(7, size));
@@ -14,6 +15,7 @@ test('a longer schedule does not change what is planned for builds', () => {
   const shorter = scheduleOf(7, size).builds.map(({ at: _, ...build }) => build);
   const longer = scheduleOf(7, { ...size, minutes: 60 }).builds.map(({ at: _, ...build }) => build);
   expect(longer).toEqual(shorter);
+  for (const { index, nature } of longer) expect(natureOf(7, index)).toBe(nature);
 });
 
 test('every kind of fault is drawn, and nothing happens twice at once to one process', () => {
@@ -40,6 +42,23 @@ test('attempts go wrong in every way, but most do not', () => {
   expect(new Set(all.map(({ worker }) => worker.kind)).size).toBe(4);
   const fine = all.filter(({ start, worker }) => start.kind === 'fine' && worker.kind === 'fine');
   expect(fine.length).toBeGreaterThan(1_000);
-  expect(all.some(({ duplicates }) => duplicates)).toBe(true);
+  expect(new Set(all.map(({ duplicates }) => duplicates)).size).toBe(3);
+  const share = (body: string) => all.filter((faults) => faults.body === body).length / all.length;
+  expect(share('reference')).toBeCloseTo(0.2, 1);
+  expect(share('process')).toBeCloseTo(0.1, 1);
+  const processes = all.filter(({ body }) => body === 'process');
+  expect(new Set(processes.map(({ process }) => process.kind)).size).toBe(3);
   expect(all.some(({ lateReports }) => lateReports !== undefined)).toBe(true);
+});
+
+test('clocks jump by up to 90 s, or beyond every lease when that is asked for', () => {
+  const offsets = (jumps: 'small' | 'large') =>
+    scheduleOf(7, { ...size, jumps }).faults.flatMap((fault) => (fault.kind === 'clock' ? fault.offset : []));
+  expect(Math.max(...offsets('small').map(Math.abs))).toBeLessThanOrEqual(90_000);
+  const large = offsets('large');
+  expect(large.filter((offset) => offset === threeHours)).toHaveLength(1);
+  const beyondLease = large.filter((offset) => offset !== threeHours && Math.abs(offset) > 300_000);
+  expect(Math.max(...beyondLease)).toBeLessThanOrEqual(600_000);
+  expect(Math.min(...beyondLease)).toBeGreaterThanOrEqual(-600_000);
+  expect(beyondLease.some((offset) => offset < 0) && beyondLease.some((offset) => offset > 0)).toBe(true);
 });

@@ -1,3 +1,4 @@
+import { type ClockJumps, clockOffset, withThreeHours } from './clock-jumps.ts';
 import { Random } from './random.ts';
 
 export interface ChaosSize {
@@ -6,6 +7,7 @@ export interface ChaosSize {
   readonly builds: number;
   readonly managers: number;
   readonly hosts: number;
+  readonly jumps: ClockJumps;
 }
 
 export type Target = { readonly kind: 'manager' | 'host'; readonly index: number };
@@ -66,8 +68,21 @@ export interface AttemptFaults {
     | { readonly kind: 'never-registers' }
     | { readonly kind: 'begins-late'; readonly after: number }
     | { readonly kind: 'dies'; readonly after: number };
-  /** Each report is sent twice at the same time. */
-  readonly duplicates: boolean;
+  /**
+   * Everything is said twice: the registration and each report at the same time, each heartbeat and each batch of the
+   * log in a row, on the same stream or each on one of its own.
+   */
+  readonly duplicates: 'none' | 'same-stream' | 'other-stream';
+  /**
+   * What carries the attempt out: the agent in the host's process or in one of its own, or a worker that knows only
+   * the shared part of the protocol (it has to push, so builds that do not push get the agent).
+   */
+  readonly body: 'agent' | 'process' | 'reference';
+  /** Happens to a process of its own. */
+  readonly process:
+    | { readonly kind: 'fine' }
+    | { readonly kind: 'killed'; readonly after: number }
+    | { readonly kind: 'frozen'; readonly after: number; readonly for: number };
   /** After its end the worker's last words are said again, and new ones added, after so long. */
   readonly lateReports?: number;
 }
@@ -88,7 +103,7 @@ export function scheduleOf(seed: number, size: ChaosSize): Schedule {
     seed,
     size,
     duration,
-    faults: planFaults(random.of('faults'), duration, size),
+    faults: faultsOf(random.of('faults'), duration, size),
     builds: planBuilds(random.of('builds'), duration, size.builds),
   };
 }
@@ -96,6 +111,11 @@ export function scheduleOf(seed: number, size: ChaosSize): Schedule {
 const meanGap = 2_000;
 /** Everything runs for a moment before it is disturbed. */
 const quiet = 3_000;
+
+function faultsOf(random: Random, duration: number, size: ChaosSize): readonly TimedFault[] {
+  const faults = planFaults(random, duration, size);
+  return size.jumps === 'large' ? withThreeHours(faults) : faults;
+}
 
 function planFaults(random: Random, duration: number, size: ChaosSize): TimedFault[] {
   const faults: TimedFault[] = [];
@@ -111,7 +131,7 @@ function planFaults(random: Random, duration: number, size: ChaosSize): TimedFau
   return faults;
 }
 
-function draw(random: Random, { managers, hosts }: ChaosSize): Fault {
+function draw(random: Random, { managers, hosts, jumps }: ChaosSize): Fault {
   const manager = random.whole(0, managers - 1);
   const target = random.weighted<Target>([
     [2, { kind: 'manager', index: manager }],
@@ -145,7 +165,7 @@ function draw(random: Random, { managers, hosts }: ChaosSize): Fault {
       () => ({
         kind: 'clock',
         manager,
-        offset: random.whole(1, 90) * (random.chance(0.5) ? 1_000 : -1_000),
+        offset: clockOffset(random, jumps),
         for: random.whole(1_000, 15_000),
       }),
     ],
@@ -213,6 +233,11 @@ function planBuild(random: Random, index: number, at: number): PlannedBuild {
   };
 }
 
+/** What `scheduleOf` plans for the build of this number, whatever the sizes. */
+export function natureOf(seed: number, build: number): BuildNature {
+  return planBuild(new Random(`slipway chaos ${seed}`).of('builds').of(build), build, 0).nature;
+}
+
 /** What goes wrong with the attempt of one epoch of one build. */
 export function attemptFaultsOf(seed: number, build: number, epoch: number): AttemptFaults {
   const random = new Random(`slipway chaos ${seed}`).of('attempts').of(build).of(epoch);
@@ -239,12 +264,30 @@ export function attemptFaultsOf(seed: number, build: number, epoch: number): Att
     [5, { kind: 'begins-late', after: random.whole(500, 5_000) }],
     [5, { kind: 'dies', after: random.whole(50, 3_000) }],
   ]);
+  const twice = random.chance(0.2);
+  const late = random.chance(0.25) ? { lateReports: random.whole(100, 15_000) } : {};
   return {
     start,
     worker,
-    duplicates: random.chance(0.2),
-    ...(random.chance(0.25) ? { lateReports: random.whole(100, 15_000) } : {}),
+    duplicates: twice ? (random.of('stream').chance(0.5) ? 'same-stream' : 'other-stream') : 'none',
+    ...bodyOf(random.of('body')),
+    ...late,
   };
+}
+
+function bodyOf(random: Random): Pick<AttemptFaults, 'body' | 'process'> {
+  const body = random.weighted<AttemptFaults['body']>([
+    [68, 'agent'],
+    [20, 'reference'],
+    [12, 'process'],
+  ]);
+  if (body !== 'process') return { body, process: { kind: 'fine' } };
+  const process = random.weighted<AttemptFaults['process']>([
+    [60, { kind: 'fine' }],
+    [15, { kind: 'killed', after: random.whole(300, 4_000) }],
+    [25, { kind: 'frozen', after: random.whole(300, 4_000), for: random.whole(500, 40_000) }],
+  ]);
+  return { body, process };
 }
 
 /** For a person, and for the report of a run that failed. */

@@ -1,6 +1,10 @@
 import { type ClientDuplexStream, type ClientUnaryCall, credentials, Metadata, status } from '@grpc/grpc-js';
 import {
+  type BuildJobArgs,
   BuildManagerClient,
+  type BuildPack,
+  type HeartbeatRequest,
+  type HeartbeatResponse,
   type LogBatch,
   type LogBatchReply,
   LogType,
@@ -34,17 +38,21 @@ interface Tap {
   lines: number;
 }
 
-type SetPhase = (
-  request: SetPhaseRequest,
+type Unary<Request, Reply> = (
+  request: Request,
   metadata: Metadata,
   options: object,
-  done: (error: { code: number } | null, reply: SetPhaseResponse) => void,
+  done: (error: { code: number } | null, reply: Reply) => void,
 ) => ClientUnaryCall;
-type LogBatches = (...args: readonly unknown[]) => ClientDuplexStream<LogBatch, LogBatchReply>;
+type SetPhase = Unary<SetPhaseRequest, SetPhaseResponse>;
+type Register = Unary<BuildJobArgs, BuildPack>;
+type Stream<Request, Reply> = (...args: readonly unknown[]) => ClientDuplexStream<Request, Reply>;
+type LogBatches = Stream<LogBatch, LogBatchReply>;
+type Heartbeat = Stream<HeartbeatRequest, HeartbeatResponse>;
 
 /**
  * Sits in the generated client that all workers of this process use, and sees what they say and what they are
- * answered. It doubles the reports of some workers, and after their end says again what they had said.
+ * answered. It doubles everything that some workers say, and after their end says again what they had said.
  */
 export class Wiretap {
   readonly #taps = new Map<string, Tap>();
@@ -61,9 +69,14 @@ export class Wiretap {
     this.#front = options.front;
     this.#acknowledged = options.acknowledged;
     const { prototype } = BuildManagerClient as unknown as {
-      prototype: { setPhase: SetPhase; logBatches: LogBatches };
+      prototype: {
+        setPhase: SetPhase;
+        registerBuildJob: Register;
+        heartbeat: Heartbeat;
+        logBatches: LogBatches;
+      };
     };
-    const { setPhase, logBatches } = prototype;
+    const { setPhase, registerBuildJob, heartbeat, logBatches } = prototype;
     const tapOf = (token: string) => this.#taps.get(attemptOf(token));
     const onReply = (...args: Parameters<Wiretap['onReply']>) => this.onReply(...args);
     const onBatchReply = (tap: Tap, attemptId: string, reply: LogBatchReply) =>
@@ -73,20 +86,44 @@ export class Wiretap {
       if (tap === undefined) return setPhase.call(this, request, metadata, options, done);
       tap.token = request.jobJwt;
       tap.lastReport = request;
-      if (tap.faults.duplicates) setPhase.call(this, request, new Metadata(), options, () => {});
+      if (tap.faults.duplicates !== 'none') setPhase.call(this, request, new Metadata(), options, () => {});
       return setPhase.call(this, request, metadata, options, (error, reply) => {
         onReply(tap, request, error, reply);
         done(error, reply);
       });
     };
+    prototype.registerBuildJob = function (this: BuildManagerClient, request, metadata, options, done) {
+      const call = registerBuildJob.call(this, request, metadata, options, done);
+      if ((tapOf(request.registerJwt)?.faults.duplicates ?? 'none') !== 'none')
+        registerBuildJob.call(this, request, new Metadata(), options, () => {});
+      return call;
+    };
+    prototype.heartbeat = function (this: BuildManagerClient, ...args) {
+      const call = heartbeat.apply(this, args as []);
+      const echo = new Echo(call, () => heartbeat.call(this));
+      const write = call.write.bind(call);
+      call.write = (beat: HeartbeatRequest): boolean => {
+        const going = write(beat);
+        echo.say(beat, write, tapOf(beat.jobJwt)?.faults.duplicates ?? 'none');
+        return going;
+      };
+      return call;
+    };
     prototype.logBatches = function (this: BuildManagerClient, ...args) {
       const call = logBatches.apply(this, args as []);
+      const echo = new Echo(call, () => logBatches.call(this));
       let attemptId = '';
+      let token = '';
       const write = call.write.bind(call);
       call.write = (batch: LogBatch): boolean => {
-        if (batch.jobJwt !== '') attemptId = attemptOf(batch.jobJwt);
+        if (batch.jobJwt !== '') {
+          token = batch.jobJwt;
+          attemptId = attemptOf(token);
+        }
         tapsRemember(attemptId, batch);
-        return write(batch);
+        const going = write(batch);
+        echo.say({ ...batch, jobJwt: token }, write, tapsGet(attemptId)?.faults.duplicates ?? 'none');
+        return going;
       };
       call.on('data', (reply: LogBatchReply) => {
         const tap = tapsGet(attemptId);
@@ -181,7 +218,38 @@ export class Wiretap {
   }
 }
 
-/** From the claims of a job token, which nobody has to check here. */
+/** Says again what is said on a stream, on the same one or on one of its own, which ends with it. */
+class Echo<Request, Reply> {
+  readonly #of: ClientDuplexStream<Request, Reply>;
+  readonly #open: () => ClientDuplexStream<Request, Reply>;
+  #stream: ClientDuplexStream<Request, Reply> | undefined;
+
+  constructor(of: ClientDuplexStream<Request, Reply>, open: () => ClientDuplexStream<Request, Reply>) {
+    this.#of = of;
+    this.#open = open;
+  }
+
+  say(request: Request, write: (request: Request) => boolean, where: AttemptFaults['duplicates']): void {
+    if (where === 'same-stream') write(request);
+    if (where !== 'other-stream') return;
+    this.#stream ??= this.#begin();
+    this.#stream.write(request);
+  }
+
+  #begin(): ClientDuplexStream<Request, Reply> {
+    const stream = this.#open();
+    const end = () => stream.cancel();
+    // Its answers are nobody's; and one that was refused is not opened again.
+    stream.on('error', () => {});
+    stream.resume();
+    this.#of.once('close', end);
+    this.#of.once('error', end);
+    this.#of.once('end', end);
+    return stream;
+  }
+}
+
+/** From the claims of a token of the worker's, which nobody has to check here. */
 function attemptOf(token: string): string {
   try {
     const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as {

@@ -151,3 +151,19 @@ test('closing ends every connection, stalled ones too', async () => {
   expect(await client.over).toBe('ECONNRESET');
   expect(await new Client(1).over).toBe('ECONNREFUSED');
 });
+
+test('deaf: who says the words hears one answer more; others hear all', async () => {
+  const proxy = await TcpProxy.open({ targets: [(await echo('a')).port], deafAfter: 'listen' });
+  open.push(proxy);
+  const [client, other] = [new Client(proxy.port), new Client(proxy.port)];
+  client.socket.write('1');
+  await client.said('a:1');
+  client.socket.write('listen');
+  await client.said('a:listen');
+  client.socket.write('2');
+  other.socket.write('3');
+  await other.said('a:3');
+  client.socket.end();
+  expect(await client.over).toBe('closed');
+  expect(client.text).toBe('a:1a:listen');
+});

@@ -8,6 +8,11 @@ export interface TcpProxyOptions {
   readonly targets: readonly number[];
   /** Ports to listen on: so many paths that lead to the same targets. */
   readonly doors?: number;
+  /**
+   * A connection on which the near side once says this hears the answer to it, and then nothing more: what the far side
+   * says is lost, and no side is told.
+   */
+  readonly deafAfter?: string;
 }
 
 /**
@@ -29,11 +34,13 @@ export type Weather =
 interface Passage {
   readonly near: Socket;
   readonly far: Socket;
+  hearing: 'all' | 'one-answer' | 'nothing';
 }
 
 /** A TCP proxy on loopback that can be told to behave like a bad network. */
 export class TcpProxy implements AsyncDisposable {
   readonly #targets: readonly number[];
+  readonly #deafAfter: string | undefined;
   readonly #servers: Server[] = [];
   readonly #open = new Set<Passage>();
   readonly #waiting = new Set<() => void>();
@@ -42,12 +49,14 @@ export class TcpProxy implements AsyncDisposable {
   #next = 0;
   #closed = false;
 
-  private constructor(targets: readonly number[]) {
+  private constructor({ targets, deafAfter }: TcpProxyOptions) {
     this.#targets = targets;
+    this.#deafAfter = deafAfter;
   }
 
-  static async open({ targets, doors = 1 }: TcpProxyOptions): Promise<TcpProxy> {
-    const proxy = new TcpProxy(targets);
+  static async open(options: TcpProxyOptions): Promise<TcpProxy> {
+    const proxy = new TcpProxy(options);
+    const { doors = 1 } = options;
     for (let door = 0; door < doors; door += 1) {
       const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => proxy.#accept(near));
       server.listen(0, '127.0.0.1');
@@ -105,12 +114,20 @@ export class TcpProxy implements AsyncDisposable {
       near.resetAndDestroy();
       return;
     }
-    const passage = { near, far };
+    const passage: Passage = { near, far, hearing: 'all' };
     this.#open.add(passage);
     // An error of either side is the end of both, as if they were one connection.
     await Promise.allSettled([
-      pipeline(near, (pieces: AsyncIterable<Buffer>) => this.#carry(pieces, passage), far),
-      pipeline(far, (pieces: AsyncIterable<Buffer>) => this.#carry(pieces, passage), near),
+      pipeline(
+        near,
+        (pieces: AsyncIterable<Buffer>) => this.#carry(this.#overhear(pieces, passage), passage),
+        far,
+      ),
+      pipeline(
+        far,
+        (pieces: AsyncIterable<Buffer>) => this.#carry(this.#deafen(pieces, passage), passage),
+        near,
+      ),
     ]);
     near.destroy();
     far.destroy();
@@ -131,6 +148,22 @@ export class TcpProxy implements AsyncDisposable {
       if (connected) return far;
     }
     return undefined;
+  }
+
+  async *#overhear(pieces: AsyncIterable<Buffer>, passage: Passage): AsyncGenerator<Buffer> {
+    const words = this.#deafAfter;
+    for await (const piece of pieces) {
+      if (words !== undefined && passage.hearing === 'all' && piece.includes(words))
+        passage.hearing = 'one-answer';
+      yield piece;
+    }
+  }
+
+  async *#deafen(pieces: AsyncIterable<Buffer>, passage: Passage): AsyncGenerator<Buffer> {
+    for await (const piece of pieces) {
+      if (passage.hearing !== 'nothing') yield piece;
+      if (passage.hearing === 'one-answer') passage.hearing = 'nothing';
+    }
   }
 
   async *#carry(pieces: AsyncIterable<Buffer>, passage: Passage): AsyncGenerator<Buffer> {

@@ -136,6 +136,13 @@ export class ServeProcess implements AsyncDisposable {
     return code ?? undefined;
   }
 
+  /** Returns what lets it go on. */
+  freeze(): () => void {
+    const child = this.#child;
+    child?.kill('SIGSTOP');
+    return () => void child?.kill('SIGCONT');
+  }
+
   /** Stops it and removes everything; throws when a process that belongs to its folder is left behind. */
   async [Symbol.asyncDispose](): Promise<void> {
     const child = this.#child;

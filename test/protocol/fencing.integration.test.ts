@@ -13,6 +13,7 @@ import {
   Phase,
   type SetPhaseResponse,
 } from '../../src/rpc/generated/buildman.ts';
+import { metricOf } from '../harness/metric-of.ts';
 import { scratchFile, scratchPostgres } from '../harness/scratch-database.ts';
 import { pushBlobs } from './image.ts';
 import { openRig, type Rig, type StartedAttempt } from './rig.ts';
@@ -125,8 +126,10 @@ describe.each([
     expect(await shared.log(job, 1, 'before')).toMatchObject({ reply: { success: true } });
     await replace();
     const before = await rig.rows();
+    const refused = await metricOf(rig.url, 'slipway_epochs_refused_total');
     for (const sequence of [1, 2, 3]) expect(await shared.log(job, sequence, 'after')).toEqual(refusal);
     expect(await rig.rows()).toEqual(before);
+    expect(await metricOf(rig.url, 'slipway_epochs_refused_total')).toBe(refused + 3);
     const { entries } = await rig.log.read(build.id, 0, 100);
     expect(entries.map(({ message }) => message)).toContain('before');
     expect(entries.map(({ message }) => message)).not.toContain('after');

@@ -8,12 +8,13 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
-import { systemClock as clock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { freePort } from '../../src/bin/free-port.ts';
+import { managerMetrics } from '../../src/bin/manager-metrics.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import type { Schema } from '../../src/db/schema.ts';
@@ -21,7 +22,6 @@ import { SecretBox } from '../../src/db/secret-box.ts';
 import { DummyExecutor, type DummyExecutorOptions } from '../../src/executor/dummy-executor.ts';
 import type { WorkerOrder } from '../../src/executor/executor.ts';
 import type { LogEntry } from '../../src/log/log-store.ts';
-import { noMetrics } from '../../src/manager/manager-metrics.ts';
 import { defaultSettings, type ManagerSettings } from '../../src/manager/settings.ts';
 import type { WorkerIdentity } from '../../src/manager/worker-sessions.ts';
 import type { Build, BuildRequest } from '../../src/model/build.ts';
@@ -83,8 +83,12 @@ export async function openRig({
   open = scratchFile,
   settings,
   worker,
+  clock = systemClock,
 }: {
   readonly open?: OpenScratch;
+  /** Of everything that is ours. */
+  readonly clock?: Clock;
+
   readonly settings?: Partial<ManagerSettings>;
   /** What workers do by themselves; otherwise the test does it for them. */
   readonly worker?: Pick<DummyExecutorOptions, 'work' | 'behave'>;
@@ -147,6 +151,7 @@ export async function openRig({
         signal.addEventListener('abort', () => resolve({ exitCode: 0 }), { once: true });
       }),
   };
+  const metrics = new Metrics();
   const newExecutor = () => new DummyExecutor({ clock, ...(worker ?? byTest) });
   const prefix = `${randomBytes(6).toString('hex')}:`;
   const newOrchestrator = async () => {
@@ -169,7 +174,7 @@ export async function openRig({
       clock,
       settings: { ...quick, ...settings },
       logger,
-      metrics: noMetrics,
+      metrics: managerMetrics(metrics),
     });
   const executor = newExecutor();
   const orchestrator = await newOrchestrator();
@@ -187,7 +192,7 @@ export async function openRig({
     blobs,
     registry,
     orchestrator,
-    metrics: new Metrics(),
+    metrics,
     disk: folder,
     allowPrivate: [],
     publicOrigin,
@@ -213,6 +218,9 @@ export async function openRig({
     queue,
     log,
     executor,
+    database,
+    /** Of all managers together. */
+    metrics,
     registry: registry.registry,
     workerTokens,
     /** Of worker tokens: private key in PEM, issuer, audience. */

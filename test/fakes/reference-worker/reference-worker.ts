@@ -80,6 +80,7 @@ export class ReferenceWorker {
   readonly #log: ClientDuplexStream<object, Answer>;
   readonly #answers: AsyncIterator<Answer>;
   #heartbeat: ClientDuplexStream<object, { reply: boolean }> | undefined;
+  #heartbeatOver = false;
   #pack: ReferencePack | undefined;
   #logNumber = 0;
   #phaseNumber = 0;
@@ -88,6 +89,8 @@ export class ReferenceWorker {
   private constructor(client: Client) {
     this.#client = client;
     this.#log = client.logMessage();
+    // Whoever waits for an answer hears of it.
+    this.#log.on('error', () => {});
     this.#answers = this.#log[Symbol.asyncIterator]();
   }
 
@@ -115,17 +118,26 @@ export class ReferenceWorker {
         error === null ? resolve(value) : reject(error),
       );
     });
+    this.resume(pack);
+    return pack;
+  }
+
+  /** Goes on with what another one, or this one before its connection broke, had registered for. */
+  resume(pack: ReferencePack): void {
     this.#pack = pack;
     this.#heartbeat = this.#client.heartbeat();
-    this.#heartbeat.on('error', () => {});
-    return pack;
+    const over = () => {
+      this.#heartbeatOver = true;
+    };
+    this.#heartbeat.on('error', over);
+    this.#heartbeat.on('end', over);
   }
 
   /** One heartbeat; resolves with its reply. */
   async beat(): Promise<boolean> {
     const stream = this.#heartbeat;
     if (stream === undefined) throw new Error('not registered');
-    if (stream.destroyed) throw new Error('the heartbeat stream has ended');
+    if (stream.destroyed || this.#heartbeatOver) throw new Error('the heartbeat stream has ended');
     const answer = new Promise<boolean>((resolve, reject) => {
       stream.once('error', reject);
       stream.once('data', ({ reply }: { reply: boolean }) => {
@@ -204,7 +216,6 @@ export class ReferenceWorker {
   }
 
   close(): void {
-    this.#log.on('error', () => {});
     this.#log.cancel();
     this.#heartbeat?.cancel();
     this.#client.close();
