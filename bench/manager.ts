@@ -59,7 +59,12 @@ async function cluster(
   const load = await PostgresLoad.open(postgres.url);
   const paths = [join(folder, 'a.sock'), join(folder, 'b.sock')];
   const hosts = paths.map(
-    (socket): Host => new Child('./worker-host.ts', { socket, script } satisfies HostOptions),
+    (socket): Host =>
+      new Child(
+        './worker-host.ts',
+        { socket, script } satisfies HostOptions,
+        profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
+      ),
   );
   const all: Manager[] = [];
   try {

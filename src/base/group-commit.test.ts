@@ -53,6 +53,38 @@ describe('group commit', () => {
     expect(groups.map(({ items }) => items)).toEqual([['a', 'b', 'c'], ['d', 'ee'], ['fff'], ['ggggg']]);
   });
 
+  it('waits a little for more once groups are large, and no longer than for enough', async () => {
+    const gather = { milliseconds: 60_000, busy: 2, enough: 3 };
+    const { commit, groups } = held({ gather });
+    const items = () => groups.map((group) => group.items.join(''));
+    void commit.submit('a');
+    await turn();
+    void commit.submit('b');
+    void commit.submit('c');
+    groups[0]?.go();
+    await turn();
+    // The one before was small.
+    expect(items()).toEqual(['a', 'bc']);
+    void commit.submit('d');
+    groups[1]?.go();
+    await turn();
+    void commit.submit('e');
+    await turn();
+    expect(items()).toEqual(['a', 'bc']);
+    void commit.submit('f');
+    await turn();
+    expect(items()).toEqual(['a', 'bc', 'def']);
+  });
+
+  it('begins with what there is when its wait is over', async () => {
+    const { commit, groups } = held({ gather: { milliseconds: 5, busy: 1, enough: 9 } });
+    void commit.submit('a');
+    await turn();
+    groups[0]?.go();
+    void commit.submit('b');
+    await expect.poll(() => groups.map((group) => group.items.join(''))).toEqual(['a', 'b']);
+  });
+
   it('has one item of a key under way at most, in their order', async () => {
     const { commit, groups } = held({ key: (item) => item.charAt(0), lanes: 4 });
     for (const item of ['a1', 'b1', 'a2', 'a3']) void commit.submit(item);

@@ -9,6 +9,11 @@ export interface GroupCommitOptions<Item, Result> {
   readonly weight?: { readonly of: (item: Item) => number; readonly most: number };
   /** Of items with the same key one at most is under way; the others keep their order. */
   readonly key?: (item: Item) => string;
+  /**
+   * A group waits so many milliseconds for more, or until `enough` wait, when the one before it had `busy` items or more:
+   * what a group costs besides its items is then paid by more of them. When little happens nobody waits.
+   */
+  readonly gather?: { readonly milliseconds: number; readonly busy: number; readonly enough: number };
   /** Whether a failed group may do better one by one: its fault may be that of a single item. */
   readonly mayDivide?: (thrown: unknown) => boolean;
 }
@@ -34,6 +39,9 @@ export class GroupCommit<Item, Result> {
   readonly #busy = new Set<string>();
   #underWay = 0;
   #begins = false;
+  #gathering: NodeJS.Timeout | undefined;
+  /** Items of the group that began last. */
+  #last = 0;
 
   constructor(options: GroupCommitOptions<Item, Result>) {
     this.#options = options;
@@ -50,21 +58,36 @@ export class GroupCommit<Item, Result> {
 
   /** Not at once: what else arrives in this turn of the event loop goes along. */
   #begin(): void {
-    if (this.#begins || this.#underWay >= this.#lanes || this.#waiting.length === 0) return;
-    this.#begins = true;
-    setImmediate(() => {
-      this.#begins = false;
-      const group = this.#take();
-      if (group.length === 0) return;
-      this.#underWay += 1;
-      void this.#carryOut(group).finally(() => {
-        this.#underWay -= 1;
-        const { key } = this.#options;
-        if (key !== undefined) for (const { item } of group) this.#busy.delete(key(item));
-        this.#begin();
-      });
+    if (this.#underWay >= this.#lanes || this.#waiting.length === 0) return;
+    const { gather } = this.#options;
+    if (gather === undefined || this.#last < gather.busy || this.#waiting.length >= gather.enough) {
+      clearTimeout(this.#gathering);
+      this.#gathering = undefined;
+      if (this.#begins) return;
+      this.#begins = true;
+      setImmediate(() => this.#beginNow());
+    } else if (!this.#begins) {
+      this.#gathering ??= setTimeout(() => {
+        this.#gathering = undefined;
+        this.#beginNow();
+      }, gather.milliseconds);
+    }
+  }
+
+  #beginNow(): void {
+    this.#begins = false;
+    if (this.#underWay >= this.#lanes) return;
+    const group = this.#take();
+    if (group.length === 0) return;
+    this.#last = group.length;
+    this.#underWay += 1;
+    void this.#carryOut(group).finally(() => {
+      this.#underWay -= 1;
+      const { key } = this.#options;
+      if (key !== undefined) for (const { item } of group) this.#busy.delete(key(item));
       this.#begin();
     });
+    this.#begin();
   }
 
   #take(): Waiting<Item, Result>[] {

@@ -32,9 +32,10 @@ export type SqlTransaction = Transaction<Schema>;
 
 /**
  * Every statement has its index. After a burst of new rows the statistics are behind, and then PostgreSQL would read
- * whole tables, or compile code for a statement that takes a millisecond.
+ * whole tables, or compile code for a statement that takes a millisecond. An index is read in its order, for rows that
+ * are locked are locked in that order.
  */
-const planning = 'set enable_seqscan = off; set jit = off';
+const planning = 'set enable_seqscan = off; set enable_bitmapscan = off; set jit = off';
 
 /** How often a transaction that lost against another one is tried in all. */
 const transactionTries = 10;

@@ -64,6 +64,7 @@ export class GroupedLogWriter {
       most: groupMost,
       // While one group waits for the disk the next one is on its way; they are of different logs.
       lanes: database.dialect === 'postgres' ? 2 : 1,
+      gather: { milliseconds: 1, busy: 4, enough: 24 },
       weight: { of: ({ bytes }) => bytes, most: groupBytes },
       mayDivide: (thrown) => !(thrown instanceof SqlError) || thrown.code === 'failed',
     });

@@ -134,7 +134,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
             ...(options.onError === undefined ? {} : { onError: options.onError }),
           });
     const { sql } = database;
-    const written = { mayDivide };
+    const gather = { milliseconds: 12, busy: 4, enough: 24 };
+    const written = { mayDivide, gather };
     const enqueueSettings = { tries: options.tries ?? 3, secretBox: options.secretBox };
     this.#enqueues = new GroupCommit({
       ...written,
@@ -171,6 +172,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     });
     this.#attemptReads = new GroupCommit({
       lanes: readLanes,
+      gather,
       commit: async (ids) => {
         const found = await loadAttempts(sql, ids);
         const byId = new Map(found.map((attempt) => [attempt.id, attempt]));
@@ -179,6 +181,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     });
     this.#buildReads = new GroupCommit({
       lanes: readLanes,
+      gather,
       commit: async (ids) => {
         const found = await loadBuilds(sql, ids);
         const byId = new Map(found.map((build) => [build.id, build]));

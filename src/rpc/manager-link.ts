@@ -75,6 +75,10 @@ export class ManagerLink {
       'grpc.max_reconnect_backoff_ms': 1_000,
       // Several links of one process have a connection each: one is too few for the streams of many workers.
       'grpc.use_local_subchannel_pool': 1,
+      // What a link has to repeat it repeats itself, and nobody looks at the counts.
+      'grpc.enable_retries': 0,
+      'grpc.enable_channelz': 0,
+      'grpc.service_config_disable_resolution': 1,
       ...keepaliveOptions(options.keepalive),
       // A proxy for the build's downloads does not lead back to this machine.
       ...(isLoopback(options.server) ? { 'grpc.enable_http_proxy': 0 } : {}),

@@ -53,6 +53,8 @@ export class RpcServer {
       'grpc.max_receive_message_length': maximumMessageBytes,
       'grpc.max_send_message_length': maximumMessageBytes,
       'grpc.max_concurrent_streams': maximumStreams,
+      // Counts of every message, which nobody looks at.
+      'grpc.enable_channelz': 0,
       ...keepaliveOptions(keepalive),
     });
     const context: CallContext = { sessions, tokens, log, stopping: this.#stopping.signal };
