@@ -134,7 +134,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
             ...(options.onError === undefined ? {} : { onError: options.onError }),
           });
     const { sql } = database;
-    const gather = { milliseconds: 12, busy: 4, enough: 24 };
+    const gather = { milliseconds: 25, busy: 3, enough: 16 };
     const written = { mayDivide, gather };
     const enqueueSettings = { tries: options.tries ?? 3, secretBox: options.secretBox };
     this.#enqueues = new GroupCommit({
