@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { scratchPostgres } from '../../test/harness/scratch-database.ts';
 import { databaseSuite } from './database.suite.ts';
 import { Database, type Sql } from './database.ts';
+import { sendAhead, sendTogether } from './pipeline.ts';
 
 databaseSuite('PostgreSQL', scratchPostgres);
 
@@ -66,6 +67,57 @@ describe('a PostgreSQL server', () => {
     for (let n = 0; n < 5; n += 1) await anns(database.sql);
     await sql`deallocate all`.execute(database.sql);
     expect(await anns(database.sql)).toEqual([]);
+    await database.stop();
+  });
+
+  it('tells the first failure of what is sent together, and nothing of it has happened', async () => {
+    await using scratch = await scratchPostgres();
+    const { database } = scratch;
+    const clock = (turn: string) =>
+      sql`insert into queue_clocks (priority, turn) values (1, ${turn}::float8)`;
+    for (const statements of [
+      [sql`select 1 / ${0}::int`, sql`select pg_sleep(0.05)`, clock('1')],
+      [clock('1'), sql`select 1 / ${0}::int`, sql`select pg_sleep(0.05)`],
+    ] as const) {
+      const failing = database.transaction(async (transaction) => {
+        await sendTogether(transaction, statements);
+      });
+      await expect(failing).rejects.toMatchObject({ message: expect.stringContaining('division by zero') });
+    }
+    const ahead = database.transaction(async (transaction) => {
+      await sendAhead(transaction, sql`select 1 / ${0}::int`);
+      await sql`select ${1}::int`.execute(transaction);
+    });
+    await expect(ahead).rejects.toMatchObject({ message: expect.stringContaining('division by zero') });
+    const atCommit = database.transaction(async (transaction) => {
+      await clock('1').execute(transaction);
+      await sendAhead(transaction, sql`select 1 / ${0}::int`);
+    });
+    await expect(atCommit).rejects.toMatchObject({ message: expect.stringContaining('division by zero') });
+    expect(await database.sql.selectFrom('queue_clocks').selectAll().execute()).toEqual([]);
+    expect(
+      await sendTogether(database.sql, [sql`select ${1}::int as a`, sql`select ${2}::int as b`]),
+    ).toEqual([[{ a: 1 }], [{ b: 2 }]]);
+  });
+
+  it('repeats a transaction whole whose last statement is no longer prepared', async () => {
+    await using scratch = await scratchPostgres();
+    if (scratch.options.provider !== 'postgres') throw new Error('not PostgreSQL');
+    const database = await Database.open({ ...scratch.options, connections: 1 });
+    const step = (row: string) =>
+      database.transaction(async (transaction) => {
+        await sql`select 1`.execute(transaction);
+        await sendAhead(transaction, sql`insert into queue_clocks (priority, turn) values (${row}::int, 1)`);
+        await sendAhead(
+          transaction,
+          sql`update queue_clocks set turn = turn + ${1}::int where priority = ${row}::int`,
+        );
+      });
+    for (let n = 0; n < 5; n += 1) await step(`${n}`);
+    await sql`deallocate all`.execute(database.sql);
+    await step('5');
+    const rows = await database.sql.selectFrom('queue_clocks').selectAll().orderBy('priority').execute();
+    expect(rows).toEqual([0, 1, 2, 3, 4, 5].map((priority) => ({ priority, turn: 2 })));
     await database.stop();
   });
 });

@@ -25,7 +25,8 @@ export async function sendTogether<Rows extends readonly unknown[]>(
 
 /**
  * Sends a statement of a transaction whose answer nobody needs, and goes on at once. When it fails, so does what comes
- * after it in the transaction, its commit at the latest, with its error.
+ * after it in the transaction, its commit at the latest, with its error. Not the first of a transaction, if it writes: the
+ * begin before it is not waited for either.
  */
 export async function sendAhead(sql: Kysely<Schema>, statement: RawBuilder<unknown>): Promise<void> {
   const query: CompiledQuery = { ...statement.compile(sql) };

@@ -83,10 +83,10 @@ class TranslatingConnection implements DatabaseConnection {
     const bundle = bundleOf(query);
     if (bundle === undefined) return this.first(this.inner.executeQuery<Row>(query));
     const sent = bundle.map((each) => this.inner.executeQuery(each));
-    const rows = this.first(Promise.all(sent)).then((all) => all.map((each) => each.rows as Row));
-    // The others fail with the first one, and it is the one that is told.
+    // All of them first: the others fail after the first one, and it is the one that is told.
     await Promise.allSettled(sent);
-    return { rows: await rows };
+    const all = await this.first(Promise.all(sent));
+    return { rows: all.map((each) => each.rows as Row) };
   }
 
   ahead(work: Promise<unknown>): void {

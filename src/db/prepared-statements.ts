@@ -49,6 +49,8 @@ class PreparingClient {
       return this.#client.query(text);
     }
     const name = this.#nameOf(text);
+    // As it is now: when the answer comes, the commit may be on its way.
+    const inTransaction = this.#inTransaction;
     if (name === undefined) return this.#client.query(text, values);
     try {
       return await this.#client.query({ name, text, values });
@@ -56,13 +58,14 @@ class PreparingClient {
       if (!outdated.has((thrown as { code?: unknown } | null)?.code)) throw thrown;
       this.#known.delete(text);
       // In a transaction that has failed with it nothing more can be done: who runs it begins again.
-      if (this.#inTransaction) throw new OutdatedStatement(thrown);
+      if (inTransaction) throw new OutdatedStatement(thrown);
       return this.#client.query(text, values);
     }
   }
 
-  release(): void {
-    this.#client.release();
+  /** With true the connection is not used again: a rollback failed, so nobody knows what it holds. */
+  release(destroy?: boolean): void {
+    this.#client.release(destroy);
   }
 
   #note(text: string): void {

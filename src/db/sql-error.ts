@@ -105,7 +105,7 @@ export function fromPostgres(thrown: unknown): SqlError {
   const name = typeof constraint === 'string' ? constraint : undefined;
   if (typeof code !== 'string') {
     const lost =
-      /terminated|timeout exceeded|Client has encountered a connection error|not queryable|after calling end/i;
+      /terminated|timeout exceeded|Client has encountered a connection error|not queryable|after calling end|been discarded/i;
     return make(lost.test(messageOf(thrown)) ? 'unavailable' : 'failed', thrown);
   }
   if (unavailableNodeCodes.has(code)) return make('unavailable', thrown);

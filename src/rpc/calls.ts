@@ -81,10 +81,12 @@ function serve<Request, Response>(
     const waiting: Request[] = [];
     let busy = false;
     let ended = false;
-    const fail = (thrown: unknown): void => {
+    /** Set once the stream is broken: then nothing more is answered, and it is over when what is under way is. */
+    let broken: (() => void) | undefined;
+    const breakOff = (settle: () => void): void => {
       waiting.length = 0;
-      call.pause();
-      reject(thrown);
+      broken ??= settle;
+      if (!busy) broken();
     };
     const next = (): void => {
       const request = waiting.shift();
@@ -99,27 +101,32 @@ function serve<Request, Response>(
       answers
         .answer(request)
         .then((response) => {
-          if (call.cancelled) return resolve();
-          if (call.write(response)) return goOn();
-          return drained(call).then(goOn);
+          if (broken !== undefined || call.cancelled || call.write(response)) return undefined;
+          return drained(call);
         })
-        .catch(fail);
+        .then(goOn, (thrown: unknown) => {
+          call.pause();
+          busy = false;
+          breakOff(() => reject(thrown));
+        });
     };
     const goOn = (): void => {
       busy = false;
-      next();
+      if (broken !== undefined) broken();
+      else next();
     };
     call.on('data', (request: Request) => {
+      if (broken !== undefined) return;
       waiting.push(request);
       if (busy) call.pause();
       else next();
     });
     call.on('end', () => {
       ended = true;
-      if (!busy) next();
+      if (!busy && broken === undefined) next();
     });
-    call.on('cancelled', resolve);
-    call.on('error', reject);
+    call.on('cancelled', () => breakOff(resolve));
+    call.on('error', (thrown: unknown) => breakOff(() => reject(thrown)));
   });
 }
 

@@ -6,9 +6,12 @@ import type { ColumnTypes, DialectName } from '../column-types.ts';
  * src/log/append-many.ts. When a log is not plain, nothing happens, and SW001 names those in its detail.
  *
  * Attempts are locked in the order of their ids, as an index is read for an array of them (connections have bitmap scans
- * switched off), logs in the order of theirs, so that no two groups wait for each other. Rows of tables are found by
- * such arrays and their keys only; what joins is what was given, in memory, so that the plan stays good however the
- * tables grow. The function has no settings of its own: those are a fifth of what a small group costs.
+ * switched off), logs in the order of theirs, so that groups do not wait for each other. Those of workers come before those
+ * of stages: two managers that each write both, each for the other's build too, may meet; then one of them tries again.
+ *
+ * Rows of tables are found by such arrays and their keys only; what joins is what was given, in memory, so that the plan
+ * stays good however the tables grow. The function has no settings of its own: those are a fifth of what a small group
+ * costs.
  */
 const append = `create function slipway_append(
     given json, workers text[], stages text[], cut json, payload bytea, most bigint)
