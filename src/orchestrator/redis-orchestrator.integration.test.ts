@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from 'redis';
 import { describe, expect, test } from 'vitest';
+import { startRedis } from '../../test/services/redis.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { type AttemptId, newAttemptId, newBuildId } from '../model/ids.ts';
 import { orchestratorSuite } from './orchestrator.suite.ts';
@@ -32,8 +33,7 @@ async function open(options: Partial<RedisOrchestratorOptions> = {}): Promise<Re
   });
 }
 
-async function administer(database = 0) {
-  const { host, port } = sharedServer();
+async function administer(database = 0, { host, port } = sharedServer()) {
   return await createClient({ socket: { host, port }, database })
     .on('error', () => {})
     .connect();
@@ -276,8 +276,11 @@ test('that a log has grown is told once while it waits to be told', async () => 
 
 test('a thousand running builds take few commands, however often they beat', async () => {
   const prefix = `${randomUUID()}/`;
-  const orchestrator = await open({ prefix, timing: {} });
-  const admin = await administer();
+  // One of its own: the server counts the commands of all its clients.
+  await using redis = await startRedis();
+  const server = { host: '127.0.0.1', port: redis.port, database: 0 };
+  const orchestrator = await open({ prefix, server, timing: {} });
+  const admin = await administer(0, server);
   const attempts = Array.from({ length: 1000 }, newAttemptId);
   for (const attempt of attempts) await orchestrator.beat(attempt, 60_000);
   const tracked = async () => await admin.hLen(`${prefix}beats`);

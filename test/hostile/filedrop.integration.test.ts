@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -210,7 +210,10 @@ test('an address that was changed, is another file’s, or is too old is refused
   expect([status, message]).toEqual([403, expect.stringMatching(/has expired\. Ask for a new one/)]);
   // A URL to write is none to read.
   expect((await put(drop.url, 'x')).status).toBe(200);
-  expect((await fetch(drop.url)).status).toBe(403);
+  expect((await fetch(drop.url)).status).toBe(405);
+  const asRead = new URL(drop.url);
+  asRead.pathname += `/${randomUUID()}/1`;
+  expect((await fetch(asRead)).status).toBe(403);
 });
 
 test('nobody builds what somebody else uploaded', async () => {
