@@ -1,18 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from 'redis';
-import { describe, expect, test } from 'vitest';
-import { startRedis } from '../../test/services/redis.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startRedis, type TestRedis } from '../../test/services/redis.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { type AttemptId, newAttemptId, newBuildId } from '../model/ids.ts';
 import { orchestratorSuite } from './orchestrator.suite.ts';
 import { RedisOrchestrator, type RedisOrchestratorOptions } from './redis-orchestrator.ts';
 import type { RedisServer } from './redis-session.ts';
 
-/** The Redis that all test files share. */
-function sharedServer(database = 0): RedisServer {
-  const url = new URL(process.env.SLIPWAY_TEST_REDIS ?? '');
-  return { host: url.hostname, port: Number(url.port), database };
+/** This file's own: connections and commands are counted on it, and those of other files would be too. */
+let redis: TestRedis;
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+
+afterAll(async () => {
+  await redis[Symbol.asyncDispose]();
+});
+
+function ownServer(database = 0): RedisServer {
+  return { host: '127.0.0.1', port: redis.port, database };
 }
 
 const quick = {
@@ -25,7 +34,7 @@ const quick = {
 
 async function open(options: Partial<RedisOrchestratorOptions> = {}): Promise<RedisOrchestrator> {
   return await RedisOrchestrator.open({
-    server: sharedServer(),
+    server: ownServer(),
     prefix: `${randomUUID()}/`,
     clock: systemClock,
     timing: quick,
@@ -33,7 +42,8 @@ async function open(options: Partial<RedisOrchestratorOptions> = {}): Promise<Re
   });
 }
 
-async function administer(database = 0, { host, port } = sharedServer()) {
+async function administer(database = 0) {
+  const { host, port } = ownServer();
   return await createClient({ socket: { host, port }, database })
     .on('error', () => {})
     .connect();
@@ -189,7 +199,7 @@ test('beats and events of another prefix are not seen', async () => {
 
 test('keys are in the database that was chosen, and expiries of others are none of ours', async () => {
   const prefix = `${randomUUID()}/`;
-  const orchestrator = await open({ prefix, server: sharedServer(3) });
+  const orchestrator = await open({ prefix, server: ownServer(3) });
   const expired = expiries(orchestrator);
   const [inThree, inZero] = [await administer(3), await administer(0)];
   const attempt = newAttemptId();
@@ -276,11 +286,8 @@ test('that a log has grown is told once while it waits to be told', async () => 
 
 test('a thousand running builds take few commands, however often they beat', async () => {
   const prefix = `${randomUUID()}/`;
-  // One of its own: the server counts the commands of all its clients.
-  await using redis = await startRedis();
-  const server = { host: '127.0.0.1', port: redis.port, database: 0 };
-  const orchestrator = await open({ prefix, server, timing: {} });
-  const admin = await administer(0, server);
+  const orchestrator = await open({ prefix, timing: {} });
+  const admin = await administer();
   const attempts = Array.from({ length: 1000 }, newAttemptId);
   for (const attempt of attempts) await orchestrator.beat(attempt, 60_000);
   const tracked = async () => await admin.hLen(`${prefix}beats`);
