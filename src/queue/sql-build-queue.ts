@@ -138,7 +138,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     const written = { mayDivide, gather };
     const enqueueSettings = { tries: options.tries ?? 3, secretBox: options.secretBox };
     this.#enqueues = new GroupCommit({
-      ...written,
+      // People and webhooks wait for it: it does not gather.
+      mayDivide,
       most: 128,
       lanes: database.dialect === 'sqlite' ? 1 : 2,
       commit: (asked) => this.#change((step) => enqueueAll(step, asked, enqueueSettings)),
