@@ -34,8 +34,21 @@ export async function scratchDatabase(server: string): Promise<{ url: string } &
   url.pathname = `/${name}`;
   return {
     url: url.href,
-    [Symbol.asyncDispose]: () => execute(server, `drop database ${name} with (force)`),
+    [Symbol.asyncDispose]: () => drop(server, name),
   };
+}
+
+/** Peers say that they have stopped while their pools still close; a connection that is cut then ends this process. */
+async function drop(server: string, name: string): Promise<void> {
+  for (let tries = 0; tries < 50; tries += 1) {
+    try {
+      return await execute(server, `drop database ${name}`);
+    } catch (thrown) {
+      if ((thrown as { code?: string }).code !== '55006') throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+  await execute(server, `drop database ${name} with (force)`);
 }
 
 export async function execute(url: string, statement: string): Promise<void> {
