@@ -104,13 +104,14 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
         { registry, history },
         signal,
       ),
-    credentials: workerCredentials(buildCredentials),
+    credentials: workerCredentials(buildCredentials, [buildCredentials.opening, tokens.opening]),
   };
 }
 
 /** A worker's two passwords: each is good for one repository while its attempt is current. */
-function workerCredentials(issuer: BuildCredentials): RegistryCredentials {
+function workerCredentials(issuer: BuildCredentials, openings: readonly Uint8Array[]): RegistryCredentials {
   return {
+    openings,
     issue: async ({ identity, repository, push, expiresAt, asker }) => {
       const grant = {
         buildId: identity.buildId,

@@ -225,6 +225,7 @@ async function openRig(
     const publisher = new Publisher({ ...shared, end: buildEnd });
     const attemptEnd = new AttemptEnd({ ...shared, end: buildEnd, publisher });
     const sessions = new WorkerSessionService({
+      tokenOpenings: [],
       ...shared,
       attemptEnd,
       buildEnd,
@@ -234,6 +235,7 @@ async function openRig(
         privateKey: async () => undefined,
       },
       credentials: {
+        openings: [],
         issue: async ({ push }) => ({ pullToken: 'pull-token', pushToken: `push-token ${push.kind}` }),
       },
       site: {

@@ -24,6 +24,7 @@ import {
   type BuildPack,
   type Refusal,
   type StageReport,
+  type Unspeakable,
   type WorkerCapabilities,
   type WorkerIdentity,
   WorkerRefused,
@@ -44,6 +45,8 @@ export interface WorkerSessionServiceOptions {
   readonly buildEnd: BuildEnd;
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
+  /** How the tokens begin that workers register and call with. */
+  readonly tokenOpenings: readonly Uint8Array[];
   readonly site: BuildSite;
   readonly clock: Clock;
   readonly settings: ManagerSettings;
@@ -51,8 +54,6 @@ export interface WorkerSessionServiceOptions {
 }
 
 const rememberedSessions = 10_000;
-/** Of earlier registrations of the attempt: any of them may be the one whose worker goes on. */
-const rememberedTokens = 14;
 const firstRegistration = 1;
 /** A registry token may be used a little longer than the attempt may take; the gateway's fence is what ends it. */
 const credentialLeeway = 300_000;
@@ -120,7 +121,7 @@ export class WorkerSessionService implements WorkerSessions {
     const { queue, settings } = this.#options;
     const build = await queue.build(identity.buildId);
     if (build === undefined) throw this.#refuse('unknown-attempt');
-    const pack = await buildPack(
+    return await buildPack(
       {
         identity,
         build,
@@ -131,9 +132,6 @@ export class WorkerSessionService implements WorkerSessions {
       },
       this.#options,
     );
-    const session = this.#session(identity);
-    session.tokens = [...session.tokens.slice(-rememberedTokens), pack.pullToken, pack.pushToken];
-    return pack;
   }
 
   async heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }> {
@@ -270,11 +268,22 @@ export class WorkerSessionService implements WorkerSessions {
     );
   }
 
-  async secrets(identity: WorkerIdentity): Promise<readonly Uint8Array[]> {
+  async secrets(identity: WorkerIdentity): Promise<Unspeakable> {
+    const { queue, links, credentials, tokenOpenings } = this.#options;
     const { buildId } = await this.#current(identity);
-    const secrets = await this.#options.queue.secrets(buildId);
-    const tokens = this.#session(identity).tokens;
-    return [...secrets.map(({ value }) => value), ...tokens.map((token) => Buffer.from(token))];
+    const [secrets, privateKey] = await Promise.all([queue.secrets(buildId), links.privateKey(buildId)]);
+    return {
+      secrets: [
+        ...secrets.map(({ value }) => value),
+        ...(privateKey === undefined ? [] : [Buffer.from(privateKey)]),
+      ],
+      // Another manager may have made the tokens and signed the link, so they are known by how they begin.
+      openings: [
+        ...tokenOpenings,
+        ...credentials.openings,
+        Buffer.from(`/${identity.attemptId}/${identity.epoch}?`),
+      ],
+    };
   }
 
   onCancel(identity: WorkerIdentity, tell: () => void): () => void {
