@@ -714,6 +714,19 @@ describe('capacity', () => {
     expect(build.jobs[0]?.attempts).toMatchObject([{ epoch: 1 }]);
     expect(rig.started).toHaveLength(5);
   });
+
+  test('a build that no executor takes ends and says so; it does not wait for ever', async () => {
+    await using rig = await openRig(wholeBuild, {
+      behave: () => ({ failStart: 'refused' }),
+      settings: { retryDelay: 1 },
+    });
+    await rig.manager('one').manager.start();
+    const build = await rig.final(await rig.enqueue());
+    expect(build).toMatchObject({ phase: 'internalerror', fault: { code: 'workernotstarted' } });
+    expect(build.fault?.message).toContain('was told to fail this start. Then build again.');
+    // Each of them might have been another manager's, with another list of executors.
+    expect(rig.started).toHaveLength(build.jobs[0]?.attempts.length ?? 0);
+  });
 });
 
 describe('managers', () => {

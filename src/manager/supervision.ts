@@ -3,7 +3,7 @@ import { SteadyClock } from '../base/steady-clock.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { Executor, WorkerStatus } from '../executor/executor.ts';
 import type { LogStore } from '../log/log-store.ts';
-import { isRunning, type Outcome } from '../model/attempt.ts';
+import { isRunning, type Outcome, outcomeOfFault } from '../model/attempt.ts';
 import type { BuildId } from '../model/ids.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
@@ -222,7 +222,7 @@ export class Supervision {
     const signal = AbortSignal.any([starting.signal, this.#stopping.signal]);
     this.#options.starter
       .start(this.#attempt, signal)
-      .then((verdict) => {
+      .then(async (verdict) => {
         if (this.#starting === starting) this.#starting = undefined;
         if (verdict.kind === 'started') {
           this.#started = { executor: verdict.executor, worker: verdict.worker };
@@ -232,7 +232,9 @@ export class Supervision {
           if (this.#attempt.desired === 'run') return;
         }
         if (verdict.kind === 'released') this.#release();
-        if (!this.#over) this.wake().catch(() => {});
+        // A try is used up: another manager may be configured otherwise, but there is an end to it.
+        if (verdict.kind === 'refused') await this.end(outcomeOfFault(verdict.fault, 'infrastructure'));
+        else if (!this.#over) this.wake().catch(() => {});
       })
       .catch((thrown: unknown) => {
         if (this.#starting === starting) this.#starting = undefined;
