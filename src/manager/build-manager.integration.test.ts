@@ -462,7 +462,7 @@ describe('a worker', () => {
         }
         return 0;
       },
-      { settings: { heartbeatTimeout: 200 } },
+      { settings: { heartbeatTimeout: 1_000 } },
     );
     await rig.manager('one').manager.start();
     const build = await rig.final(await rig.enqueue());

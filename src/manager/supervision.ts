@@ -223,6 +223,9 @@ export class Supervision {
     this.#options.starter
       .start(this.#attempt, signal)
       .then(async (verdict) => {
+        // A try is used up: another manager may be configured otherwise, but there is an end to it.
+        if (verdict.kind === 'refused')
+          return await this.end(outcomeOfFault(verdict.fault, 'infrastructure'));
         if (this.#starting === starting) this.#starting = undefined;
         if (verdict.kind === 'started') {
           this.#started = { executor: verdict.executor, worker: verdict.worker };
@@ -232,9 +235,7 @@ export class Supervision {
           if (this.#attempt.desired === 'run') return;
         }
         if (verdict.kind === 'released') this.#release();
-        // A try is used up: another manager may be configured otherwise, but there is an end to it.
-        if (verdict.kind === 'refused') await this.end(outcomeOfFault(verdict.fault, 'infrastructure'));
-        else if (!this.#over) this.wake().catch(() => {});
+        if (!this.#over) this.wake().catch(() => {});
       })
       .catch((thrown: unknown) => {
         if (this.#starting === starting) this.#starting = undefined;

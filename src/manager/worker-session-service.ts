@@ -163,11 +163,11 @@ export class WorkerSessionService implements WorkerSessions {
       case 'stage':
         return await this.#enterStage(identity, sequence, report);
       case 'complete':
-        return await this.#end(identity, session, sequence, (attempt) =>
+        return await this.#end(identity, session, { kind: report.kind, sequence }, (attempt) =>
           this.#completed(attempt, report.image),
         );
       case 'error':
-        return await this.#end(identity, session, sequence, async () => {
+        return await this.#end(identity, session, { kind: report.kind, sequence }, async () => {
           const fault: Fault = report.fault ?? {
             code: 'builderror',
             message: 'The build failed. The end of its log says why.',
@@ -201,13 +201,22 @@ export class WorkerSessionService implements WorkerSessions {
     return true;
   }
 
+  /** The attempt ended so before: the answer to that was lost, perhaps with the manager that was to give it. */
+  async #endedAs(identity: WorkerIdentity, kind: 'complete' | 'error'): Promise<boolean> {
+    const build = await this.#options.queue.build(identity.buildId);
+    const attempts = build?.jobs.flatMap((job) => job.attempts) ?? [];
+    return attempts.find(({ id }) => id === identity.attemptId)?.outcome?.kind === kind;
+  }
+
   async #end(
     identity: WorkerIdentity,
     session: WorkerSession,
-    sequence: number,
+    { kind, sequence }: { readonly kind: 'complete' | 'error'; readonly sequence: number },
     judge: (attempt: RunningAttempt) => Promise<Outcome>,
   ): Promise<boolean> {
-    const attempt = await this.#current(identity);
+    const attempt = await this.#known(identity);
+    if (attempt.state === 'done' && (await this.#endedAs(identity, kind))) return true;
+    if (!isRunning(attempt.state)) throw this.#refuse('attempt-over');
     // Another process took a stage under this number.
     if (attempt.reports?.[sequence] !== undefined) return true;
     session.reporting = true;
