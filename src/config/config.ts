@@ -151,7 +151,10 @@ export interface ManagerConfig {
   readonly settings: {
     readonly allowedWorkerCount: number;
     readonly jobRegistrationTimeout: number;
+    /** The longest of all executors. */
     readonly setupTime: number;
+    /** Of each executor, by its name. */
+    readonly setupTimes: Readonly<Record<string, number>>;
     readonly heartbeatTimeout: number;
     readonly lease: number;
     readonly machineMaxTime: number;
