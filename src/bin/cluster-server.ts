@@ -169,6 +169,7 @@ export async function startClusterServer(
       retention,
       links,
       blobs,
+      archives,
       registry,
       orchestrator,
       metrics,

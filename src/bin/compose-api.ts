@@ -29,6 +29,8 @@ export interface ApiCompositionOptions {
   readonly retention: Retention;
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
+  /** Where archived logs are, when that is another place. */
+  readonly archives?: BlobStore;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
@@ -51,6 +53,10 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
     name: 'registry',
     check: async (signal: AbortSignal) => void (await registry.tags('slipway/health', signal)),
   };
+  const stores = [
+    blobStoreCheck(parts.blobs),
+    ...(parts.archives === undefined ? [] : [blobStoreCheck(parts.archives, 'log_archive')]),
+  ];
   return createApi({
     ...parts,
     logs: log,
@@ -61,11 +67,11 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
       }),
     ),
     health: {
-      instance: [database, registryAnswers, diskCheck(parts.disk), blobStoreCheck(parts.blobs)],
+      instance: [database, registryAnswers, diskCheck(parts.disk), ...stores],
       endToEnd: [
         database,
         registryAnswers,
-        blobStoreCheck(parts.blobs),
+        ...stores,
         orchestratorCheck(parts.orchestrator),
         { name: 'auth', check: async () => void (await parts.accounts.anyUser()) },
         queueCheck(queue),
