@@ -239,6 +239,7 @@ export interface BuildQueue {
 
   /** Where a build stands in the queue. Undefined when it does not wait. For one build at a time, not for lists. */
   position(buildId: BuildId): Promise<QueuePosition | undefined>;
+  /** `ownerless`: attempts of managers that do not count, and those whose lease stood still when it was looked at last. */
   counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }>;
 
   /** Undefined: there is no such namespace. */

@@ -78,13 +78,12 @@ export class Presence {
   }
 }
 
-/** What all managers but this one hold. */
-export async function othersLeases(sql: Sql, manager: string): Promise<readonly SeenLease[]> {
+/** What all managers hold. */
+export async function heldLeases(sql: Sql): Promise<readonly SeenLease[]> {
   const rows = await sql
     .selectFrom('attempts')
     .select(['id', 'manager', 'lease_until'])
     .where('lease_until', 'is not', null)
-    .where('manager', '!=', manager)
     .execute();
   return rows.flatMap(({ id, manager: holder, lease_until: leaseUntil }) =>
     holder === null || leaseUntil === null ? [] : [{ id, manager: holder, leaseUntil }],

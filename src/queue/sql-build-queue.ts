@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { GroupCommit } from '../base/group-commit.ts';
+import type { StandstillWatch } from '../base/standstill-watch.ts';
 import type { Database, SqlTransaction } from '../db/database.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import { SqlError, type SqlErrorCode } from '../db/sql-error.ts';
@@ -46,10 +47,10 @@ import {
   recordWorkers,
   type WorkerRecord,
 } from './grouped-writes.ts';
-import { LeaseWatch } from './lease-watch.ts';
+import { type SeenLease, watchLeases } from './lease-watch.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
-import { goneManagers, othersLeases, Presence } from './presence.ts';
+import { goneManagers, heldLeases, Presence } from './presence.ts';
 import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
 import { QueueError } from './queue-error.ts';
 import type { NamespaceLimits } from './queue-limits.ts';
@@ -111,7 +112,9 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #enqueues: GroupCommit<Enqueue, Enqueued | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
-  readonly #leaseWatches = new Map<string, LeaseWatch>();
+  readonly #leaseWatches = new Map<string, StandstillWatch<SeenLease>>();
+  /** The leases that stood still, this manager's own included, when it looked last. */
+  #still: readonly SeenLease[] = [];
 
   constructor(database: Database, options: SqlBuildQueueOptions) {
     this.#database = database;
@@ -336,9 +339,10 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async adopt(manager: string, lease: number, dead: readonly string[] = []): Promise<TakenOver> {
-    const watch = this.#leaseWatches.get(manager) ?? new LeaseWatch(this.#monotonic);
+    const watch = this.#leaseWatches.get(manager) ?? watchLeases(this.#monotonic);
     this.#leaseWatches.set(manager, watch);
-    const leases = watch.stoodStill(await othersLeases(this.#database.sql, manager), lease);
+    this.#still = watch.stoodStill(await heldLeases(this.#database.sql), lease);
+    const leases = this.#still.filter((seen) => seen.manager !== manager);
     return this.#takeOver({ managers: dead, leases }, manager, lease);
   }
 
@@ -428,7 +432,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }> {
-    return countQueue(this.#database.sql, this.#clock.now());
+    return countQueue(this.#database.sql, this.#still);
   }
 
   onChange(wake: (change: QueueChange) => void): () => void {
