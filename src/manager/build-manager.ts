@@ -282,8 +282,8 @@ export class BuildManager implements AsyncDisposable {
     const { queue, name, settings } = this.#options;
     const attempt = await queue.attempt(attemptId);
     if (attempt === undefined || !isRunning(attempt.state)) return;
-    if (await queue.takeBack(attemptId, attempt.epoch, name, settings.lease))
-      this.#supervise({ ...attempt, manager: name });
+    const mine = await queue.takeBack(attemptId, attempt.epoch, name, settings.lease);
+    if (mine !== undefined && isRunning(mine.state)) this.#supervise(mine);
   }
 
   /** `held`: the attempt as it was when it became this manager's, so nobody else can have changed whose it is. */

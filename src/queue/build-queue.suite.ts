@@ -564,6 +564,27 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           expect(await pass(async () => {})).toMatchObject([{ id: attempt.id, manager: 'm2', epoch: 1 }]);
         });
 
+        it('lets nothing wait for longer than it was to wait', async () => {
+          await b.enqueue(request());
+          const attempt = await claimOne();
+          expect(await b.release(attempt.id, 1, ahead.now() + 5_000)).toBe(true);
+          expect(await claimOne()).toMatchObject({ id: attempt.id, epoch: 1 });
+          expect(await b.finish(attempt.id, 1, refunded, 5_000)).toMatchObject({ kind: 'retry' });
+          expect(await claimOne()).toMatchObject({ epoch: 2 });
+        });
+
+        it('knows of what it takes over how long that has been running', async () => {
+          await b.adopt('m2', lease);
+          const { attempt } = await running();
+          await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid 1' });
+          const extend = () => queue.extendLease(attempt.id, 1, 'm1', clock.now() + lease).then(() => {});
+          expect(await pass(extend)).toEqual([]);
+          await queue.leave('m1');
+          const { attempts } = await b.beat('m2', lease);
+          const [age = 0] = attempts.map(({ scheduledAt }) => ahead.now() - scheduledAt);
+          expect(age).toBe(1_200_000);
+        });
+
         it('leaves publishing to a living one', async () => {
           const { attempt } = await running();
           await end(attempt);

@@ -98,6 +98,7 @@ export interface QueuePosition {
 
 /** What came from managers that are gone. */
 export interface TakenOver {
+  /** `scheduledAt` is by the time of day of who takes over, as far as that one knows how long each has been running. */
   readonly attempts: readonly RunningAttempt[];
   /** Attempts that were given a next one, because their worker may or may not have been started. */
   readonly retried: number;
@@ -211,10 +212,10 @@ export interface BuildQueue {
   beat(manager: string, lease: number): Promise<TakenOver>;
 
   /**
-   * Makes this manager the one that supervises a running attempt, because it can see the worker. False: stale. The
-   * manager it had lets go of it at its next look.
+   * Makes this manager the one that supervises a running attempt, because it can see the worker, and gives
+   * it as `TakenOver` does. Undefined: stale. The manager it had lets go of it at its next look.
    */
-  takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean>;
+  takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<RunningAttempt | undefined>;
 
   /** Whether another manager lives, as far as the last beats of this one showed. */
   othersLive(manager: string): Promise<boolean>;

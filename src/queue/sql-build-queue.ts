@@ -11,6 +11,7 @@ import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import { type Advance, type Advanced, advanceAll } from './advance.ts';
+import { AttemptAges } from './attempt-ages.ts';
 import type {
   BuildQueue,
   BuildSecret,
@@ -112,6 +113,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #enqueues: GroupCommit<Enqueue, Enqueued | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
+  readonly #ages: AttemptAges;
   readonly #leaseWatches = new Map<string, StandstillWatch<SeenLease>>();
   /** The leases that stood still, this manager's own included, when it looked last. */
   #still: readonly SeenLease[] = [];
@@ -125,6 +127,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       publishLease: options.publishLease ?? 60_000,
     };
     this.#monotonic = options.monotonic ?? (() => performance.now());
+    this.#ages = new AttemptAges(() => this.#clock.now(), this.#monotonic);
     this.#statements = database.dialect === 'sqlite' ? sqliteStatements : postgresStatements;
     this.#claims = new SharedClaims((request) =>
       this.#statements.claim(database, this.#clock.now(), request),
@@ -232,6 +235,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
         state: 'queued',
         ready: 1,
         available_at: availableAt,
+        delayed_at: step.now,
         manager: null,
         lease_until: null,
         scheduled_at: null,
@@ -341,7 +345,9 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   async adopt(manager: string, lease: number, dead: readonly string[] = []): Promise<TakenOver> {
     const watch = this.#leaseWatches.get(manager) ?? watchLeases(this.#monotonic);
     this.#leaseWatches.set(manager, watch);
-    this.#still = watch.stoodStill(await heldLeases(this.#database.sql), lease);
+    const held = await heldLeases(this.#database.sql);
+    this.#ages.look(held);
+    this.#still = watch.stoodStill(held, lease);
     const leases = this.#still.filter((seen) => seen.manager !== manager);
     return this.#takeOver({ managers: dead, leases }, manager, lease);
   }
@@ -364,10 +370,21 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       });
       if (ended !== undefined) retried += 1;
     }
-    return { retried, ...(await this.#change((step) => takeOver(step, lost, manager, lease))) };
+    const taken = await this.#change((step) => takeOver(step, lost, manager, lease));
+    return { ...taken, retried, attempts: taken.attempts.map((attempt) => this.#aged(attempt)) };
   }
 
-  async takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean> {
+  /** As if this process had claimed it, when it was claimed. */
+  #aged(attempt: RunningAttempt): RunningAttempt {
+    return { ...attempt, scheduledAt: this.#clock.now() - this.#ages.of(attempt) };
+  }
+
+  async takeBack(
+    id: AttemptId,
+    epoch: number,
+    manager: string,
+    lease: number,
+  ): Promise<RunningAttempt | undefined> {
     const { numUpdatedRows } = await this.#database.sql
       .updateTable('attempts')
       .set({ manager, lease_until: this.#clock.now() + lease })
@@ -375,7 +392,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       .where('epoch', '=', epoch)
       .where('lease_until', 'is not', null)
       .executeTakeFirst();
-    return numUpdatedRows > 0n;
+    const attempt = numUpdatedRows > 0n ? await this.attempt(id) : undefined;
+    return attempt === undefined ? undefined : this.#aged(attempt);
   }
 
   async othersLive(manager: string): Promise<boolean> {
