@@ -1092,6 +1092,10 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
       expect(await ids({ limit: 10, repository: { namespace: 'team', name: 'a' } })).toEqual([first.id]);
       expect(await ids({ limit: 10, since: clock.now() })).toEqual([third.id, second.id]);
       expect(await ids({ limit: 10, unfinishedOnly: true })).toEqual([third.id, second.id]);
+      await clock.advance(1000);
+      await queue.cancel(third.id, 'ann');
+      expect(await ids({ limit: 10, byEnd: true })).toEqual([third.id, first.id]);
+      expect(await ids({ limit: 1, byEnd: true })).toEqual([third.id]);
     });
 
     it('tells of changes', async () => {

@@ -235,6 +235,8 @@ export interface BuildQueue {
     /** Only builds created at or after (milliseconds since 1970). */
     readonly since?: number;
     readonly unfinishedOnly?: boolean;
+    /** Only builds that are final, those first that ended last; otherwise those first that were made last. */
+    readonly byEnd?: boolean;
   }): Promise<readonly Build[]>;
   secrets(buildId: BuildId): Promise<readonly BuildSecret[]>;
 
