@@ -133,6 +133,8 @@ export interface Schema {
     /** Virtual start time in its priority's fair queue. */
     turn: number;
     available_at: number;
+    /** When that was said. A time that has not come was told by a clock that is wrong, so nobody waits by it. */
+    delayed_at: Generated<number>;
     desired: Generated<string>;
     cancelled_by: string | null;
     outcome_json: string | null;
@@ -195,11 +197,11 @@ export interface Schema {
     carry: Uint8Array | null;
     carry_attempt: string | null;
     carry_time: number | null;
-    /** Of a closed log: not before this time its archiving begins. While somebody is at it: when another may. */
+    /** Of a closed log: not before this time it is tried again. While somebody is at it: moves. */
     archive_at: Generated<number>;
     /** Failures so far. */
     archive_tries: Generated<number>;
-    /** The blob of who is at it last; who holds another one has lost the log. */
+    /** The blob of who is at it, or archived it; who holds another one has lost the log. */
     archive_key: Generated<string | null>;
     /** Set when the archive has the log; its chunks go with this change, or are named in log_remainders. */
     archived_at: Generated<number | null>;

@@ -100,6 +100,7 @@ export interface QueuePosition {
 
 /** What came from managers that are gone. */
 export interface TakenOver {
+  /** `scheduledAt` is by the time of day of who takes over, as far as that one knows how long each has been running. */
   readonly attempts: readonly RunningAttempt[];
   /** Attempts that were given a next one, because their worker may or may not have been started. */
   readonly retried: number;
@@ -213,10 +214,10 @@ export interface BuildQueue {
   beat(manager: string, lease: number): Promise<TakenOver>;
 
   /**
-   * Makes this manager the one that supervises a running attempt, because it can see the worker. False: stale. The
-   * manager it had lets go of it at its next look.
+   * Makes this manager the one that supervises a running attempt, because it can see the worker, and gives
+   * it as `TakenOver` does. Undefined: stale. The manager it had lets go of it at its next look.
    */
-  takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean>;
+  takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<RunningAttempt | undefined>;
 
   /** Whether another manager lives, as far as the last beats of this one showed. */
   othersLive(manager: string): Promise<boolean>;
@@ -236,11 +237,14 @@ export interface BuildQueue {
     /** Only builds created at or after (milliseconds since 1970). */
     readonly since?: number;
     readonly unfinishedOnly?: boolean;
+    /** Only builds that are final, those first that ended last; otherwise those first that were made last. */
+    readonly byEnd?: boolean;
   }): Promise<readonly Build[]>;
   secrets(buildId: BuildId): Promise<readonly BuildSecret[]>;
 
   /** Where a build stands in the queue. Undefined when it does not wait. For one build at a time, not for lists. */
   position(buildId: BuildId): Promise<QueuePosition | undefined>;
+  /** `ownerless`: attempts of managers that do not count, and those whose lease stood still when it was looked at last. */
   counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }>;
 
   /** Undefined: there is no such namespace. */

@@ -177,6 +177,7 @@ const attemptColumns = {
   ready: 'int',
   turn: 'real',
   available_at: 'int',
+  delayed_at: 'int',
   queued_at: 'int',
 } as const satisfies Partial<Record<keyof NewRow<'attempts'>, RowSetColumn>>;
 
@@ -252,6 +253,7 @@ export function queuedAttempt(
     ready: given.turn === undefined ? 0 : 1,
     turn: given.turn ?? 0,
     available_at: given.availableAt,
+    delayed_at: given.now,
     desired: 'run',
     cancelled_by: null,
     outcome_json: null,
