@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { OpenScratch } from '../../test/harness/scratch-database.ts';
 import type { BuildId } from '../model/ids.ts';
@@ -9,7 +9,7 @@ import { SqlBuildQueue } from '../queue/sql-build-queue.ts';
 import { sealAnew } from './seal-anew.ts';
 import { SecretBox } from './secret-box.ts';
 
-const program = join(import.meta.dirname, 'seal-anew.suite-process.ts');
+const program = fileURLToPath(new URL('./seal-anew.suite-process.ts', import.meta.url));
 
 /** `open` gives a database that another process can open. */
 export function sealAnewKilledSuite(name: string, open: OpenScratch): void {

@@ -48,7 +48,7 @@ const batchSize = 200;
 const mostNamed = 100;
 /** Somebody who changes a row at every moment does not keep us from the others. */
 const tries = 5;
-/** Rows that are written behind our back with a former key; more passes do not help against a server that goes on so. */
+/** More do not help against a server that goes on to seal with a former key; what it has left is counted then. */
 const mostPasses = 5;
 
 /**
@@ -62,6 +62,7 @@ export async function sealAnew(options: SealAnewOptions): Promise<SealAnewResult
     const counts: SealedCount[] = [];
     const locked: LockedRow[] = [];
     let changed = 0;
+    const dryRun = options.dryRun === true || pass > mostPasses;
     for (const column of options.columns ?? allSealedColumns) {
       const count: SealedCount = { what: column.what, current: 0, anew: 0, former: 0, locked: 0 };
       for await (const row of rowsOf(column, options)) await treat(row, column, count);
@@ -70,10 +71,10 @@ export async function sealAnew(options: SealAnewOptions): Promise<SealAnewResult
       anew.set(column, count.anew);
       counts.push(count);
     }
-    if (changed === 0 || pass === mostPasses) return { counts, locked };
+    if (changed === 0) return { counts, locked };
 
     async function treat(row: SealedRow, column: SealedColumn, count: SealedCount): Promise<void> {
-      const outcome = await sealRow(row, column, options);
+      const outcome = await sealRow(row, column, { ...options, dryRun });
       if (outcome === 'gone') return;
       if (typeof outcome === 'object') {
         count.locked += 1;
