@@ -5,13 +5,14 @@ import { systemClock as clock } from '../base/clock.ts';
 import { CliError, type ExitStatus, exitStatus } from '../cli/cli-error.ts';
 import { printLine, type Terminal } from '../cli/terminal.ts';
 import type { DatabaseConfig } from '../config/config.ts';
-import { type LockedRow, type SealAnewResult, sealAnew } from '../db/seal-anew.ts';
+import { sealAnew } from '../db/seal-anew.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import { openDataFolder } from '../setup/data-folder.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { openDatabase } from './open-database.ts';
 import { asOperator } from './operator-error.ts';
 import { readConfig } from './read-config.ts';
+import { configuredNext, reportOf, totalsOf } from './rotate-key-report.ts';
 import { beginRotation, endRotation, loadSecretKeys } from './secret-key-files.ts';
 import { catchSignals } from './signals.ts';
 
@@ -62,7 +63,9 @@ export async function rotateKey(
       const { key, former } = await (dryRun ? loadSecretKeys : beginRotation)(folder.keys);
       const inOrder = await rotate(database, { key, former: [...former, ...configured] });
       if (!inOrder) return exitStatus.userError;
-      if (dryRun) say('Without --dry-run a new key is made, and all of them are sealed anew.');
+      if (dryRun && former.length === 0)
+        say('Without --dry-run a new key is made, and all of them are sealed anew.');
+      else if (dryRun) say('Without --dry-run the former key is removed.');
       else {
         await endRotation(folder.keys);
         say('The new key is in place, and the former one is removed. Next: start the server again.');
@@ -85,7 +88,7 @@ export async function rotateKey(
     try {
       const secretBox = new SecretBox(keys);
       const result = await sealAnew({ database, secretBox, dryRun, signal: stop.signal });
-      const { anew, former, locked } = totals(result);
+      const { anew, former, locked } = totalsOf(result);
       const inOrder = former + locked === 0;
       if (!dryRun)
         await new SqlAuditLog({ database, clock }).write({
@@ -110,50 +113,6 @@ export async function rotateKey(
 interface SealingKeys {
   readonly key: Uint8Array;
   readonly former: readonly Uint8Array[];
-}
-
-function totals({ counts }: SealAnewResult): { anew: number; former: number; locked: number } {
-  const sum = (part: 'anew' | 'former' | 'locked') => counts.reduce((all, each) => all + each[part], 0);
-  return { anew: sum('anew'), former: sum('former'), locked: sum('locked') };
-}
-
-function reportOf(result: SealAnewResult, dryRun: boolean): string[] {
-  const { former, locked } = totals(result);
-  const lines = result.counts.map(
-    (each) =>
-      `${each.what}: ${each.current} with the current key${dryRun ? '' : ` (${each.anew} sealed anew)`}, ` +
-      `${each.former} with a former key, ${each.locked} that cannot be opened`,
-  );
-  if (locked > 0) {
-    lines.push('Cannot be opened:');
-    for (const row of result.locked) lines.push(`  ${nameOf(row)}`);
-    if (locked > result.locked.length) lines.push(`  and ${locked - result.locked.length} more`);
-    lines.push(
-      'Add the key they were sealed with to the former keys, or set these secrets again (cancel a build to be rid of its own).',
-    );
-  }
-  if (former + locked > 0)
-    lines.push(
-      dryRun
-        ? 'Not everything is sealed with the current key. Keep the former keys, and run this without --dry-run.'
-        : 'Something is left. Keep the former keys, and run this again.',
-    );
-  return lines;
-}
-
-/** By its primary key: what it holds is not shown. */
-function nameOf({ table, column, key, why }: LockedRow): string {
-  const parts = Object.entries(key).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
-  const reason = why === 'tampered' ? 'damaged, or from another row' : 'sealed with a key that is not here';
-  return `${table}.${column} ${parts.join(' ')}: ${reason}`;
-}
-
-function configuredNext(dryRun: boolean): string[] {
-  return [
-    `Everything is sealed with the current key. Next${dryRun ? '' : ', once every server runs with it'}:`,
-    '  1. slipway admin rotate-key --config FILE --dry-run   which must still say so',
-    '  2. remove SLIPWAY.FORMER_DATABASE_SECRET_KEYS from the configuration of every server, and restart them',
-  ];
 }
 
 /** A key file of another account would be one that the server cannot read. */
