@@ -42,7 +42,10 @@ async function rotateKey(...flags: readonly string[]) {
   return { status, stdout, stderr, output: stdout + stderr };
 }
 
-describe('a server of `up`', () => {
+/** Servers are started several times, also on a machine that has much else to do. */
+const patience = { timeout: 300_000 };
+
+describe('a server of `up`', patience, () => {
   const keyFile = () => join(server.data, 'keys/database-secret-key');
   let server: SlipwayServer;
 
@@ -168,7 +171,7 @@ describe('a server of `up`', () => {
   });
 });
 
-describe('a server of `serve`', () => {
+describe('a server of `serve`', patience, () => {
   const keys = [randomBytes(32).toString('hex'), `${secret}, another key`] as const;
 
   test('runs while all is sealed anew, and needs the former key no more', async () => {
