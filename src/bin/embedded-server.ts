@@ -41,6 +41,7 @@ import { loadOrMake, loadSecretKey } from './keys.ts';
 import { expectFree } from './listen-error.ts';
 import { managerMetrics } from './manager-metrics.ts';
 import { beginLife } from './manager-name.ts';
+import { loadSecretKeys } from './secret-key-files.ts';
 import { versionOf } from './version.ts';
 import { watchParts } from './watch-parts.ts';
 import { workerAuthorities } from './worker-authorities.ts';
@@ -128,7 +129,7 @@ export async function startEmbeddedServer(
 
     const database = await Database.open({ provider: 'sqlite', file: folder.database });
     stops.push(() => database.stop());
-    const secretBox = new SecretBox({ key: await loadSecretKey(folder.keys, 'database-secret-key') });
+    const secretBox = new SecretBox(await loadSecretKeys(folder.keys));
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
     const blobs = new FolderBlobStore({ folder: folder.blobs });
     const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =

@@ -291,6 +291,8 @@ export interface RetentionConfig {
 export interface SecretConfig {
   /** 32 bytes made of DATABASE_SECRET_KEY: what seals secrets in the database. Undefined: this server's key file. */
   readonly database: Secret<Uint8Array> | undefined;
+  /** Made of FORMER_DATABASE_SECRET_KEYS as `database` is: what opens secrets too, and seals none. */
+  readonly formerDatabase: readonly Secret<Uint8Array>[];
   /** SECRET_KEY */
   readonly session: Secret | undefined;
 }

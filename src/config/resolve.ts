@@ -65,6 +65,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
         config.DATABASE_SECRET_KEY === undefined
           ? undefined
           : new Secret(databaseKey(config.DATABASE_SECRET_KEY)),
+      formerDatabase: own.FORMER_DATABASE_SECRET_KEYS.map((text) => new Secret(databaseKey(text))),
       session: config.SECRET_KEY === undefined ? undefined : new Secret(config.SECRET_KEY),
     },
   });

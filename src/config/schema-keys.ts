@@ -34,7 +34,7 @@ interface UnionWords {
 export interface SchemaKeys {
   /** Every key at every depth. */
   readonly known: ReadonlySet<string>;
-  /** Those whose value may be put into a file of its own. */
+  /** Those whose value may be put into a file of its own: secrets, and lists of them. */
   readonly secret: ReadonlySet<string>;
 }
 
@@ -45,7 +45,8 @@ export function keysOf(schema: TSchema): SchemaKeys {
     if (Type.IsObject(at))
       for (const [key, property] of Object.entries(at.properties)) {
         known.add(key);
-        if (leafOf(property)?.secret !== undefined) secret.add(key);
+        const leaf = leafOf(Type.IsArray(property) ? property.items : property);
+        if (leaf?.secret !== undefined) secret.add(key);
         visit(property);
       }
     for (const part of partsOf(at)) visit(part);

@@ -70,7 +70,7 @@ const databaseKeys = {
   ),
   DATABASE_SECRET_KEY: Type.Optional(
     text(
-      'Seals secrets in the database; all managers have the same, for ever. 64 hexadecimal digits are the key itself; any other text is stretched to one. Needed with PostgreSQL.',
+      'Seals secrets in the database; all managers have the same. 64 hexadecimal digits are the key itself; any other text is stretched to one. Needed with PostgreSQL. To change it, see operations.md.',
       { secret: true, allowed: 'a text of at least 16 characters', pattern: '^[\\s\\S]{16,}$' },
     ),
   ),

@@ -56,6 +56,14 @@ export const slipwayKeys = {
         text('Host or CIDR block.', { pattern: '^[^\\s,]+$', allowed: 'a host or a CIDR block' }),
         'Private hosts or CIDR blocks that URLs given by users may lead to.',
       ),
+      FORMER_DATABASE_SECRET_KEYS: list(
+        text('Text as in DATABASE_SECRET_KEY.', {
+          secret: true,
+          allowed: 'a text of at least 16 characters',
+          pattern: '^[\\s\\S]{16,}$',
+        }),
+        'Further keys that open secrets in the database, and seal none: those that DATABASE_SECRET_KEY was before, until `admin rotate-key` has sealed everything anew, or the one that it is about to be.',
+      ),
       DATABASE_CONNECTIONS: whole('Connections to PostgreSQL at most.', {
         default: 10,
         minimum: 2,

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { sendAhead } from '../db/pipeline.ts';
 import { type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { NewRow, Row } from '../db/schema.ts';
+import { sealedColumns } from '../db/sealed-columns.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
 import { buildOf } from './build-rows.ts';
@@ -221,15 +222,10 @@ async function insertSecrets(step: Step, made: readonly NewBuild[], secretBox: S
     (asked.options.secrets ?? []).map(({ id, value }) => ({
       build_id: row.id,
       id,
-      sealed: secretBox.seal(value, secretPurpose(row.id, id)),
+      sealed: secretBox.seal(value, sealedColumns.buildSecrets.purpose({ build_id: row.id, id })),
     })),
   );
   for (const row of rows) await step.sql.insertInto('build_secrets').values(row).execute();
-}
-
-/** A secret opens only for the build and the name it was given for. */
-export function secretPurpose(buildId: string, secretId: string): string {
-  return `build-secret ${buildId} ${secretId}`;
 }
 
 export function queuedAttempt(

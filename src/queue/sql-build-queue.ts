@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { GroupCommit } from '../base/group-commit.ts';
 import type { StandstillWatch } from '../base/standstill-watch.ts';
 import type { Database, SqlTransaction } from '../db/database.ts';
+import { sealedColumns } from '../db/sealed-columns.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import { SqlError, type SqlErrorCode } from '../db/sql-error.ts';
 import type { Outcome, WorkerStage } from '../model/attempt.ts';
@@ -30,7 +31,7 @@ import {
   namespaceLimits,
   repositoryConcurrency,
 } from './change-limits.ts';
-import { enqueueAll, secretPurpose } from './enqueue.ts';
+import { enqueueAll } from './enqueue.ts';
 import type { Enqueue, Enqueued } from './enqueue-request.ts';
 import {
   type Finish,
@@ -441,7 +442,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       .execute();
     return rows.map(({ id, sealed }) => ({
       id,
-      value: this.#secretBox.open(sealed, secretPurpose(buildId, id)),
+      value: this.#secretBox.open(sealed, sealedColumns.buildSecrets.purpose({ build_id: buildId, id })),
     }));
   }
 
