@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import { bytes, duration, durationOrNull, flag, list, port, text, whole } from './leaf.ts';
+import { sessionSchema } from './login-schema.ts';
 
 /** What Quay has no key for, in one block. */
 export const slipwayKeys = {
@@ -56,6 +57,7 @@ export const slipwayKeys = {
         text('Host or CIDR block.', { pattern: '^[^\\s,]+$', allowed: 'a host or a CIDR block' }),
         'Private hosts or CIDR blocks that URLs given by users may lead to.',
       ),
+      SESSION: sessionSchema,
       DATABASE_CONNECTIONS: whole('Connections to PostgreSQL at most.', {
         default: 10,
         minimum: 2,
