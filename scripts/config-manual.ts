@@ -200,7 +200,7 @@ function whenAbsent(schema: TSchema): string {
   if (leaf?.default !== undefined) return `\`${String(leaf.default)}\``;
   if (leaf?.null !== undefined) return `\`null\``;
   if (Type.IsArray(schema) && !Type.IsOptional(schema)) return 'empty';
-  if (Type.IsOptional(schema) || Type.IsObject(schema)) return '';
+  if (Type.IsOptional(schema) || Type.IsObject(schema) || Type.IsRecord(schema)) return '';
   return '**needed**';
 }
 

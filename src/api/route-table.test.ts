@@ -69,8 +69,8 @@ const table: Readonly<Record<string, Row>> = {
   'get /userfiles/{file}/{attempt}/{epoch}': everybody(400),
   'put /userfiles/{file}': everybody(400),
   'get /logarchive/{build}': everybody(400),
-  // Nobody of that name; whoever asks.
-  'post /api/v1/signin': everybody(401, { username: 'nobody', password: 'wrong horse' }),
+  // Without a password.
+  'post /api/v1/signin': everybody(400, { username: 'kim' }),
   // Tokens have no session.
   'post /api/v1/signout': signedIn(400),
   'get /api/v1/user/csrf': signedIn(400),

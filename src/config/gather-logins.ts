@@ -19,7 +19,8 @@ export function gatherLogins(root: MapNode): MapNode {
   const entries = new Map(root.entries);
   const logins: MapNode['entries'] = new Map(
     [...root.entries].filter(([key, node]) => {
-      if (!isOidcLoginKey(key) || isNothing(node)) return false;
+      // Whoever copies the name from the manual is told so by a rule.
+      if (!(isOidcLoginKey(key) || key === oidcLogins) || isNothing(node)) return false;
       return key !== 'GITLAB_LOGIN_CONFIG' || (node.kind === 'map' && node.entries.has('OIDC_SERVER'));
     }),
   );

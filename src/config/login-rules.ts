@@ -14,6 +14,8 @@ export function loginRules(config: LooseConfig, report: RuleReport): void {
     const id = loginIdOf(key);
     const other = seen.get(id);
     seen.set(id, key);
+    if (!/^[a-z0-9]+$/.test(id))
+      report.fault('not-allowed', [oidcLogins, key], `needs a name, such as OKTA_LOGIN_CONFIG.`);
     if (reserved.has(id))
       report.fault('not-allowed', [oidcLogins, key], `has the reserved name ${id}; choose another one.`);
     if (other !== undefined)
