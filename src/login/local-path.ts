@@ -6,7 +6,8 @@ export function localPath(wanted: string | undefined): string {
     return '/';
   const site = 'http://slipway.invalid';
   const url = URL.parse(wanted, site);
-  return url === null || url.origin !== site || wanted.includes('\\')
-    ? '/'
-    : `${url.pathname}${url.search}${url.hash}`;
+  // `/.//host` is a path that becomes `//host`, which is another site, once its dots are gone.
+  if (url === null || url.origin !== site || url.pathname.startsWith('//') || wanted.includes('\\'))
+    return '/';
+  return `${url.pathname}${url.search}${url.hash}`;
 }
