@@ -4,6 +4,7 @@ import { isNamespace, type RepositoryName } from '../model/repository-name.ts';
 import { AccountError } from './account-error.ts';
 import type { Accounts, Principal, Role } from './accounts.ts';
 import { onDuplicate } from './duplicate.ts';
+import { insertUser } from './insert-user.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { asStored, SqlPersonalTokens, type SuperuserRule } from './sql-personal-tokens.ts';
 import { SqlRepositories } from './sql-repositories.ts';
@@ -66,22 +67,7 @@ export class SqlAccounts implements Accounts {
     const now = this.#clock.now();
     try {
       await this.#database.transaction(async (sql) => {
-        await sql
-          .insertInto('users')
-          .values({
-            username,
-            password_hash: hash,
-            email: email ?? null,
-            superuser: superuser ? 1 : 0,
-            created_at: now,
-          })
-          .execute();
-        // A name that is a namespace already (an organization's, say) is no user's.
-        await sql.insertInto('namespaces').values({ name: username, created_at: now }).execute();
-        await sql
-          .insertInto('namespace_members')
-          .values({ namespace: username, username, role: 'admin' })
-          .execute();
+        await insertUser(sql, { username, passwordHash: hash, email, superuser, now });
       });
     } catch (thrown) {
       throw onDuplicate(thrown, `The name "${username}" is taken. Choose another one.`);

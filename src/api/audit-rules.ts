@@ -54,6 +54,18 @@ function token(id: unknown, { username }: AuditedCall): AuditTarget {
   };
 }
 
+/** The user who asks. */
+function self({ username }: AuditedCall): AuditTarget | undefined {
+  return username === undefined ? undefined : { kind: 'user', name: username, namespace: username };
+}
+
+/** Once it is done, the request is the user's who signed in. */
+const browserSignIn: AuditRule = {
+  action: 'sign-in',
+  target: self,
+  detail: () => ({ door: 'browser', way: 'password' }),
+};
+
 const sourceOf = ({ body }: AuditedCall): string | undefined => {
   if (body.file_id !== undefined) return 'upload';
   if (body.archive_url !== undefined) return 'archive';
@@ -138,6 +150,35 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     action: 'file.upload',
     target: ({ params }) => file(params.file, undefined),
     detail: ({ answer }) => ({ size: answer.size, sha256: answer.checksum }),
+  },
+  signinUser: browserSignIn,
+  submitSigninForm: browserSignIn,
+  signoutUser: { action: 'sign-out', target: self },
+  submitSignoutForm: { action: 'sign-out', target: self },
+  deleteUserSession: {
+    action: 'session.end',
+    target: self,
+    detail: ({ params }) => ({ session: params.session }),
+  },
+  deleteUserSessions: {
+    action: 'session.end',
+    target: self,
+    detail: ({ answer }) => ({ ended: answer.ended }),
+  },
+  connectExternalLogin: {
+    action: 'login.begin',
+    target: self,
+    detail: ({ params }) => ({ way: params.service }),
+  },
+  submitConnectForm: {
+    action: 'login.begin',
+    target: self,
+    detail: ({ params }) => ({ way: params.service }),
+  },
+  disconnectExternalLogin: {
+    action: 'login.disconnect',
+    target: self,
+    detail: ({ params }) => ({ login: params.login }),
   },
   createUserToken: {
     action: 'token.create',

@@ -1,10 +1,22 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
+import { csrfToken } from '../account/session-secret.ts';
 import type { AuditRecord } from '../audit/audit-log.ts';
+import type { LoginProvider } from '../login/login-provider.ts';
 import { auditRules } from './audit-rules.ts';
 
 const source = { archive_url: 'https://sources.example/source.tar.gz?key=hunter2' };
 const repository = '/api/v1/repository/kim/web';
+
+/** Where people are sent to, and nobody comes back from. */
+const elsewhere: LoginProvider = {
+  id: 'elsewhere',
+  name: 'Elsewhere',
+  begin: async () => new URL('https://elsewhere.example/authorize'),
+  finish: async () => {
+    throw new TypeError('nobody comes back');
+  },
+};
 
 let server: ApiHarness;
 let token: string;
@@ -15,7 +27,7 @@ let buildId: string;
 let last: number;
 
 beforeAll(async () => {
-  server = await startApiServer({ options: { trustedProxies: ['127.0.0.1'] } });
+  server = await startApiServer({ options: { trustedProxies: ['127.0.0.1'] }, providers: [elsewhere] });
   token = await server.addUser('kim');
   tokenId = (await server.accounts.tokens('kim'))[0]?.id ?? '';
   superuser = await server.addUser('root', { superuser: true });
@@ -61,13 +73,32 @@ interface Call {
   readonly method: string;
   readonly path: () => string;
   readonly body?: unknown;
-  readonly as?: 'superuser';
+  readonly as?: 'superuser' | 'browser' | 'form';
   readonly before?: () => Promise<unknown>;
   readonly status: number;
   readonly record: (answer: Record<string, unknown>) => Partial<AuditRecord>;
 }
 
+/** Of the session a browser has, for those calls that are made by one. */
+let session = { id: '', headers: {} as Record<string, string>, csrf: '', form: '' };
+
+async function newSession(): Promise<void> {
+  const { secret, session: made } = await server.sessions.open({ username: 'kim', way: 'password' });
+  const form = 'F'.repeat(43);
+  const cookie = `slipway=${secret}; slipway-form=${form}`;
+  const csrf = csrfToken(secret);
+  session = {
+    id: made.id,
+    headers: { cookie, 'x-csrf-token': csrf },
+    csrf,
+    form: csrfToken(form, 'form'),
+  };
+}
+
+const kim = { kind: 'user', name: 'kim', namespace: 'kim' } as const;
+
 let file = { id: '', url: '' };
+let connection = '';
 
 /** One request to each route that is recorded, and what its one record says. */
 const calls: Readonly<Record<string, Call>> = {
@@ -223,6 +254,77 @@ const calls: Readonly<Record<string, Call>> = {
       target: { kind: 'token', name: file.id, namespace: 'kim' },
     }),
   },
+  signinUser: {
+    method: 'POST',
+    path: () => '/api/v1/signin',
+    body: () => ({ username: 'kim', password }),
+    as: 'browser',
+    status: 200,
+    record: () => ({ action: 'sign-in', target: kim, detail: { door: 'browser', way: 'password' } }),
+  },
+  submitSigninForm: {
+    method: 'POST',
+    path: () => '/signin',
+    body: () => ({ username: 'kim', password, csrf_token: session.form }),
+    as: 'form',
+    status: 303,
+    record: () => ({ action: 'sign-in', target: kim, detail: { door: 'browser', way: 'password' } }),
+  },
+  signoutUser: {
+    method: 'POST',
+    path: () => '/api/v1/signout',
+    as: 'browser',
+    status: 204,
+    record: () => ({ action: 'sign-out', target: kim }),
+  },
+  submitSignoutForm: {
+    method: 'POST',
+    path: () => '/signout',
+    body: () => ({ csrf_token: session.csrf }),
+    as: 'form',
+    status: 303,
+    record: () => ({ action: 'sign-out', target: kim }),
+  },
+  deleteUserSession: {
+    method: 'DELETE',
+    path: () => `/api/v1/user/sessions/${session.id}`,
+    as: 'browser',
+    status: 204,
+    record: () => ({ action: 'session.end', target: kim, detail: { session: session.id } }),
+  },
+  deleteUserSessions: {
+    method: 'DELETE',
+    path: () => '/api/v1/user/sessions',
+    as: 'browser',
+    status: 200,
+    record: ({ ended }) => ({ action: 'session.end', target: kim, detail: { ended: Number(ended) } }),
+  },
+  connectExternalLogin: {
+    method: 'POST',
+    path: () => '/api/v1/user/external-logins/elsewhere',
+    as: 'browser',
+    status: 200,
+    record: () => ({ action: 'login.begin', target: kim, detail: { way: 'elsewhere' } }),
+  },
+  submitConnectForm: {
+    method: 'POST',
+    path: () => '/oauth2/elsewhere/link',
+    body: () => ({ csrf_token: session.csrf }),
+    as: 'form',
+    status: 200,
+    record: () => ({ action: 'login.begin', target: kim, detail: { way: 'elsewhere' } }),
+  },
+  disconnectExternalLogin: {
+    method: 'DELETE',
+    path: () => `/api/v1/user/external-logins/${connection}`,
+    before: async () => {
+      await server.logins?.identities.link('kim', 'elsewhere', { issuer: 'i', subject: 's', name: 'n' });
+      connection = (await server.logins?.identities.list('kim'))?.[0]?.id ?? '';
+    },
+    as: 'browser',
+    status: 204,
+    record: () => ({ action: 'login.disconnect', target: kim, detail: { login: connection } }),
+  },
   pruneBuilds: {
     method: 'POST',
     path: () => '/api/v1/superuser/prune',
@@ -247,22 +349,36 @@ const calls: Readonly<Record<string, Call>> = {
   },
 };
 
+const bodyOf = ({ body }: Call): unknown => (typeof body === 'function' ? (body as () => unknown)() : body);
+const wrongPassword = ({ path }: Call) => (path().endsWith('/signin') ? { password: 'wrong horse' } : {});
+
 describe.each(Object.entries(calls))('%s', (operation, call) => {
   test('leaves exactly one record, of who, what, where and when', async () => {
     await call.before?.();
+    await newSession();
     last = (await newest())[0]?.number ?? 0;
     const started = Date.now();
+    const browser = call.as === 'browser' || call.as === 'form';
     const answer = await server.call(call.method, call.path(), {
-      ...(operation === 'putUserFile' ? {} : { token: call.as === 'superuser' ? superuser : token }),
-      ...(call.body === undefined ? {} : { body: call.body }),
-      headers: { 'x-forwarded-for': '192.0.2.77', 'user-agent': 'audit-test/1' },
+      redirect: 'manual',
+      ...(operation === 'putUserFile' || browser
+        ? {}
+        : { token: call.as === 'superuser' ? superuser : token }),
+      ...(call.body === undefined ? {} : { body: bodyOf(call) }),
+      headers: {
+        'x-forwarded-for': '192.0.2.77',
+        'user-agent': 'audit-test/1',
+        ...(browser ? session.headers : {}),
+      },
     });
     expect({ status: answer.status, detail: answer.json.detail }).toMatchObject({ status: call.status });
     const records = await since();
     expect(records).toHaveLength(1);
     expect(records[0]).toMatchObject({
       actor:
-        call.as === 'superuser' ? { kind: 'user', name: 'root' } : { kind: 'user', name: 'kim', tokenId },
+        call.as === 'superuser'
+          ? { kind: 'user', name: 'root' }
+          : { kind: 'user', name: 'kim', ...(browser ? {} : { tokenId }) },
       result: 'done',
       address: '192.0.2.77',
       userAgent: 'audit-test/1',
@@ -278,15 +394,19 @@ describe.each(Object.entries(calls))('%s', (operation, call) => {
 
   test('leaves exactly one record when it is refused, with the reason', async () => {
     const path = call.path();
-    const answer = await server.call(call.method, path, call.body === undefined ? {} : { body: call.body });
+    // A sign-in is refused for another reason than that nobody is signed in.
+    const body =
+      call.body === undefined ? undefined : { ...(bodyOf(call) as object), ...wrongPassword(call) };
+    const answer = await server.call(call.method, path, body === undefined ? {} : { body });
     expect(answer.status).toBeGreaterThanOrEqual(400);
+    const page = call.as === 'form';
     const records = await since();
     expect(records).toMatchObject([
       {
         actor: { kind: 'anonymous' },
         action: auditRules[operation]?.action,
         result: answer.status === 401 || answer.status === 403 ? 'refused' : 'failed',
-        reason: answer.json.error_type,
+        reason: page ? 'csrf' : operation === 'signinUser' ? 'wrong-credentials' : answer.json.error_type,
       },
     ]);
   });

@@ -4,6 +4,8 @@ import { LoginLimiter } from '../account/login-limiter.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SignIn } from '../account/sign-in.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
+import type { SuperuserRule } from '../account/sql-personal-tokens.ts';
+import { SqlSessions } from '../account/sql-sessions.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import type { Config } from '../config/config.ts';
 import { defaultSettings } from '../manager/settings.ts';
@@ -19,6 +21,7 @@ import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
+import { composeLogins } from './compose-logins.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -120,13 +123,21 @@ export async function startClusterServer(
     const metrics = new Metrics();
 
     const named = new Set(config.features.superUsers ? config.superUsers : []);
-    const accounts = new SqlAccounts({
-      database,
-      passwords: new PasswordHasher(),
-      clock,
-      isSuperuser: (username, stored) => config.features.superUsers && (stored || named.has(username)),
-    });
+    const isSuperuser: SuperuserRule = (username, stored) =>
+      config.features.superUsers && (stored || named.has(username));
+    const passwords = new PasswordHasher();
+    const accounts = new SqlAccounts({ database, passwords, clock, isSuperuser });
     const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const sessions = new SqlSessions({ database, clock, times: config.logins.session, isSuperuser });
+    const logins = composeLogins(config.logins, {
+      database,
+      secretBox,
+      accounts,
+      passwords,
+      superUsers: config.superUsers,
+      siteUrl: site.url,
+      clock,
+    });
     const proxies = new TrustedProxies(site.trustedProxies);
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, {
@@ -162,6 +173,8 @@ export async function startClusterServer(
     const api = composeApi({
       accounts,
       signIn,
+      sessions,
+      ...(logins === undefined ? {} : { logins }),
       audit,
       queue,
       log,
@@ -188,6 +201,7 @@ export async function startClusterServer(
           ? {}
           : { maxQueuedPerNamespace: limits.queuedPerNamespace }),
         https: site.scheme === 'https',
+        directLogin: config.logins.direct,
         ...(site.trustedProxies.length === 0 ? {} : { trustedProxies: site.trustedProxies }),
       },
     });

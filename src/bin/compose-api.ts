@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
+import type { Sessions } from '../account/sessions.ts';
 import type { SignIn } from '../account/sign-in.ts';
 import type { ApiOptions } from '../api/dependencies.ts';
 import { type ApiServer, createApi } from '../api/server.ts';
@@ -10,6 +11,7 @@ import type { BlobStore } from '../blob/blob-store.ts';
 import { EgressGuard } from '../egress/egress-guard.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
 import type { LogStore } from '../log/log-store.ts';
+import type { ExternalLogins } from '../login/external-logins.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Retention } from '../retention/retention.ts';
@@ -22,6 +24,8 @@ import type { RegistryParts } from './compose-registry.ts';
 export interface ApiCompositionOptions {
   readonly accounts: Accounts;
   readonly signIn: SignIn;
+  readonly sessions: Sessions;
+  readonly logins?: ExternalLogins;
   readonly audit: AuditLog;
   readonly queue: BuildQueue;
   readonly log: LogStore;

@@ -7,6 +7,7 @@ import { LoginLimiter } from '../account/login-limiter.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SignIn } from '../account/sign-in.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
+import { SqlSessions } from '../account/sql-sessions.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import { FolderBlobStore } from '../blob/folder-blob-store.ts';
@@ -154,6 +155,7 @@ export async function startEmbeddedServer(
 
     const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
     const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const sessions = new SqlSessions({ database, clock });
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, { trustForwarded: false, fallback: url });
     const registry = composeRegistry({
@@ -239,6 +241,7 @@ export async function startEmbeddedServer(
     const api = composeApi({
       accounts,
       signIn,
+      sessions,
       audit,
       queue,
       log,

@@ -17,6 +17,8 @@ export interface EnvironmentOverlay {
   readonly keys: SchemaKeys;
   readonly topLevel: readonly string[];
   readonly isIgnored: (key: string) => boolean;
+  /** Further keys of the top level, whose names are the administrator's choice. */
+  readonly isFurther: (key: string) => boolean;
   readonly faults: FaultList;
 }
 
@@ -45,7 +47,8 @@ export function overlayEnvironment(file: MapNode, overlay: EnvironmentOverlay): 
     const path = pathOf(name);
     const [top = ''] = path;
     if (overlay.isIgnored(top)) continue;
-    if (!overlay.topLevel.includes(top) && !overlay.topLevel.includes(withoutFile(top))) {
+    const known = [top, withoutFile(top)].some((key) => overlay.topLevel.includes(key));
+    if (!known && !overlay.isFurther(top)) {
       if (!serviceLink.test(name)) unknownVariable(name, top, overlay);
       continue;
     }

@@ -181,7 +181,7 @@ describe("a registry's own configuration", () => {
     expect(paths).toEqual(
       expect.arrayContaining([
         'AUTHENTICATION_TYPE',
-        'OKTA_LOGIN_CONFIG',
+        'OKTA_LOGIN_CONFIG.SERVICE_ICON',
         'BUILDLOGS_REDIS',
         'DB_CONNECTION_ARGS.threadlocals',
         'DISTRIBUTED_STORAGE_CONFIG.google[1].boto_timeout',

@@ -2,6 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { dirname, isAbsolute, join } from 'node:path';
 import type { Config, DatabaseConfig, ListenConfig, WorkerAddress } from './config.ts';
 import { parseDatabaseUri } from './database-uri.ts';
+import { resolveLogins } from './resolve-logins.ts';
 import { resolveManager } from './resolve-manager.ts';
 import { resolveStorage } from './resolve-storage.ts';
 import { hasRemoteWorkers, portOf, withoutPort } from './rules.ts';
@@ -43,6 +44,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
       superUsers: config.FEATURE_SUPER_USERS,
     },
     manager: resolveManager(config),
+    logins: resolveLogins(config),
     limits: {
       queuedPerNamespace: config.DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT ?? undefined,
       upload: own.LIMITS.UPLOAD,

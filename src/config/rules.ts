@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { parseDatabaseUri } from './database-uri.ts';
 import { executorRules } from './executor-rules.ts';
+import { loginRules } from './login-rules.ts';
 import type { LooseConfig, RuleReport } from './rule-report.ts';
 import { storageRules } from './storage-rules.ts';
 
@@ -17,6 +18,7 @@ export function checkRules(config: LooseConfig, report: RuleReport, around: File
   storageRules(config, report);
   executorRules(config, report);
   limitRules(config, report);
+  loginRules(config, report);
 }
 
 export function portOf(host: string): number | undefined {

@@ -19,7 +19,9 @@ export function placesOf(schema: TSchema): ReadonlyMap<string, readonly string[]
       }
     else if (Type.IsTuple(at))
       for (const [index, part] of partsOf(at).entries()) visit(part, childPath(path, index));
-    else if (Type.IsRecord(at)) for (const part of partsOf(at)) visit(part, childPath(path, 'NAME'));
+    else if (Type.IsRecord(at))
+      for (const part of partsOf(at))
+        visit(part, (at as { spread?: boolean }).spread === true ? path : childPath(path, 'NAME'));
     else for (const part of partsOf(at)) visit(part, childPath(path, 0));
   };
   visit(schema, '');

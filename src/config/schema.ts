@@ -1,6 +1,7 @@
 import Type, { type Static, type TProperties } from 'typebox';
 import { executorSchema } from './executor-schema.ts';
 import { bytes, choice, duration, flag, list, text, whole, wholeOrNull } from './leaf.ts';
+import { loginKeys } from './login-schema.ts';
 import { memoryOrchestratorSchema, redisOrchestratorSchema, redisSchema } from './redis-schema.ts';
 import { slipwayKeys } from './slipway-schema.ts';
 import { storageKeys } from './storage-schema.ts';
@@ -177,6 +178,7 @@ export const keyGroups: readonly KeyGroup[] = [
   { title: 'Redis', keys: redisKeys },
   { title: 'Builds', keys: buildKeys },
   { title: 'Accounts', keys: accountKeys },
+  { title: 'Signing in with a browser', keys: loginKeys },
   { title: 'Slipway’s own', keys: slipwayKeys },
 ];
 
@@ -188,6 +190,7 @@ export const configSchema = Type.Object({
   ...redisKeys,
   ...buildKeys,
   ...accountKeys,
+  ...loginKeys,
   ...slipwayKeys,
 });
 

@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import { bytes, duration, durationOrNull, flag, list, port, text, whole } from './leaf.ts';
+import { sessionSchema } from './login-schema.ts';
 
 /** What Quay has no key for, in one block. */
 export const slipwayKeys = {
@@ -64,6 +65,7 @@ export const slipwayKeys = {
         }),
         'Further keys that open secrets in the database, and seal none: those that DATABASE_SECRET_KEY was before, until `admin rotate-key` has sealed everything anew, or the one that it is about to be.',
       ),
+      SESSION: sessionSchema,
       DATABASE_CONNECTIONS: whole('Connections to PostgreSQL at most.', {
         default: 10,
         minimum: 2,

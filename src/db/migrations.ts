@@ -10,6 +10,7 @@ import { loggedStages } from './migrations/0005-logged-stages.ts';
 import { appendFunction } from './migrations/0006-append-function.ts';
 import { registrations } from './migrations/0007-registrations.ts';
 import { waits } from './migrations/0008-waits.ts';
+import { sessions } from './migrations/0009-sessions.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -42,6 +43,7 @@ const steps: Readonly<
   '0006-append-function': appendFunction,
   '0007-registrations': registrations,
   '0008-waits': waits,
+  '0009-sessions': sessions,
 };
 
 const table = 'schema_migrations';

@@ -25,6 +25,41 @@ export interface Schema {
     expires_at: number | null;
     last_used_at: number | null;
   };
+  /** Of browsers. The database removes those of a user whose password changes or who is switched off. */
+  sessions: {
+    id: string;
+    /** SHA-256 of the cookie's value, hex; the value itself is nowhere. */
+    hash: string;
+    username: string;
+    /** `password`, or the provider that vouched. */
+    way: string;
+    created_at: number;
+    last_used_at: number;
+    /** When it ends if it is not used before; at most `expires_at`. */
+    ends_at: number;
+    expires_at: number;
+    address: string | null;
+    user_agent: string | null;
+  };
+  /** Who a user is elsewhere. `(issuer, subject)` is one person, for ever. */
+  external_identities: {
+    id: string;
+    issuer: string;
+    subject: string;
+    username: string;
+    /** The login it came by, as configured then. */
+    provider: string;
+    /** What the person is called there; for people to read. */
+    label: string;
+    created_at: number;
+    last_used_at: number | null;
+  };
+  /** Logins by a provider that have come back, until they would be refused for their age. */
+  used_logins: {
+    /** SHA-256 of the login's state, hex. */
+    hash: string;
+    forget_at: number;
+  };
   /** A namespace without a row has weight 1 and no limit. */
   namespaces: {
     name: string;

@@ -5,6 +5,7 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
@@ -143,6 +144,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
   const api = composeApi({
     accounts,
     signIn,
+    sessions: new SqlSessions({ database, clock }),
     audit,
     queue,
     log,

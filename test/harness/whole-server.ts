@@ -7,6 +7,7 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
@@ -147,6 +148,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   const api = composeApi({
     accounts,
     signIn,
+    sessions: new SqlSessions({ database, clock }),
     audit,
     queue,
     log,

@@ -8,6 +8,7 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
@@ -183,6 +184,7 @@ export async function openRig({
   const api = composeApi({
     accounts,
     signIn,
+    sessions: new SqlSessions({ database, clock }),
     audit,
     queue,
     log,
