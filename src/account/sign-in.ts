@@ -15,7 +15,7 @@ export type SignInVerdict =
 const tokenUser = '$oauthtoken';
 
 /**
- * Signs in by user name and password, where the password may be a personal token. The only place that checks a
+ * Signs in by user name and password, where the password may be a personal token; robots by their token. The only place that checks a
  * password on behalf of somebody outside, so that failures are counted wherever they come from.
  */
 export class SignIn {
@@ -31,7 +31,7 @@ export class SignIn {
     { username, password }: { readonly username: string; readonly password: string },
     address: string,
   ): Promise<SignInVerdict> {
-    const retryAfter = this.#limiter.lockedFor(username, address);
+    const retryAfter = await this.#limiter.lockedFor(username, address);
     if (retryAfter > 0) return { kind: 'locked', retryAfter };
     let principal: Principal | undefined;
     try {
@@ -41,15 +41,19 @@ export class SignIn {
       throw thrown;
     }
     if (principal === undefined) {
-      this.#limiter.failed(username, address);
+      await this.#limiter.failed(username, address);
       return { kind: 'refused' };
     }
-    this.#limiter.succeeded(username, address);
+    await this.#limiter.succeeded(username, address);
     return { kind: 'accepted', principal };
   }
 
   async #verify(username: string, password: string): Promise<Principal | undefined> {
     if (username === tokenUser) return await this.#accounts.verifyToken(password);
+    if (username.includes('+')) {
+      const robot = await this.#accounts.verifyToken(password);
+      return robot?.kind === 'robot' && robot.name === username ? robot : undefined;
+    }
     if (looksLikeToken(password)) {
       const owner = await this.#accounts.verifyToken(password);
       if (owner?.kind === 'user' && owner.username === username) return owner;

@@ -152,7 +152,7 @@ export async function startEmbeddedServer(
     const metrics = new Metrics();
 
     const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-    const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, { trustForwarded: false, fallback: url });
     const registry = composeRegistry({

@@ -62,7 +62,7 @@ export async function startApiServer({
   });
   await logs.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const authorizer = new AccountAuthorizer(accounts, signIn);
   const signer = new UrlSigner(randomBytes(32), clock);
   const strays = new StrayBlobs({
