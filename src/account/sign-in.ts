@@ -31,11 +31,27 @@ export class SignIn {
     { username, password }: { readonly username: string; readonly password: string },
     address: string,
   ): Promise<SignInVerdict> {
+    return await this.#counted(username, address, () => this.#verify(username, password));
+  }
+
+  /** As `check`, for a password alone: a token is none. */
+  async checkPassword(
+    { username, password }: { readonly username: string; readonly password: string },
+    address: string,
+  ): Promise<SignInVerdict> {
+    return await this.#counted(username, address, () => this.#accounts.verifyPassword(username, password));
+  }
+
+  async #counted(
+    username: string,
+    address: string,
+    verify: () => Promise<Principal | undefined>,
+  ): Promise<SignInVerdict> {
     const retryAfter = await this.#limiter.lockedFor(username, address);
     if (retryAfter > 0) return { kind: 'locked', retryAfter };
     let principal: Principal | undefined;
     try {
-      principal = await this.#verify(username, password);
+      principal = await verify();
     } catch (thrown) {
       if (thrown instanceof PasswordsBusy) return { kind: 'busy' };
       throw thrown;

@@ -348,7 +348,7 @@ async function firstAdministrator(
   await rm(file, { force: true });
   const { token, view } = await accounts.createToken(administrator, {
     name: `command line on ${machineName()}`,
-    scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+    scopes: ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
   });
   await audit.write({
     actor: system,

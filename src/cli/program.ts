@@ -56,6 +56,7 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .addOption(server())
     .option('-u, --username <name>', 'user name')
     .option('--password-stdin', 'read the password from standard input')
+    .option('--superuser', 'a token that may also administer the server, for those who may')
     .action(async (flags: LoginFlags) => report(await (await import('./login.ts')).login(terminal, flags)));
 
   program

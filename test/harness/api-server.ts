@@ -121,7 +121,7 @@ export async function startApiServer({
     username: string,
     {
       superuser = false,
-      scopes = ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+      scopes = ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
     }: { superuser?: boolean; scopes?: readonly TokenScope[] } = {},
   ): Promise<string> => {
     await accounts.createUser({ username, password, superuser });
