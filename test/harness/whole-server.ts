@@ -201,6 +201,8 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     host,
     folder,
     logged,
+    database,
+    accounts,
     queue,
     blobs,
     audit,
