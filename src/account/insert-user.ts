@@ -28,9 +28,5 @@ export async function insertUser(
     })
     .execute();
   // A name that is a namespace already (an organization's, say) is no user's.
-  await sql.insertInto('namespaces').values({ name: username, created_at: now }).execute();
-  await sql
-    .insertInto('namespace_members')
-    .values({ namespace: username, username, role: 'admin' })
-    .execute();
+  await sql.insertInto('namespaces').values({ name: username, kind: 'user', created_at: now }).execute();
 }

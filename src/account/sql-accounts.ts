@@ -6,15 +6,22 @@ import type { Accounts, Principal, Role } from './accounts.ts';
 import { onDuplicate } from './duplicate.ts';
 import { insertUser } from './insert-user.ts';
 import type { PasswordHasher } from './password-hash.ts';
+import { requirePassword } from './password-rule.ts';
+import { isRobotName } from './robot-name.ts';
+import { SqlOrganizations } from './sql-organizations.ts';
 import { asStored, SqlPersonalTokens, type SuperuserRule } from './sql-personal-tokens.ts';
 import { SqlRepositories } from './sql-repositories.ts';
+import { SqlRobots } from './sql-robots.ts';
+import { SqlTeams } from './sql-teams.ts';
+import { SqlUsers } from './sql-users.ts';
 import { storable } from './storable.ts';
 
-const shortestPassword = 8;
-const longestPassword = 1024;
-
-/** Accounts in the database; both dialects. Users are here, tokens and repositories in files of their own. */
+/** Accounts in the database; both dialects. Making users and signing in is here, all else in files of its own. */
 export class SqlAccounts implements Accounts {
+  readonly users: SqlUsers;
+  readonly robots: SqlRobots;
+  readonly organizations: SqlOrganizations;
+  readonly teams: SqlTeams;
   readonly #database: Database;
   readonly #passwords: PasswordHasher;
   readonly #clock: Clock;
@@ -40,6 +47,10 @@ export class SqlAccounts implements Accounts {
     this.#clock = clock;
     this.#tokens = new SqlPersonalTokens(database, clock, isSuperuser);
     this.#repositories = new SqlRepositories(database, clock);
+    this.users = new SqlUsers(database, passwords, isSuperuser);
+    this.robots = new SqlRobots(database, clock);
+    this.organizations = new SqlOrganizations(database, clock);
+    this.teams = new SqlTeams(database, clock);
   }
 
   get #sql(): Sql {
@@ -57,12 +68,7 @@ export class SqlAccounts implements Accounts {
         'bad-name',
         `"${username.slice(0, 255)}" cannot be a user name. Use 2 to 255 lower-case letters and digits, parted by single . _ or -.`,
       );
-    const length = [...password].length;
-    if (length < shortestPassword || length > longestPassword)
-      throw new AccountError(
-        'bad-password',
-        `The password has ${length} characters; it must have ${shortestPassword} to ${longestPassword}.`,
-      );
+    requirePassword(password);
     const hash = await this.#passwords.hash(password);
     const now = this.#clock.now();
     try {
@@ -96,16 +102,17 @@ export class SqlAccounts implements Accounts {
   }
 
   async isEnabled(username: string): Promise<boolean> {
+    if (isRobotName(username)) return await this.robots.isEnabled(username);
     const row = await this.#sql
       .selectFrom('users')
       .select('disabled')
-      .where('username', '=', username)
+      .where('username', '=', storable(username))
       .executeTakeFirst();
     return row?.disabled === 0;
   }
 
-  verifyToken(token: string) {
-    return this.#tokens.verifyToken(token);
+  async verifyToken(token: string): Promise<Principal | undefined> {
+    return (await this.#tokens.verifyToken(token)) ?? (await this.robots.verify(token));
   }
 
   createToken(username: string, token: Parameters<Accounts['createToken']>[1]) {
@@ -130,6 +137,10 @@ export class SqlAccounts implements Accounts {
 
   repositories(principal: Principal, query: Parameters<Accounts['repositories']>[1]) {
     return this.#repositories.repositories(principal, query);
+  }
+
+  changeRepository(name: RepositoryName, change: Parameters<Accounts['changeRepository']>[1]) {
+    return this.#repositories.changeRepository(name, change);
   }
 
   deleteRepository(name: RepositoryName) {

@@ -127,7 +127,7 @@ export async function startClusterServer(
       config.features.superUsers && (stored || named.has(username));
     const passwords = new PasswordHasher();
     const accounts = new SqlAccounts({ database, passwords, clock, isSuperuser });
-    const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
     const sessions = new SqlSessions({ database, clock, times: config.logins.session, isSuperuser });
     const logins = composeLogins(config.logins, {
       database,

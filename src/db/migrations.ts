@@ -11,6 +11,7 @@ import { appendFunction } from './migrations/0006-append-function.ts';
 import { registrations } from './migrations/0007-registrations.ts';
 import { waits } from './migrations/0008-waits.ts';
 import { sessions } from './migrations/0009-sessions.ts';
+import { accounts } from './migrations/0010-accounts.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -44,6 +45,7 @@ const steps: Readonly<
   '0007-registrations': registrations,
   '0008-waits': waits,
   '0009-sessions': sessions,
+  '0010-accounts': accounts,
 };
 
 const table = 'schema_migrations';

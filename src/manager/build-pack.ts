@@ -36,6 +36,14 @@ export interface PackRequest {
   readonly maxSeconds: number;
 }
 
+/** In whose name a build pulls: the robot's that it was given, else that of whoever asked for it. */
+export function askerOf({ pullRobot, manualUser }: Pick<Build, 'pullRobot' | 'manualUser'>): {
+  readonly asker?: string;
+} {
+  const asker = pullRobot ?? manualUser;
+  return asker === undefined ? {} : { asker };
+}
+
 /** Puts together what a worker needs for its attempt. Throws ManagerError `source-missing`. */
 export async function buildPack(
   { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
@@ -47,7 +55,7 @@ export async function buildPack(
     repository: build.repository,
     push: byDigest ? { kind: 'by-digest' } : { kind: 'tags', tags: build.push ? build.tags : [] },
     expiresAt,
-    ...(build.manualUser === undefined ? {} : { asker: build.manualUser }),
+    ...askerOf(build),
   });
   return {
     identity,
