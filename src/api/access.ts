@@ -98,6 +98,8 @@ async function authorize(request: FastifyRequest, access: Access, needs: Needs):
       if (!requireUser(principal).superuser)
         throw new ApiError('insufficient_scope', 'Only superusers may do this.');
       return;
+    case 'namespace-admin':
+      return await requireNamespaceAdmin(request, needs);
     case 'repository-read':
       return await requireRole(request, 'read', needs);
     case 'repository-write':
@@ -128,6 +130,17 @@ const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
 
 export function isAtLeast(role: Role | undefined, wanted: Role): boolean {
   return role !== undefined && strength[role] >= strength[wanted];
+}
+
+async function requireNamespaceAdmin(request: FastifyRequest, { accounts }: Needs): Promise<void> {
+  const { namespace } = request.params as { namespace: string };
+  // No repository has this name, so what is found is the role in the namespace as a whole.
+  const role = await accounts.roleOn(requireUser(request.principal), { namespace, name: '' });
+  if (!isAtLeast(role, 'admin'))
+    throw new ApiError(
+      'insufficient_scope',
+      `Only administrators of the namespace ${namespace.slice(0, 255)} may do this.`,
+    );
 }
 
 async function requireRole(request: FastifyRequest, wanted: Role, { accounts }: Needs): Promise<void> {

@@ -24,6 +24,7 @@ export type Api = FastifyInstance<
  * | user             | any user who is signed in                                                   |
  * | user-admin       | a user, with a password or a token of scope `user:admin`                    |
  * | superuser        | a superuser, with a password or a token of scope `super:user`               |
+ * | namespace-admin  | administrators of the namespace in the path                                  |
  * | repository-read  | whoever may read the repository in the path; everybody if it is public      |
  * | repository-write | whoever may write it                                                        |
  * | repository-admin | whoever administers it                                                      |
@@ -35,6 +36,7 @@ export type Access =
   | 'user'
   | 'user-admin'
   | 'superuser'
+  | 'namespace-admin'
   | 'repository-read'
   | 'repository-write'
   | 'repository-admin'

@@ -18,6 +18,7 @@ const accessWords: Record<Access, string> = {
   user: 'Needs a user who is signed in.',
   'user-admin': 'Needs a password, or a token with the scope `user:admin`.',
   superuser: 'Needs a superuser.',
+  'namespace-admin': 'Needs an administrator of the namespace.',
   'repository-read': 'Needs read permission on the repository, unless it is public.',
   'repository-write': 'Needs write permission on the repository.',
   'repository-admin': 'Needs admin permission on the repository.',

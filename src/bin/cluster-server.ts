@@ -21,6 +21,7 @@ import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
+import { composeRegistries } from './compose-registries.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeBlobStore, registryStorage } from './compose-storage.ts';
 import { composeStore } from './compose-store.ts';
@@ -150,6 +151,13 @@ export async function startClusterServer(
       clock,
       logger,
     });
+    const external = composeRegistries({
+      database,
+      secretBox,
+      allowPrivate: site.allowPrivate,
+      source: registry.client,
+      clock,
+    });
     watchParts({
       metrics,
       database,
@@ -169,6 +177,7 @@ export async function startClusterServer(
       links,
       blobs,
       registry,
+      ...external,
       orchestrator,
       metrics,
       disk: folder.root,
@@ -266,6 +275,7 @@ export async function startClusterServer(
         orchestrator,
         executor,
         ...registry,
+        ...external,
         links: {
           packageUrl: async (identity, uploadId) => {
             const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);

@@ -2,13 +2,11 @@ import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
 import type { SignIn } from '../account/sign-in.ts';
-import type { ApiOptions } from '../api/dependencies.ts';
+import type { ApiDependencies, ApiOptions } from '../api/dependencies.ts';
 import { type ApiServer, createApi } from '../api/server.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
-import { EgressGuard } from '../egress/egress-guard.ts';
-import { EgressPolicy } from '../egress/egress-policy.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
@@ -18,6 +16,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
+import { egressOf } from './egress-of.ts';
 
 export interface ApiCompositionOptions {
   readonly accounts: Accounts;
@@ -29,6 +28,8 @@ export interface ApiCompositionOptions {
   readonly retention: Retention;
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
+  readonly registries: ApiDependencies['registries'];
+  readonly probe: ApiDependencies['probe'];
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
@@ -54,12 +55,7 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
   return createApi({
     ...parts,
     logs: log,
-    egress: new EgressGuard(
-      new EgressPolicy({
-        allowHosts: allowPrivate.filter((host) => !host.includes('/')),
-        allowCidrs: allowPrivate.filter((host) => host.includes('/')),
-      }),
-    ),
+    egress: egressOf(allowPrivate),
     health: {
       instance: [database, registryAnswers, diskCheck(parts.disk), blobStoreCheck(parts.blobs)],
       endToEnd: [

@@ -11,6 +11,7 @@ import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { AttemptEnd } from './attempt-end.ts';
+import type { BaseImageCredentials } from './base-image-credentials.ts';
 import type { BuildEnd } from './build-end.ts';
 import { type BuildSite, buildPack } from './build-pack.ts';
 import { ManagerError } from './manager-error.ts';
@@ -44,6 +45,7 @@ export interface WorkerSessionServiceOptions {
   readonly buildEnd: BuildEnd;
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
+  readonly baseImages?: BaseImageCredentials;
   readonly site: BuildSite;
   readonly clock: Clock;
   readonly settings: ManagerSettings;
@@ -133,6 +135,7 @@ export class WorkerSessionService implements WorkerSessions {
     );
     const session = this.#session(identity);
     session.tokens = [...session.tokens.slice(-rememberedTokens), pack.pullToken, pack.pushToken];
+    session.passwords = pack.registryCredentials.map(({ password }) => password);
     return pack;
   }
 
@@ -273,8 +276,11 @@ export class WorkerSessionService implements WorkerSessions {
   async secrets(identity: WorkerIdentity): Promise<readonly Uint8Array[]> {
     const { buildId } = await this.#current(identity);
     const secrets = await this.#options.queue.secrets(buildId);
-    const tokens = this.#session(identity).tokens;
-    return [...secrets.map(({ value }) => value), ...tokens.map((token) => Buffer.from(token))];
+    const { tokens, passwords } = this.#session(identity);
+    return [
+      ...secrets.map(({ value }) => value),
+      ...[...tokens, ...passwords].map((text) => Buffer.from(text)),
+    ];
   }
 
   onCancel(identity: WorkerIdentity, tell: () => void): () => void {

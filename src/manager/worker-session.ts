@@ -24,6 +24,8 @@ export class WorkerSession {
   stage: WorkerStage | undefined;
   /** What must not show in the log, beside the build's own secrets. */
   tokens: readonly string[] = [];
+  /** Of registries of base images, as they were last handed out. */
+  passwords: readonly string[] = [];
   readonly #listeners = new Set<() => void>();
   readonly #answers = new Map<number, Promise<boolean>>();
   #last: Promise<unknown> = Promise.resolve();

@@ -10,6 +10,7 @@ import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { freePort } from '../../src/bin/free-port.ts';
@@ -38,13 +39,19 @@ export interface WholeServerOptions {
   /** Executors that are asked before the one that runs the workers. */
   readonly before?: readonly FailoverEntry[];
   readonly settings?: Partial<ManagerSettings>;
+  /** Private hosts that users may lead us to. */
+  readonly allowPrivate?: readonly string[];
 }
 
 /**
  * All of a server in this process, put together as the product does it: database, queue, manager, REST, gRPC and
  * registry on one port. Only the workers are special: agents with the dummy engine, in this process too.
  */
-export async function startWholeServer({ before = [], settings = {} }: WholeServerOptions = {}) {
+export async function startWholeServer({
+  before = [],
+  settings = {},
+  allowPrivate = [],
+}: WholeServerOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-whole-'));
   const logged: string[] = [];
   const logger = pino({ level: 'debug' }, { write: (line: string) => logged.push(line) });
@@ -55,10 +62,11 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
   await mkdir(join(folder, 'registry'));
+  const secretBox = new SecretBox({ key: randomBytes(32) });
   const { queue, log, uploads, audit, retention, links } = composeStore({
     database,
     blobs,
-    secretBox: new SecretBox({ key: randomBytes(32) }),
+    secretBox,
     signer: new UrlSigner(randomBytes(32), clock),
     clock,
     logger,
@@ -84,6 +92,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     clock,
     logger,
   });
+  const external = composeRegistries({ database, secretBox, allowPrivate, source: registry.client, clock });
   const orchestrator = new MemoryOrchestrator({ clock });
 
   const work = async (order: WorkerOrder, signal: AbortSignal) => {
@@ -121,6 +130,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     orchestrator,
     executor,
     ...registry,
+    ...external,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, all.machineMaxTime);
@@ -135,7 +145,12 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
       clock,
     }),
     worker: { server: host, serverTls: false, registryHost: host },
-    site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
+    site: {
+      registryHost: host,
+      registryInsecure: true,
+      maxSourceBytes: 1e9,
+      allowedPrivateHosts: allowPrivate,
+    },
     clock,
     settings: all,
     logger,
@@ -155,10 +170,11 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     links,
     blobs,
     registry,
+    ...external,
     orchestrator,
     metrics,
     disk: folder,
-    allowPrivate: [],
+    allowPrivate,
     publicOrigin,
     clock,
     logger,

@@ -11,6 +11,7 @@ import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { freePort } from '../../src/bin/free-port.ts';
@@ -134,6 +135,13 @@ export async function openRig({
     clock,
     logger,
   });
+  const external = composeRegistries({
+    database,
+    secretBox: keys.secretBox,
+    allowPrivate: [],
+    source: registry.client,
+    clock,
+  });
   const keyPem = newTokenKey();
   const workerTokens = new WorkerTokens({
     keys: new TokenKeySet([keyPem]),
@@ -191,6 +199,7 @@ export async function openRig({
     links,
     blobs,
     registry,
+    ...external,
     orchestrator,
     metrics,
     disk: folder,
