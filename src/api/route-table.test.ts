@@ -35,6 +35,11 @@ const superusers = (status: number, body?: unknown) => row([401, 403, 403, 403, 
 const ownTokens = (status: number, body?: unknown) =>
   row([401, status, status, status, status, status, 403], body);
 
+/** Of the namespace `owner`: being admin of a repository in it is not enough. */
+const namespaceAdmins = (status: number, body?: unknown) => row([401, 403, 403, 403, 403, status, 403], body);
+const registries = '/api/v1/organization/{namespace}/registries';
+const newRegistry = { host: '127.0.0.1:1', username: 'u', use: ['pull'] };
+
 const repository = '/api/v1/repository/{namespace}/{repository}';
 const build = `${repository}/build/{build}`;
 
@@ -52,6 +57,10 @@ const table: Readonly<Record<string, Row>> = {
   [`get ${repository}/permissions/user`]: admins(200),
   [`put ${repository}/permissions/user/{username}`]: admins(200, { role: 'read' }),
   [`delete ${repository}/permissions/user/{username}`]: admins(404),
+  [`get ${repository}/target`]: readers(404),
+  // There is no such registry.
+  [`put ${repository}/target`]: admins(400, { registry: 'none' }),
+  [`delete ${repository}/target`]: admins(204),
   [`get ${repository}/limits`]: readers(200),
   [`put ${repository}/limits`]: admins(200, { concurrency: 2 }),
   [`get ${repository}/build`]: readers(200),
@@ -82,6 +91,13 @@ const table: Readonly<Record<string, Row>> = {
   'get /api/v1/superuser/audit': superusers(200),
   // Of the namespace `owner`, which only its own administrators see.
   'get /api/v1/organization/{namespace}/audit': row([401, 403, 403, 403, 403, 200, 403]),
+  [`get ${registries}`]: namespaceAdmins(200),
+  // Nobody listens there.
+  [`post ${registries}`]: namespaceAdmins(400, { name: 'r', ...newRegistry, password: 'p' }),
+  [`get ${registries}/{name}`]: namespaceAdmins(404),
+  [`put ${registries}/{name}`]: namespaceAdmins(404, newRegistry),
+  [`delete ${registries}/{name}`]: namespaceAdmins(404),
+  [`post ${registries}/{name}/test`]: namespaceAdmins(404),
   'get /health/instance': everybody(200),
   'get /health/endtoend': everybody(200),
   'get /metrics': everybody(200),
@@ -151,6 +167,7 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       repository: 'web',
       build: buildId,
       username: 'other-person',
+      name: 'none',
       token: 'no-such-token',
       attempt: '00000000-0000-4000-8000-000000000000',
       epoch: '1',

@@ -78,9 +78,7 @@ function failure(
 ): ManagerError {
   const left = tags.filter((tag) => !written.includes(tag));
   const partly =
-    written.length === 0
-      ? ''
-      : ` The ${plural(written)} ${written.join(', ')} stand for the new image already, ${left.join(', ')} not.`;
+    written.length === 0 ? '' : ` ${subject(written)} for the new image already, ${left.join(', ')} not.`;
   return kind === 'refused'
     ? new ManagerError('target-refused', `${message}${partly}`)
     : new ManagerError(
@@ -89,6 +87,6 @@ function failure(
       );
 }
 
-function plural(tags: readonly Tag[]): string {
-  return tags.length === 1 ? 'tag' : 'tags';
+function subject(tags: readonly Tag[]): string {
+  return tags.length === 1 ? `The tag ${tags[0]} stands` : `The tags ${tags.join(', ')} stand`;
 }

@@ -224,18 +224,30 @@ export async function startWholeServer({
     parts,
     orchestrator,
     registry,
+    external,
     call,
     /** Builds a Dockerfile of these lines, waits for the end, and gives the view of it. */
     async build(
       repository: string,
       lines: readonly string[],
-      { headers, ...fields }: { readonly headers?: Record<string, string>; readonly push?: boolean } = {},
+      {
+        headers,
+        onAsked,
+        ...fields
+      }: {
+        readonly headers?: Record<string, string>;
+        readonly push?: boolean;
+        readonly docker_tags?: readonly string[];
+        /** Told the address of the build as soon as it was asked for. */
+        readonly onAsked?: (path: string) => void;
+      } = {},
     ): Promise<Record<string, unknown>> {
       const drop = await call('POST', '/api/v1/filedrop', { mimeType: 'text/plain' });
       await fetch(String(drop.json.url), { method: 'PUT', body: ['FROM scratch', ...lines, ''].join('\n') });
       const path = `/api/v1/repository/kim/${repository}/build`;
       const asked = await call('POST', path, { file_id: drop.json.file_id, ...fields }, headers);
       if (asked.status !== 201) throw new Error(`the build was refused: ${asked.text}`);
+      onAsked?.(`${path}/${asked.json.id}`);
       // The stream of the log ends when the build has.
       await call('GET', `${path}/${asked.json.id}/logs/stream`);
       return (await call('GET', `${path}/${asked.json.id}`)).json;
