@@ -18,7 +18,7 @@ import { ManagerError, type ManagerErrorCode } from './manager-error.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
 import type { ManagerSettings } from './settings.ts';
-import { PublicationLost, publishToTarget } from './target-publication.ts';
+import { PublicationCancelled, PublicationLost, publishToTarget } from './target-publication.ts';
 import type { Targets } from './targets.ts';
 
 export interface PublisherOptions {
@@ -86,11 +86,15 @@ export class Publisher {
         logger.info({ build: buildId }, 'a build is published by another manager');
         return;
       }
-      if (!(thrown instanceof ManagerError)) throw thrown;
-      markFailed(span, thrown.code);
+      const failure =
+        thrown instanceof PublicationCancelled
+          ? new ManagerError('publish-failed', 'The build was cancelled before it was published.', thrown)
+          : thrown;
+      if (!(failure instanceof ManagerError)) throw thrown;
+      markFailed(span, failure.code);
       const failed = await queue.failPublish(buildId, {
-        code: faultCodes[thrown.code] ?? 'publishissue',
-        message: thrown.message,
+        code: faultCodes[failure.code] ?? 'publishissue',
+        message: failure.message,
       });
       if (failed !== 'stale') await end.end(failed);
     }

@@ -25,10 +25,13 @@ export interface TargetPublicationOptions {
 /** Another manager has the build, or it is over: nothing more is to be done for it here. */
 export class PublicationLost extends Error {}
 
+/** No tag is written yet, and none is wanted any more. */
+export class PublicationCancelled extends Error {}
+
 /**
  * Publishes an image to the registry that its repository names; undefined when it names none. What is written there can
  * be fenced by nobody but us, so before each step the queue is asked whether this manager still has the build. Throws
- * ManagerError when it is to fail, PublicationLost when it is not ours any more.
+ * ManagerError when it is to fail, PublicationLost when it is not ours any more, PublicationCancelled.
  */
 export async function publishToTarget(
   build: Build,
@@ -42,8 +45,7 @@ export async function publishToTarget(
     const verdict = await queue.holdPublication(build.id, name, options);
     if (verdict === 'lost') throw new PublicationLost();
     held = true;
-    if (verdict === 'cancel' && written.length === 0)
-      throw new ManagerError('publish-failed', 'The build was cancelled before it was published.');
+    if (verdict === 'cancel' && written.length === 0) throw new PublicationCancelled();
   };
   const publication = {
     repository: formatRepositoryName(build.repository),

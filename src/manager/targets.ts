@@ -6,7 +6,8 @@ import type { Publication } from '../registry/registry.ts';
 export interface Targets {
   /**
    * Copies the image there from the embedded registry and puts the tags on it. May be repeated: what is there already
-   * is not sent again. `still` is asked before every step and rejects when this manager must not go on. Undefined: the
+   * is not sent again. `still` is asked before every step and rejects when this manager must not go on; what it rejects with
+   * and is no CodedError comes out of here. Undefined: the
    * repository publishes to the embedded registry.
    */
   publish(

@@ -19,10 +19,12 @@ let server: SlipwayServer;
 let plain: RegistryService;
 let secure: RegistryService;
 let front: RegistryFront;
+let authority: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'slipway-registries-'));
   const tls = await ownCertificate(folder);
+  authority = tls.pem;
   [server, plain, secure] = await Promise.all([
     SlipwayServer.start(['--retry-delay', '0', '--allow-private', '127.0.0.1']),
     startRegistry({ users }),
@@ -124,11 +126,15 @@ test('a base image of a private registry is pulled with the credentials of the n
   }
 });
 
-test('without them it is not, and the build says so', async () => {
-  await ask('DELETE', `${registries}/secure`);
-  const view = await (await askForBuild(server, fromBase(secure.host, 'true'))).ends();
-  expect(view).toMatchObject({ phase: 'error' });
-  expect(view.error).toContain(`${secure.host}/private/base:1`);
+test('credentials for what lies below a prefix are for nothing else', async () => {
+  const settings = { host: secure.host, username: 'ann', use: ['pull'], ca: authority };
+  await ask('PUT', `${registries}/secure`, { ...settings, prefix: 'private' });
+  const inside = await (await askForBuild(server, fromBase(secure.host, 'true'))).ends();
+  expect(inside, inside.error ?? '').toMatchObject({ phase: 'complete' });
+  await ask('PUT', `${registries}/secure`, { ...settings, prefix: 'elsewhere' });
+  const outside = await (await askForBuild(server, fromBase(secure.host, 'true'))).ends();
+  expect(outside).toMatchObject({ phase: 'error', error_code: 'cannotpullbaseimage' });
+  expect(outside.error).toContain(`${secure.host}/private/base:1`);
 });
 
 function fromBase(host: string, step: string): string {
