@@ -182,6 +182,27 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
       max_running: body.max_running === null ? 'none' : body.max_running,
     }),
   },
+  changeRepoTarget: {
+    action: 'repository.target',
+    target: repository,
+    detail: ({ body, answer }) => ({ registry: body.registry, path: answer.path }),
+  },
+  deleteRepoTarget: { action: 'repository.target', target: repository, detail: () => ({ registry: 'none' }) },
+  createRegistry: { action: 'registry.create', target: registry, detail: registryDetail },
+  changeRegistry: {
+    action: 'registry.change',
+    target: registry,
+    detail: (call) => ({
+      ...registryDetail(call),
+      password: call.body.password === undefined ? 'kept' : 'changed',
+    }),
+  },
+  deleteRegistry: { action: 'registry.delete', target: registry },
+  testRegistry: {
+    action: 'registry.test',
+    target: registry,
+    detail: ({ answer }) => ({ ok: answer.ok, problem: answer.problem }),
+  },
   requestRepoBuild: {
     action: 'build.request',
     // Only an answer that is a build has an id.
@@ -290,6 +311,15 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     }),
   },
 };
+
+function registry({ params, body }: AuditedCall): AuditTarget {
+  const namespace = text(params.namespace);
+  return { kind: 'registry', name: `${namespace}/${text(params.name) || text(body.name)}`, namespace };
+}
+
+function registryDetail({ body: { host, prefix, username, use, insecure } }: AuditedCall) {
+  return { host, prefix, username, use, insecure };
+}
 
 /** The ids of a build's secrets, never their values. */
 function secretNames({ body: { secrets } }: AuditedCall): readonly string[] {

@@ -1,3 +1,5 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
 import { csrfToken } from '../account/session-secret.ts';
@@ -7,6 +9,15 @@ import { auditRules } from './audit-rules.ts';
 
 const source = { archive_url: 'https://sources.example/source.tar.gz?key=hunter2' };
 const repository = '/api/v1/repository/kim/web';
+const registries = '/api/v1/organization/kim/registries';
+/** Of a server that takes every login and upload; its port comes later. */
+const registrySettings = {
+  host: '',
+  prefix: 'team',
+  username: 'robot',
+  use: ['push', 'pull'],
+  insecure: true,
+};
 
 /** Where people are sent to, and nobody comes back from. */
 const elsewhere: LoginProvider = {
@@ -19,6 +30,7 @@ const elsewhere: LoginProvider = {
 };
 
 let server: ApiHarness;
+let registry: Server;
 let token: string;
 let tokenId: string;
 let superuser: string;
@@ -27,7 +39,20 @@ let buildId: string;
 let last: number;
 
 beforeAll(async () => {
-  server = await startApiServer({ options: { trustedProxies: ['127.0.0.1'] }, providers: [elsewhere] });
+  registry = createServer(({ method }, response) => {
+    const status = method === 'POST' ? 202 : 200;
+    response.writeHead(status, { location: '/v2/an-upload' }).end();
+  });
+  await new Promise<void>((resolve) => registry.listen(0, '127.0.0.1', resolve));
+  registrySettings.host = `127.0.0.1:${(registry.address() as AddressInfo).port}`;
+  // Requests were written down before the port was known.
+  for (const { body } of Object.values(calls))
+    if (typeof body === 'object' && body !== null && 'host' in body) body.host = registrySettings.host;
+  server = await startApiServer({
+    options: { trustedProxies: ['127.0.0.1'] },
+    providers: [elsewhere],
+    allowHosts: [registrySettings.host],
+  });
   token = await server.addUser('kim');
   tokenId = (await server.accounts.tokens('kim'))[0]?.id ?? '';
   superuser = await server.addUser('root', { superuser: true });
@@ -36,8 +61,13 @@ beforeAll(async () => {
   await server.accounts.organizations.create({ name: 'acme', owner: 'kim' });
   await server.accounts.teams.set('acme', 'devs', {});
   await server.addRepository('acme/app');
+  const body = { name: 'kept', ...registrySettings, password: 'hunter2' };
+  expect((await server.call('POST', registries, { token, body })).status).toBe(201);
 });
-afterAll(async () => await server[Symbol.asyncDispose]());
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  registry.close();
+});
 
 const newest = async (): Promise<readonly AuditRecord[]> => await server.audit.records({ limit: 1_000 });
 const since = async () => (await newest()).filter(({ number }) => number > last);
@@ -158,6 +188,68 @@ const calls: Readonly<Record<string, Call>> = {
       action: 'repository.limits',
       target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
       detail: { concurrency: 2 },
+    }),
+  },
+  changeRepoTarget: {
+    method: 'PUT',
+    path: () => `${repository}/target`,
+    body: { registry: 'kept' },
+    status: 200,
+    record: () => ({
+      action: 'repository.target',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      detail: { registry: 'kept', path: 'team/web' },
+    }),
+  },
+  deleteRepoTarget: {
+    method: 'DELETE',
+    path: () => `${repository}/target`,
+    status: 204,
+    record: () => ({
+      action: 'repository.target',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      detail: { registry: 'none' },
+    }),
+  },
+  createRegistry: {
+    method: 'POST',
+    path: () => registries,
+    body: { name: 'new', ...registrySettings, password: 'hunter2' },
+    status: 201,
+    record: () => ({
+      action: 'registry.create',
+      target: { kind: 'registry', name: 'kim/new', namespace: 'kim' },
+      detail: registrySettings,
+    }),
+  },
+  changeRegistry: {
+    method: 'PUT',
+    path: () => `${registries}/kept`,
+    body: { ...registrySettings, password: 'hunter2' },
+    status: 200,
+    record: () => ({
+      action: 'registry.change',
+      target: { kind: 'registry', name: 'kim/kept', namespace: 'kim' },
+      detail: { ...registrySettings, password: 'changed' },
+    }),
+  },
+  testRegistry: {
+    method: 'POST',
+    path: () => `${registries}/kept/test`,
+    status: 200,
+    record: () => ({
+      action: 'registry.test',
+      target: { kind: 'registry', name: 'kim/kept', namespace: 'kim' },
+      detail: { ok: true },
+    }),
+  },
+  deleteRegistry: {
+    method: 'DELETE',
+    path: () => `${registries}/new`,
+    status: 204,
+    record: () => ({
+      action: 'registry.delete',
+      target: { kind: 'registry', name: 'kim/new', namespace: 'kim' },
     }),
   },
   changeNamespaceLimits: {

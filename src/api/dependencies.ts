@@ -9,6 +9,8 @@ import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { ExternalLogins } from '../login/external-logins.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
+import type { Registries } from '../registries/external-registry.ts';
+import type { RegistryProbe } from '../registries/registry-probe.ts';
 import type { ImageWitness } from '../registry/gateway.ts';
 import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
 import type { Retention } from '../retention/retention.ts';
@@ -58,6 +60,9 @@ export interface ApiDependencies {
   readonly audit: AuditLog;
   readonly queue: BuildQueue;
   readonly logs: LogStore;
+  /** Registries of namespaces outside of Slipway, and what tries out their credentials. */
+  readonly registries: Registries;
+  readonly probe: RegistryProbe;
   readonly uploads: Uploads;
   readonly retention: Retention;
   /** Signs the links to archived logs. */

@@ -8,6 +8,7 @@ import { EgressError } from '../egress/egress-error.ts';
 import { LogError } from '../log/log-error.ts';
 import { LoginError, type LoginErrorCode } from '../login/login-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
+import { RegistriesError, type RegistriesErrorCode } from '../registries/registries-error.ts';
 import { UploadError, type UploadErrorCode } from '../upload/upload-error.ts';
 import { ApiError, type ApiErrorCode, apiErrorTable, errorBody } from './api-error.ts';
 import { discardBody } from './unread-body.ts';
@@ -73,6 +74,15 @@ const loginCodes: Record<LoginErrorCode, ApiErrorCode> = {
   busy: 'unavailable',
 };
 
+const registriesCodes: Record<RegistriesErrorCode, ApiErrorCode> = {
+  'bad-value': 'invalid_request',
+  'password-needed': 'invalid_request',
+  exists: 'conflict',
+  unknown: 'not_found',
+  'in-use': 'conflict',
+  'too-many': 'conflict',
+};
+
 export function translate(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof UploadError) return new ApiError(uploadCodes[thrown.code], thrown.message);
@@ -83,6 +93,7 @@ export function translate(thrown: unknown): ApiError {
   if (thrown instanceof LogError) return new ApiError('internal_error', thrown.message, { cause: thrown });
   if (thrown instanceof LoginError) return new ApiError(loginCodes[thrown.code], thrown.message);
   if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
+  if (thrown instanceof RegistriesError) return new ApiError(registriesCodes[thrown.code], thrown.message);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
   // Whichever part ran into it: the database has a code of this name as well.

@@ -46,6 +46,9 @@ const ownAccount = (status: number, body?: unknown) => only(people, status, body
 const namespaceAdmins = (status: number, body?: unknown) => only(['superuser', 'owner'], status, body);
 const namespaceMembers = (status: number) => only(['superuser', 'owner', 'member'], status);
 
+const registries = '/api/v1/organization/{namespace}/registries';
+const newRegistry = { host: '127.0.0.1:1', username: 'u', use: ['pull'] };
+
 const repository = '/api/v1/repository/{namespace}/{repository}';
 const build = `${repository}/build/{build}`;
 const organization = '/api/v1/organization/{namespace}';
@@ -70,6 +73,10 @@ const table: Readonly<Record<string, Row>> = {
   // A person's namespace has no teams.
   [`put ${repository}/permissions/team/{team}`]: admins(400, { role: 'read' }),
   [`delete ${repository}/permissions/team/{team}`]: admins(404),
+  [`get ${repository}/target`]: readers(404),
+  // There is no such registry.
+  [`put ${repository}/target`]: admins(400, { registry: 'none' }),
+  [`delete ${repository}/target`]: admins(204),
   [`get ${repository}/limits`]: readers(200),
   [`put ${repository}/limits`]: admins(200, { concurrency: 2 }),
   [`get ${repository}/build`]: readers(200),
@@ -150,6 +157,13 @@ const table: Readonly<Record<string, Row>> = {
   [`delete ${organization}/robots/{robot}`]: namespaceAdmins(404),
   [`post ${organization}/robots/{robot}/regenerate`]: namespaceAdmins(404),
   [`get ${organization}/robots/{robot}/permissions`]: namespaceAdmins(404),
+  [`get ${registries}`]: namespaceAdmins(200),
+  // Nobody listens there.
+  [`post ${registries}`]: namespaceAdmins(400, { name: 'r', ...newRegistry, password: 'p' }),
+  [`get ${registries}/{name}`]: namespaceAdmins(404),
+  [`put ${registries}/{name}`]: namespaceAdmins(404, newRegistry),
+  [`delete ${registries}/{name}`]: namespaceAdmins(404),
+  [`post ${registries}/{name}/test`]: namespaceAdmins(404),
   'get /health/instance': everybody(200),
   'get /health/endtoend': everybody(200),
   'get /metrics': everybody(200),
@@ -232,6 +246,7 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       robot: 'new',
       build: buildId,
       username: 'other-person',
+      name: 'none',
       token: 'no-such-token',
       attempt: '00000000-0000-4000-8000-000000000000',
       epoch: '1',

@@ -29,6 +29,7 @@ export interface AuditTarget {
     | 'file'
     | 'executor'
     | 'namespace'
+    | 'registry'
     | 'server';
   readonly name: string;
   /** Whose administrators may see the record. */

@@ -24,6 +24,7 @@ import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
 import { composeLogins } from './compose-logins.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
+import { composeRegistries } from './compose-registries.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeBlobStore, registryStorage } from './compose-storage.ts';
 import { composeStore } from './compose-store.ts';
@@ -162,6 +163,13 @@ export async function startClusterServer(
       clock,
       logger,
     });
+    const external = composeRegistries({
+      database,
+      secretBox,
+      allowPrivate: site.allowPrivate,
+      source: registry.client,
+      clock,
+    });
     watchParts({
       metrics,
       database,
@@ -184,6 +192,7 @@ export async function startClusterServer(
       blobs,
       archives,
       registry,
+      ...external,
       orchestrator,
       metrics,
       disk: folder.root,
@@ -283,6 +292,7 @@ export async function startClusterServer(
         orchestrator,
         executor,
         ...registry,
+        ...external,
         links: {
           packageUrl: async (identity, uploadId) => {
             const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);

@@ -3,13 +3,11 @@ import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
 import type { Sessions } from '../account/sessions.ts';
 import type { SignIn } from '../account/sign-in.ts';
-import type { ApiOptions } from '../api/dependencies.ts';
+import type { ApiDependencies, ApiOptions } from '../api/dependencies.ts';
 import { type ApiServer, createApi } from '../api/server.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
-import { EgressGuard } from '../egress/egress-guard.ts';
-import { EgressPolicy } from '../egress/egress-policy.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { ExternalLogins } from '../login/external-logins.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
@@ -20,6 +18,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
+import { egressOf } from './egress-of.ts';
 
 export interface ApiCompositionOptions {
   readonly accounts: Accounts;
@@ -35,6 +34,8 @@ export interface ApiCompositionOptions {
   readonly blobs: BlobStore;
   /** Where archived logs are, when that is another place. */
   readonly archives?: BlobStore;
+  readonly registries: ApiDependencies['registries'];
+  readonly probe: ApiDependencies['probe'];
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
@@ -64,12 +65,7 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
   return createApi({
     ...parts,
     logs: log,
-    egress: new EgressGuard(
-      new EgressPolicy({
-        allowHosts: allowPrivate.filter((host) => !host.includes('/')),
-        allowCidrs: allowPrivate.filter((host) => host.includes('/')),
-      }),
-    ),
+    egress: egressOf(allowPrivate),
     health: {
       instance: [database, registryAnswers, diskCheck(parts.disk), ...stores],
       endToEnd: [

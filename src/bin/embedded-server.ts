@@ -33,6 +33,7 @@ import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
+import { composeRegistries } from './compose-registries.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeStore } from './compose-store.ts';
 import { Doors } from './doors.ts';
@@ -173,6 +174,13 @@ export async function startEmbeddedServer(
       clock,
       logger,
     });
+    const external = composeRegistries({
+      database,
+      secretBox,
+      allowPrivate: options.allowPrivate ?? [],
+      source: registry.client,
+      clock,
+    });
 
     const settings: ManagerSettings = {
       ...defaultSettings,
@@ -203,6 +211,7 @@ export async function startEmbeddedServer(
       orchestrator,
       executor,
       ...registry,
+      ...external,
       links: {
         packageUrl: async (identity, uploadId) => {
           const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
@@ -250,6 +259,7 @@ export async function startEmbeddedServer(
       links,
       blobs,
       registry,
+      ...external,
       orchestrator,
       metrics,
       disk: folder.root,

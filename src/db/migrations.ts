@@ -12,6 +12,7 @@ import { registrations } from './migrations/0007-registrations.ts';
 import { waits } from './migrations/0008-waits.ts';
 import { sessions } from './migrations/0009-sessions.ts';
 import { accounts } from './migrations/0010-accounts.ts';
+import { registries } from './migrations/0011-registries.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -46,6 +47,7 @@ const steps: Readonly<
   '0008-waits': waits,
   '0009-sessions': sessions,
   '0010-accounts': accounts,
+  '0011-registries': registries,
 };
 
 const table = 'schema_migrations';

@@ -142,6 +142,35 @@ export interface Schema {
     username: string;
     role: string;
   };
+  /** Registries outside of Slipway, of a namespace. */
+  registries: {
+    namespace: string;
+    name: string;
+    /** host[:port] */
+    host: string;
+    /** 1: plain HTTP. */
+    insecure: number;
+    /** What comes before every path there; may be empty. */
+    prefix: string;
+    username: string;
+    /** See sealed-columns.ts. */
+    password_sealed: Uint8Array;
+    /** PEM of further certificate authorities. */
+    ca: string | null;
+    push: number;
+    pull: number;
+    created_at: number;
+    changed_at: number;
+  };
+  /** A repository without a row publishes to the embedded registry. */
+  repository_targets: {
+    namespace: string;
+    repository: string;
+    /** One of the same namespace. */
+    registry: string;
+    /** The whole path there, with the registry's prefix. */
+    path: string;
+  };
   uploads: {
     id: string;
     username: string;
@@ -182,6 +211,8 @@ export interface Schema {
     fault_json: string | null;
     digest: string | null;
     image_size: number | null;
+    /** References under which another registry serves the image; null: none does, or only ours. */
+    published_json: Generated<string | null>;
     commit_sha: string | null;
     /** Who publishes, and until when nobody else may try. Both set exactly while all jobs are complete and the build is not final. */
     publisher: string | null;

@@ -47,6 +47,13 @@ export const sealedColumns = {
     ['build_id', 'id'],
     (row) => `build-secret ${row.build_id} ${row.id}`,
   ),
+  registryPasswords: sealed(
+    'passwords of registries',
+    'registries',
+    'password_sealed',
+    ['namespace', 'name'],
+    (row) => `registry password ${row.namespace}/${row.name}`,
+  ),
   signingKeys: sealed('signing keys', 'settings', 'value_json', ['name'], (row) => row.name, {
     form: 'json',
     only: 'signing-keys',

@@ -50,6 +50,7 @@ const quick: ManagerSettings = {
   cancelGrace: 300,
   settleTime: 200,
   publishTries: 3,
+  targetTries: 3,
   publishBackOff: 20,
   publishBackOffCap: 50,
 };

@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import type { Build } from '../model/build.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
+import type { BaseImageCredentials } from './base-image-credentials.ts';
 import { ManagerError } from './manager-error.ts';
 import type { RegistryCredentials } from './registry-credentials.ts';
 import type { SourceLinks } from './source-links.ts';
@@ -23,6 +24,7 @@ export interface BuildPackOptions {
   readonly queue: Pick<BuildQueue, 'secrets'>;
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
+  readonly baseImages?: BaseImageCredentials | undefined;
   readonly site: BuildSite;
 }
 
@@ -47,7 +49,7 @@ export function askerOf({ pullRobot, manualUser }: Pick<Build, 'pullRobot' | 'ma
 /** Puts together what a worker needs for its attempt. Throws ManagerError `source-missing`. */
 export async function buildPack(
   { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
-  { queue, links, credentials, site }: BuildPackOptions,
+  { queue, links, credentials, baseImages, site }: BuildPackOptions,
 ): Promise<BuildPack> {
   const source = await packSource(identity, build, links);
   const tokens = await credentials.issue({
@@ -65,6 +67,7 @@ export async function buildPack(
     registry: site.registryHost,
     registryInsecure: site.registryInsecure,
     ...tokens,
+    registryCredentials: (await baseImages?.ofNamespace(build.repository.namespace)) ?? [],
     tags: build.tags,
     buildArgs: build.buildArgs,
     secrets: await queue.secrets(build.id),

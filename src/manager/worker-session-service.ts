@@ -11,6 +11,7 @@ import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { AttemptEnd } from './attempt-end.ts';
+import type { BaseImageCredentials } from './base-image-credentials.ts';
 import type { BuildEnd } from './build-end.ts';
 import { type BuildSite, buildPack } from './build-pack.ts';
 import { ManagerError } from './manager-error.ts';
@@ -47,6 +48,7 @@ export interface WorkerSessionServiceOptions {
   readonly credentials: RegistryCredentials;
   /** How the tokens begin that workers register and call with. */
   readonly tokenOpenings: readonly Uint8Array[];
+  readonly baseImages?: BaseImageCredentials;
   readonly site: BuildSite;
   readonly clock: Clock;
   readonly settings: ManagerSettings;
@@ -278,13 +280,18 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async secrets(identity: WorkerIdentity): Promise<Unspeakable> {
-    const { queue, links, credentials, tokenOpenings } = this.#options;
-    const { buildId } = await this.#current(identity);
-    const [secrets, privateKey] = await Promise.all([queue.secrets(buildId), links.privateKey(buildId)]);
+    const { queue, links, credentials, baseImages, tokenOpenings } = this.#options;
+    const { buildId, repository } = await this.#current(identity);
+    const [secrets, privateKey, registries] = await Promise.all([
+      queue.secrets(buildId),
+      links.privateKey(buildId),
+      baseImages?.ofNamespace(repository.namespace) ?? [],
+    ]);
     return {
       secrets: [
         ...secrets.map(({ value }) => value),
         ...(privateKey === undefined ? [] : [Buffer.from(privateKey)]),
+        ...registries.map(({ password }) => Buffer.from(password)),
       ],
       // Another manager may have made the tokens and signed the link, so they are known by how they begin.
       openings: [

@@ -296,6 +296,43 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         expect(await queue.publish(build.id, [attempt], image)).toEqual(first);
       });
 
+      it('is held by the one manager that publishes it', async () => {
+        const { build, attempt } = await running();
+        const hold = (manager: string, takes: boolean) =>
+          queue.holdPublication(build.id, manager, { lease: 1_000, takes });
+        expect(await hold('m1', true)).toBe('lost');
+        await end(attempt);
+        expect(await hold('m2', false)).toBe('lost');
+        expect(await hold('m2', true)).toBe('held');
+        expect(await hold('m1', false)).toBe('lost');
+        expect(await hold('m2', false)).toBe('held');
+        expect(await queue.cancel(build.id, 'ann')).toMatchObject({ kind: 'cancelling' });
+        expect(await hold('m2', false)).toBe('cancel');
+        await queue.publish(build.id, [attempt], image);
+        expect(await hold('m2', true)).toBe('lost');
+      });
+
+      it('keeps where another registry serves the image', async () => {
+        const { build, attempt } = await running();
+        await end(attempt);
+        const references = ['registry.example/team/app:latest'];
+        const published = await queue.publish(build.id, [attempt], { ...image, references });
+        expect(published).toMatchObject({ phase: 'complete', published: references });
+        expect(await reload(build)).toMatchObject({ digest: image.digest, published: references });
+      });
+
+      it("ends as the user's when the registry refused it, else as ours", async () => {
+        for (const [code, phase] of [
+          ['registryrefused', 'error'],
+          ['registryunreachable', 'internalerror'],
+        ] as const) {
+          const { build, attempt } = await running(`team/${code}`);
+          await end(attempt);
+          const fault = { code, message: 'words' };
+          expect(await queue.failPublish(build.id, fault)).toMatchObject({ phase, fault });
+        }
+      });
+
       it('is taken over when the manager died between complete and publish', async () => {
         const { build, attempt } = await running();
         await end(attempt);

@@ -125,6 +125,15 @@ export type CancelVerdict =
  *
  * Called by: the API and triggers (enqueue, cancel, reading), managers (all else).
  */
+export type PublicationHold = 'held' | 'cancel' | 'lost';
+
+/** What was published: the digest, and the references where that is in another registry than ours. */
+export interface PublishedImage {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly references?: readonly string[];
+}
+
 export interface BuildQueue {
   enqueue(request: BuildRequest, options?: EnqueueOptions): Promise<Build>;
 
@@ -183,8 +192,19 @@ export interface BuildQueue {
   publish(
     buildId: BuildId,
     epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
-    image: { readonly digest: Digest; readonly size: number } | undefined,
+    image: PublishedImage | undefined,
   ): Promise<Build | 'stale'>;
+
+  /**
+   * Makes sure that `manager` is the one that publishes the build, for another `lease` milliseconds. `takes`: whoever
+   * else may have been is so no more. `lost`: somebody else is, or the build is over. `cancel`: held, and its end is
+   * wanted.
+   */
+  holdPublication(
+    buildId: BuildId,
+    manager: string,
+    options: { readonly lease: number; readonly takes: boolean },
+  ): Promise<PublicationHold>;
 
   /** Builds whose jobs are all complete but whose tags are not published yet (their manager died in between). */
   unpublished(manager: string, lease: number): Promise<readonly BuildId[]>;

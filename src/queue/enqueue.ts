@@ -111,6 +111,7 @@ function newBuild({ now }: Step, asked: Enqueue, openings: Openings, index: numb
     publish_until: null,
     newest_key: options.newestOnly ?? null,
     superseded_by: null,
+    published_json: null,
   };
   const platforms = request.platforms.length === 0 ? [''] : request.platforms;
   const jobs = platforms.map((platform, ordinal) => ({

@@ -7,7 +7,6 @@ import type { SecretBox } from '../db/secret-box.ts';
 import { SqlError, type SqlErrorCode } from '../db/sql-error.ts';
 import type { Outcome, WorkerStage } from '../model/attempt.ts';
 import type { Build, BuildRequest } from '../model/build.ts';
-import type { Digest } from '../model/digest.ts';
 import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
@@ -20,6 +19,8 @@ import type {
   ClaimRequest,
   EnqueueOptions,
   Finished,
+  PublicationHold,
+  PublishedImage,
   QueuePosition,
   RunningAttempt,
   TakenOver,
@@ -53,7 +54,7 @@ import { type SeenLease, watchLeases } from './lease-watch.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
 import { goneManagers, heldLeases, Presence } from './presence.ts';
-import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
+import { holdPublication, type Publication, publishAll, takeUnpublished } from './publishing.ts';
 import { QueueError } from './queue-error.ts';
 import type { NamespaceLimits } from './queue-limits.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
@@ -317,9 +318,18 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   publish(
     buildId: BuildId,
     epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
-    image: { readonly digest: Digest; readonly size: number } | undefined,
+    image: PublishedImage | undefined,
   ): Promise<Build | 'stale'> {
     return this.#publications.submit({ kind: 'published', buildId, epochs, image });
+  }
+
+  async holdPublication(
+    buildId: BuildId,
+    manager: string,
+    { lease, takes }: { readonly lease: number; readonly takes: boolean },
+  ): Promise<PublicationHold> {
+    const until = this.#clock.now() + lease;
+    return await this.#database.statement((sql) => holdPublication(sql, { buildId, manager, until, takes }));
   }
 
   failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'> {

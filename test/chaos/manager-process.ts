@@ -8,6 +8,7 @@ import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { loadOrMake, loadSecretKey } from '../../src/bin/keys.ts';
@@ -66,6 +67,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     onState: (state) => logger.info({ state: state.kind }, 'redis'),
     onWarning: (error) => logger.warn({ err: error }, 'Redis does not do all that was asked of it'),
   });
+  const secretBox = new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') });
   const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
     composeStore({
       database,
@@ -73,7 +75,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
       archives,
       archiveLogs: true,
       hints: hintsOver(orchestrator),
-      secretBox: new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') }),
+      secretBox,
       signer: new UrlSigner(await loadSecretKey(keys, 'url-signing-key'), clock),
       clock,
       logger,
@@ -100,6 +102,13 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     clock,
     logger,
   });
+  const external = composeRegistries({
+    database,
+    secretBox,
+    allowPrivate: [],
+    source: registry.client,
+    clock,
+  });
   const lives = await beginLife(run);
   const executor = new FaultyExecutor({
     hosts: config.hosts,
@@ -116,6 +125,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     orchestrator,
     executor,
     ...registry,
+    ...external,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
@@ -153,6 +163,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     links,
     blobs,
     registry,
+    ...external,
     orchestrator,
     metrics,
     disk: folder,

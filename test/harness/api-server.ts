@@ -28,6 +28,8 @@ import { LoginMemory } from '../../src/login/login-memory.ts';
 import type { LoginProvider } from '../../src/login/login-provider.ts';
 import { parseRepositoryName } from '../../src/model/repository-name.ts';
 import { SqlBuildQueue } from '../../src/queue/sql-build-queue.ts';
+import { RegistryProbe } from '../../src/registries/registry-probe.ts';
+import { SqlRegistries } from '../../src/registries/sql-registries.ts';
 import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
@@ -48,6 +50,8 @@ export interface ApiHarnessOptions {
   /** Whether whoever comes from one for the first time becomes a user. */
   readonly createUsers?: boolean;
   readonly sessionTimes?: SessionTimes;
+  /** Private hosts that users may lead us to. */
+  readonly allowHosts?: readonly string[];
 }
 
 export const password = 'correct horse';
@@ -63,12 +67,14 @@ export async function startApiServer({
   providers,
   createUsers = true,
   sessionTimes,
+  allowHosts = [],
 }: ApiHarnessOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
   const database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
-  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }), clock });
+  const secretBox = new SecretBox({ key: randomBytes(32) });
+  const queue = new SqlBuildQueue(database, { secretBox, clock });
   await queue.start();
   const logs = new SqlLogStore(database, {
     clock,
@@ -125,6 +131,8 @@ export async function startApiServer({
   const logged: string[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(line) });
   const checks = health ?? [diskCheck(folder, 1)];
+  const egress = new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example', ...allowHosts] }));
+  const registries = new SqlRegistries({ database, secretBox, clock });
   const api = createApi({
     accounts,
     signIn,
@@ -136,7 +144,9 @@ export async function startApiServer({
     uploads,
     retention,
     links: signer,
-    egress: new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example'] })),
+    egress,
+    registries,
+    probe: new RegistryProbe({ egress, clock }),
     metrics,
     health: { instance: checks, endToEnd: checks },
     ...(registry === 'none' ? {} : { registry: echoRegistry(authorizer) }),
@@ -181,6 +191,7 @@ export async function startApiServer({
     audit,
     authorizer,
     queue,
+    registries,
     logs,
     uploads,
     retention,

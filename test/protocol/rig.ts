@@ -12,6 +12,7 @@ import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { freePort } from '../../src/bin/free-port.ts';
@@ -135,6 +136,13 @@ export async function openRig({
     clock,
     logger,
   });
+  const external = composeRegistries({
+    database,
+    secretBox: keys.secretBox,
+    allowPrivate: [],
+    source: registry.client,
+    clock,
+  });
   const keyPem = newTokenKey();
   const workerTokens = new WorkerTokens({
     keys: new TokenKeySet([keyPem]),
@@ -193,6 +201,7 @@ export async function openRig({
     links,
     blobs,
     registry,
+    ...external,
     orchestrator,
     metrics,
     disk: folder,

@@ -39,7 +39,8 @@ export const protobufFileName = "buildman.proto";
  *                           three of them in a row, and the worker stops
  *   4. SetPhase             UNPACKING, PULLING, BUILDING, PUSHING, then COMPLETE or ERROR; forwards only, stages may be
  *                           skipped, the phase it is already in is answered success and changes nothing. Sequence
- *                           numbers start at 1
+ *                           numbers start at 1; one under which the phase was changed is answered success and
+ *                           changes nothing more, whatever phase it comes with
  *   5. LogMessage           one entry a message, answered in order; sequence numbers start at 1. An entry is durable
  *      or LogBatches        when its reply arrives. A repeated sequence number is answered success and stored once
  *   6. DetermineCachedTag   which tag of the repository to warm the layer cache from
@@ -190,6 +191,9 @@ export interface BuildPack_BaseImage {
   password: string;
   /** The registry these are for, when it is not the one of `registry`. */
   registry: string;
+  /** In registry_credentials: plain http; PEM of certificate authorities besides the machine's. */
+  insecure: boolean;
+  ca: string;
 }
 
 export interface BuildArgument {
@@ -1096,7 +1100,7 @@ export const BuildPack_GitPackage: MessageFns<BuildPack_GitPackage> = {
 };
 
 function createBaseBuildPack_BaseImage(): BuildPack_BaseImage {
-  return { username: "", password: "", registry: "" };
+  return { username: "", password: "", registry: "", insecure: false, ca: "" };
 }
 
 export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
@@ -1109,6 +1113,12 @@ export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
     }
     if (message.registry !== "") {
       writer.uint32(802).string(message.registry);
+    }
+    if (message.insecure !== false) {
+      writer.uint32(808).bool(message.insecure);
+    }
+    if (message.ca !== "") {
+      writer.uint32(818).string(message.ca);
     }
     return writer;
   },
@@ -1150,6 +1160,22 @@ export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
             message.registry = reader.string();
             continue;
           }
+          case 101: {
+            if (tag !== 808) {
+              break;
+            }
+
+            message.insecure = reader.bool();
+            continue;
+          }
+          case 102: {
+            if (tag !== 818) {
+              break;
+            }
+
+            message.ca = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1170,6 +1196,8 @@ export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
     message.username = object.username ?? "";
     message.password = object.password ?? "";
     message.registry = object.registry ?? "";
+    message.insecure = object.insecure ?? false;
+    message.ca = object.ca ?? "";
     return message;
   },
 };
