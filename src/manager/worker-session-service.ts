@@ -1,9 +1,11 @@
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import { unreachable } from '../base/unreachable.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogRun, LogStore } from '../log/log-store.ts';
 import { isRunning, type Outcome, outcomeOfFault, type PushedImage } from '../model/attempt.ts';
 import { type Fault, ownerOf } from '../model/fault.ts';
+import type { HostKey } from '../model/host-key.ts';
 import type { AttemptId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import type { Tag } from '../model/tag.ts';
@@ -44,6 +46,7 @@ export interface WorkerSessionServiceOptions {
   readonly buildEnd: BuildEnd;
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
+  readonly hostKeys: Pick<HostKeys, 'known' | 'record'>;
   readonly site: BuildSite;
   readonly clock: Clock;
   readonly settings: ManagerSettings;
@@ -185,7 +188,7 @@ export class WorkerSessionService implements WorkerSessions {
   async #enterStage(
     identity: WorkerIdentity,
     sequence: number,
-    { stage, commit, pullMetadata }: Extract<StageReport, { kind: 'stage' }>,
+    { stage, commit, pullMetadata, gitHostKeys }: Extract<StageReport, { kind: 'stage' }>,
   ): Promise<boolean> {
     const { queue, buildEnd } = this.#options;
     const detail = commit === undefined ? {} : { commit };
@@ -194,6 +197,9 @@ export class WorkerSessionService implements WorkerSessions {
       sequence,
     });
     if (verdict === 'stale') throw await this.#refusal(identity);
+    // Later on the build's own steps run, and nothing that they might have got hold of is to be believed.
+    if (gitHostKeys !== undefined && stage === 'unpacking' && verdict !== 'late')
+      await this.#recordHostKeys(identity, gitHostKeys);
     const session = this.#session(identity);
     const data = { ...pullMetadata, ...detail };
     // The same, and not seen by this process before: another one took it, or this one failed to write it down.
@@ -201,6 +207,12 @@ export class WorkerSessionService implements WorkerSessions {
       await buildEnd.phase(identity, stage, data);
     if (verdict !== 'late') session.stage = stage;
     return true;
+  }
+
+  async #recordHostKeys({ buildId }: WorkerIdentity, keys: readonly HostKey[]): Promise<void> {
+    const build = await this.#options.queue.build(buildId);
+    if (build?.source.kind !== 'git') return;
+    await this.#options.hostKeys.record(keys, { buildId, namespace: build.repository.namespace });
   }
 
   async #end(
