@@ -159,6 +159,7 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       epoch: '1',
       file: path.startsWith('/api/v1/docs') ? 'docs.js' : '00000000-0000-4000-8000-000000000000',
       error_type: 'not_found',
+      server: 'git.example',
     };
     if (route.startsWith('put') && path.includes('permissions')) values.username = 'other';
     const token = tokens.get(role);
