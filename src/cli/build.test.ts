@@ -176,7 +176,7 @@ describe('slipway build', () => {
     const { asked } = await run({ git: url, gitKey: 'id_ed25519', gitLfs: true });
     expect(asked).toMatchObject({ git: { url, private_key: 'KEY\n', lfs: true } });
     await run({ git: 'https://git.example.com/team/web.git', gitTokenFile: 'token', gitUser: 'kim' });
-    expect(api.builds[1]?.asked).toMatchObject({ git: { token: 'tok-1', username: 'kim' } });
+    expect(api.builds[0]?.asked).toMatchObject({ git: { token: 'tok-1', username: 'kim' } });
     await expect(run({ git: url, gitKey: 'nowhere' })).rejects.toMatchObject({ code: 'local' });
   });
 
