@@ -28,6 +28,7 @@ import type { Build, BuildRequest } from '../../src/model/build.ts';
 import { isFinal } from '../../src/model/phase.ts';
 import type { Tag } from '../../src/model/tag.ts';
 import { RedisOrchestrator } from '../../src/orchestrator/redis-orchestrator.ts';
+import type { EnqueueOptions } from '../../src/queue/build-queue.ts';
 import { OciClient } from '../../src/registry/oci-client.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
 import { createOnePort } from '../../src/rpc/one-port.ts';
@@ -67,6 +68,7 @@ const watched = [
   'queue_clocks',
   'queue_turns',
   'build_secrets',
+  'git_host_keys',
   'log_heads',
   'log_chunks',
   'log_tails',
@@ -218,6 +220,7 @@ export async function openRig({
     host,
     url,
     queue,
+    hostKeys,
     log,
     executor,
     database,
@@ -254,8 +257,8 @@ export async function openRig({
       return { host: ownHost };
     },
 
-    async enqueue(changes: Partial<BuildRequest> = {}): Promise<Build> {
-      return await queue.enqueue({
+    async enqueue(changes: Partial<BuildRequest> = {}, options: EnqueueOptions = {}): Promise<Build> {
+      const request: BuildRequest = {
         repository: { namespace: 'team', name: `app-${randomBytes(6).toString('hex')}` },
         source: { kind: 'archive', url: 'https://sources.example/app.tar.gz' },
         context: '/',
@@ -269,7 +272,8 @@ export async function openRig({
         push: true,
         priority: 0,
         ...changes,
-      });
+      };
+      return await queue.enqueue(request, options);
     },
 
     /** The build's attempt of this epoch, once its worker is started and the manager has written that down. */
