@@ -301,6 +301,10 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     target: ({ username }) => (username === undefined ? undefined : userTarget(username)),
     detail: ({ body }) => ({ revoke_tokens: body.revoke_tokens }),
   },
+  forgetGitHost: {
+    action: 'git_host.forget',
+    target: ({ params }) => ({ kind: 'server', name: text(params.server) }),
+  },
   pruneBuilds: {
     action: 'builds.prune',
     detail: ({ body, answer }) => ({

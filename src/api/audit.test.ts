@@ -421,6 +421,21 @@ const calls: Readonly<Record<string, Call>> = {
     status: 204,
     record: () => ({ action: 'login.disconnect', target: kim, detail: { login: connection } }),
   },
+  forgetGitHost: {
+    method: 'DELETE',
+    path: () => '/api/v1/superuser/git-hosts/git.example:2222',
+    as: 'superuser',
+    before: async () =>
+      await server.hostKeys.record([{ host: 'git.example', port: 2222, type: 'ssh-ed25519', key: 'AAAA' }], {
+        buildId: 'build-1',
+        namespace: 'owner',
+      }),
+    status: 204,
+    record: () => ({
+      action: 'git_host.forget',
+      target: { kind: 'server', name: 'git.example:2222' },
+    }),
+  },
   pruneBuilds: {
     method: 'POST',
     path: () => '/api/v1/superuser/prune',

@@ -136,6 +136,9 @@ const table: Readonly<Record<string, Row>> = {
   'delete /api/v1/superuser/users/{username}': superusers(404),
   'get /api/v1/superuser/{namespace}/{repository}/build/{build}/logs': superusers(200),
   'post /api/v1/superuser/prune': superusers(200, { keep_younger_than: '720h' }),
+  'get /api/v1/superuser/git-hosts': superusers(200),
+  // None is kept.
+  'delete /api/v1/superuser/git-hosts/{server}': superusers(404),
   'get /api/v1/superuser/audit': superusers(200),
   'get /api/v1/organization': users(200),
   'post /api/v1/organization': ownAccount(409, { name: 'acme' }),
@@ -255,6 +258,7 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       session: 'no-such-session',
       service: 'no-such-service',
       login: 'no-such-login',
+      server: 'git.example',
     };
     if (route.startsWith('put') && path.includes('permissions/user')) values.username = 'other';
     const token = tokens.get(role);

@@ -36,6 +36,7 @@ import { addRobotRoutes } from './robots.ts';
 import { addSecurityHeaders, securityHeaders } from './security-headers.ts';
 import { addSessionRoutes } from './sessions.ts';
 import { addSuperuserRoutes } from './superuser.ts';
+import { addGitHostRoutes } from './superuser-git-hosts.ts';
 import { addPruneRoutes } from './superuser-prune.ts';
 import { addSuperuserUserRoutes } from './superuser-users.ts';
 import { addTeamPermissionRoutes } from './team-permissions.ts';
@@ -153,6 +154,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addSuperuserRoutes(api, dependencies);
   addSuperuserUserRoutes(api, dependencies);
   addPruneRoutes(api, dependencies);
+  addGitHostRoutes(api, dependencies);
   addAuditRoutes(api, dependencies);
   addHealthRoutes(api, dependencies);
   addMetricsRoutes(api, dependencies);

@@ -8,6 +8,7 @@ import { type ApiServer, createApi } from '../api/server.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { ExternalLogins } from '../login/external-logins.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
@@ -30,6 +31,7 @@ export interface ApiCompositionOptions {
   readonly log: LogStore;
   readonly uploads: Uploads;
   readonly retention: Retention;
+  readonly hostKeys: HostKeys;
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
   /** Where archived logs are, when that is another place. */

@@ -134,7 +134,7 @@ export async function startEmbeddedServer(
     const secretBox = new SecretBox(await loadSecretKeys(folder.keys));
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
     const blobs = new FolderBlobStore({ folder: folder.blobs });
-    const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+    const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
       composeStore({
         database,
         blobs,
@@ -212,13 +212,12 @@ export async function startEmbeddedServer(
       executor,
       ...registry,
       ...external,
+      hostKeys,
       links: {
         packageUrl: async (identity, uploadId) => {
           const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
           return path === undefined ? undefined : new URL(path, `${scheme}://${ownAddress}`).toString();
         },
-        // Triggers bring keys; builds that are asked for by hand have none.
-        privateKey: async () => undefined,
       },
       workerTokens: new WorkerTokens({
         keys: new TokenKeySet([await loadOrMake(folder.keys, 'worker-token.key.pem', newTokenKey)]),
@@ -256,6 +255,7 @@ export async function startEmbeddedServer(
       log,
       uploads,
       retention,
+      hostKeys,
       links,
       blobs,
       registry,

@@ -13,6 +13,7 @@ import { waits } from './migrations/0008-waits.ts';
 import { sessions } from './migrations/0009-sessions.ts';
 import { accounts } from './migrations/0010-accounts.ts';
 import { registries } from './migrations/0011-registries.ts';
+import { gitHostKeys } from './migrations/0012-git-host-keys.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -48,6 +49,7 @@ const steps: Readonly<
   '0009-sessions': sessions,
   '0010-accounts': accounts,
   '0011-registries': registries,
+  '0012-git-host-keys': gitHostKeys,
 };
 
 const table = 'schema_migrations';

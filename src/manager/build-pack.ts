@@ -1,5 +1,9 @@
 import { posix } from 'node:path';
+import { parseGitUrl } from '../egress/git-url.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { Build } from '../model/build.ts';
+import { type GitCredentials, splitSecrets } from '../model/git-credentials.ts';
+import type { HostKey } from '../model/host-key.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { BaseImageCredentials } from './base-image-credentials.ts';
@@ -25,6 +29,7 @@ export interface BuildPackOptions {
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
   readonly baseImages?: BaseImageCredentials | undefined;
+  readonly hostKeys: Pick<HostKeys, 'known'>;
   readonly site: BuildSite;
 }
 
@@ -49,9 +54,10 @@ export function askerOf({ pullRobot, manualUser }: Pick<Build, 'pullRobot' | 'ma
 /** Puts together what a worker needs for its attempt. Throws ManagerError `source-missing`. */
 export async function buildPack(
   { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
-  { queue, links, credentials, baseImages, site }: BuildPackOptions,
+  { queue, links, credentials, hostKeys, baseImages, site }: BuildPackOptions,
 ): Promise<BuildPack> {
-  const source = await packSource(identity, build, links);
+  const { secrets, credentials: gitCredentials } = splitSecrets(await queue.secrets(build.id));
+  const source = await packSource(identity, build, links, gitCredentials);
   const tokens = await credentials.issue({
     identity,
     repository: build.repository,
@@ -70,7 +76,7 @@ export async function buildPack(
     registryCredentials: (await baseImages?.ofNamespace(build.repository.namespace)) ?? [],
     tags: build.tags,
     buildArgs: build.buildArgs,
-    secrets: await queue.secrets(build.id),
+    secrets,
     labels: build.labels,
     ...(build.target === undefined ? {} : { target: build.target }),
     platform,
@@ -79,13 +85,15 @@ export async function buildPack(
     maxSeconds,
     maxSourceBytes: site.maxSourceBytes,
     allowedPrivateHosts: site.allowedPrivateHosts,
+    gitHostKeys: source.kind === 'git' ? await hostKeys.known(serverOf(source.url)) : [],
   };
 }
 
 async function packSource(
   identity: WorkerIdentity,
-  { id, source }: Build,
+  { source }: Build,
   links: SourceLinks,
+  credentials: GitCredentials,
 ): Promise<BuildPack['source']> {
   switch (source.kind) {
     case 'upload': {
@@ -98,10 +106,17 @@ async function packSource(
     }
     case 'archive':
       return { kind: 'package', url: source.url, ours: false };
-    case 'git': {
-      const privateKey = await links.privateKey(id);
-      return { ...source, ...(privateKey === undefined ? {} : { privateKey }) };
-    }
+    case 'git':
+      return { ...source, ...credentials };
+  }
+}
+
+/** The server of a git URL; undefined when it cannot be told here, and the worker will say what is wrong with it. */
+function serverOf(url: string): Pick<HostKey, 'host' | 'port'> | undefined {
+  try {
+    return parseGitUrl(url);
+  } catch {
+    return undefined;
   }
 }
 

@@ -97,7 +97,8 @@ function secretsOf(pack: ReceivedBuildPack): Uint8Array[] {
   // Together as well: so they stand, encoded, in the engine's file of credentials.
   for (const { username, password } of pack.registryCredentials)
     texts.push(password, `${username}:${password}`);
-  if (pack.source.kind === 'git') texts.push(pack.source.privateKey ?? '', ...credentialsIn(pack.source.url));
+  if (pack.source.kind === 'git')
+    texts.push(pack.source.privateKey ?? '', pack.source.token ?? '', ...credentialsIn(pack.source.url));
   else texts.push(...credentialsIn(pack.source.url));
   return [...texts.map((text) => Buffer.from(text)), ...pack.secrets.map(({ value }) => value)];
 }

@@ -68,7 +68,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     onWarning: (error) => logger.warn({ err: error }, 'Redis does not do all that was asked of it'),
   });
   const secretBox = new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') });
-  const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+  const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
     composeStore({
       database,
       blobs,
@@ -126,12 +126,12 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     executor,
     ...registry,
     ...external,
+    hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
-      privateKey: async () => undefined,
     },
     workerTokens: new WorkerTokens({
       keys: new TokenKeySet([await loadOrMake(keys, 'worker-token.key.pem', newTokenKey)]),
@@ -160,6 +160,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,

@@ -22,6 +22,7 @@ import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
 import { EgressGuard } from '../../src/egress/egress-guard.ts';
 import { EgressPolicy } from '../../src/egress/egress-policy.ts';
+import { SqlHostKeys } from '../../src/host-key/sql-host-keys.ts';
 import { SqlLogStore } from '../../src/log/sql-log-store.ts';
 import { ExternalLogins } from '../../src/login/external-logins.ts';
 import { LoginMemory } from '../../src/login/login-memory.ts';
@@ -119,6 +120,7 @@ export async function startApiServer({
     },
   });
   const retention = new Retention({ database, strays, clock });
+  const hostKeys = new SqlHostKeys({ database, clock });
   const uploads = new Uploads({
     database,
     blobs,
@@ -143,6 +145,7 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    hostKeys,
     links: signer,
     egress,
     registries,
@@ -195,6 +198,7 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    hostKeys,
     metrics,
     logged,
     api,

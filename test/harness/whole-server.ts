@@ -64,7 +64,7 @@ export async function startWholeServer({
   await blobs.start();
   await mkdir(join(folder, 'registry'));
   const secretBox = new SecretBox({ key: randomBytes(32) });
-  const { queue, log, uploads, audit, retention, links } = composeStore({
+  const { queue, log, uploads, audit, retention, hostKeys, links } = composeStore({
     database,
     blobs,
     secretBox,
@@ -132,12 +132,12 @@ export async function startWholeServer({
     executor,
     ...registry,
     ...external,
+    hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, all.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
-      privateKey: async () => undefined,
     },
     workerTokens: new WorkerTokens({
       keys: new TokenKeySet([newTokenKey()]),
@@ -169,6 +169,7 @@ export async function startWholeServer({
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,

@@ -30,6 +30,7 @@ import type { Build, BuildRequest } from '../../src/model/build.ts';
 import { isFinal } from '../../src/model/phase.ts';
 import type { Tag } from '../../src/model/tag.ts';
 import { RedisOrchestrator } from '../../src/orchestrator/redis-orchestrator.ts';
+import type { EnqueueOptions } from '../../src/queue/build-queue.ts';
 import { OciClient } from '../../src/registry/oci-client.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
 import { createOnePort } from '../../src/rpc/one-port.ts';
@@ -69,6 +70,7 @@ const watched = [
   'queue_clocks',
   'queue_turns',
   'build_secrets',
+  'git_host_keys',
   'log_heads',
   'log_chunks',
   'log_tails',
@@ -108,7 +110,7 @@ export async function openRig({
     secretBox: new SecretBox({ key: randomBytes(32) }),
     signer: new UrlSigner(randomBytes(32), clock),
   };
-  const { queue, log, uploads, audit, retention, links } = composeStore({
+  const { queue, log, uploads, audit, retention, hostKeys, links } = composeStore({
     ...keys,
     database,
     blobs,
@@ -176,7 +178,8 @@ export async function openRig({
       name: `manager-${randomBytes(6).toString('hex')}`,
       ...own,
       ...registry,
-      links: { packageUrl: async () => undefined, privateKey: async () => undefined },
+      hostKeys,
+      links: { packageUrl: async () => undefined },
       workerTokens,
       worker: { server, serverTls: false, registryHost: host },
       site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
@@ -198,6 +201,7 @@ export async function openRig({
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,
@@ -227,6 +231,7 @@ export async function openRig({
     host,
     url,
     queue,
+    hostKeys,
     log,
     executor,
     database,
@@ -263,8 +268,8 @@ export async function openRig({
       return { host: ownHost };
     },
 
-    async enqueue(changes: Partial<BuildRequest> = {}): Promise<Build> {
-      return await queue.enqueue({
+    async enqueue(changes: Partial<BuildRequest> = {}, options: EnqueueOptions = {}): Promise<Build> {
+      const request: BuildRequest = {
         repository: { namespace: 'team', name: `app-${randomBytes(6).toString('hex')}` },
         source: { kind: 'archive', url: 'https://sources.example/app.tar.gz' },
         context: '/',
@@ -278,7 +283,8 @@ export async function openRig({
         push: true,
         priority: 0,
         ...changes,
-      });
+      };
+      return await queue.enqueue(request, options);
     },
 
     /** The build's attempt of this epoch, once its worker is started and the manager has written that down. */
