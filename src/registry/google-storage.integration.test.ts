@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { GoogleStorageServer } from '../../test/fakes/google-storage.ts';
@@ -19,7 +21,8 @@ import { newSigningKey, readSigningKey } from './signing-key.ts';
 import { TokenService } from './token-service.ts';
 
 /** docker-registry on buckets that are not Amazon's: Google's, through the proxy, and Ceph's. */
-const signal = AbortSignal.timeout(170_000);
+const signal = () => AbortSignal.timeout(100_000);
+const run = promisify(execFile);
 const mebibyte = 1024 * 1024;
 const mediaType = 'application/vnd.oci.image.manifest.v1+json';
 const moto = await findMoto();
@@ -108,7 +111,7 @@ describe.skipIf('missing' in moto)(`images in a bucket${why}`, () => {
     const put = async (bytes: Buffer) => {
       const blob = { digest: digestOf(bytes), size: bytes.length };
       const source = { ...blob, open: () => Readable.from(pieces(bytes)) };
-      await client.putBlob('team/web', source, signal, chunkSize);
+      await client.putBlob('team/web', source, signal(), chunkSize);
       return blob;
     };
     const config = await put(Buffer.from(JSON.stringify({ os: 'linux', architecture: 'amd64' })));
@@ -120,11 +123,11 @@ describe.skipIf('missing' in moto)(`images in a bucket${why}`, () => {
     const bytes = Buffer.from(
       JSON.stringify({ schemaVersion: 2, mediaType, config: configuration, layers: described }),
     );
-    await client.putManifest('team/web', escapeTag('latest'), { mediaType, bytes }, signal);
-    const seen = await client.getManifest('team/web', escapeTag('latest'), signal);
+    await client.putManifest('team/web', escapeTag('latest'), { mediaType, bytes }, signal());
+    const seen = await client.getManifest('team/web', escapeTag('latest'), signal());
     expect(seen.digest).toBe(digestOf(bytes));
     for (const layer of layers) {
-      const { stream } = await client.getBlob('team/web', digestOf(layer), signal);
+      const { stream } = await client.getBlob('team/web', digestOf(layer), signal());
       const hash = createHash('sha256');
       for await (const piece of stream) hash.update(piece);
       expect(`sha256:${hash.digest('hex')}`).toBe(digestOf(layer));
@@ -138,10 +141,13 @@ describe.skipIf('missing' in moto)(`images in a bucket${why}`, () => {
     const digest = await pushAndPull(client, [randomBytes(50_000), randomBytes(64 * mebibyte)]);
     // Uploads are moved, which removes them: nothing is left of them.
     expect((await keys()).filter((key) => key.includes('/_uploads/'))).toEqual([]);
-    await client.deleteManifest('team/web', digest, signal);
-    await expect(client.getManifest('team/web', digest, signal)).rejects.toMatchObject({
+    await client.deleteManifest('team/web', digest, signal());
+    await expect(client.getManifest('team/web', digest, signal())).rejects.toMatchObject({
       code: 'manifest-unknown',
     });
+    expect((await keys()).filter((key) => key.endsWith('/data')).length).toBe(4);
+    await run('docker-registry', ['garbage-collect', join(folder, 'config.yml')]);
+    expect((await keys()).filter((key) => key.endsWith('/data'))).toEqual([]);
     expect(fake.refused).toEqual([]);
     expect(fake.requests.filter((line) => line.startsWith('DELETE ')).length).toBeGreaterThan(3);
     expect(fake.removalsAtOnce).toBeLessThanOrEqual(16);
@@ -170,27 +176,16 @@ describe.skipIf('missing' in moto)(`images in a bucket${why}`, () => {
     expect(fake.refused).toEqual([]);
   });
 
-  test('Google: a removal that fails for a moment is repeated; one that goes on failing fails the upload', async () => {
+  test('Google: what fails for a moment is repeated', async () => {
     const fake = await google();
     const { client } = await start(googleStorage(fake));
-    fake.failures.push({ method: 'DELETE', status: 503, code: 'ServiceUnavailable', times: 1 });
-    await client.putBlob('team/web', small('first'), signal);
-    fake.failures.splice(0, 1, { method: 'DELETE', status: 429, code: 'SlowDown' });
-    await expect(client.putBlob('team/web', small('second'), signal)).rejects.toMatchObject({
-      code: expect.stringMatching(/^(unavailable|rate-limited)$/),
-    });
-    fake.failures.splice(0);
-    await client.putBlob('team/web', small('second'), signal);
-  });
-
-  test('Google: what it answers reaches the registry', async () => {
-    const fake = await google();
-    const { client, folder } = await start(googleStorage(fake));
-    fake.failures.push({ method: 'PUT', status: 503, code: 'ServiceUnavailable' });
-    await expect(client.putBlob('team/web', small('text'), signal)).rejects.toMatchObject({
-      code: 'unavailable',
-    });
-    expect(await readFile(join(folder, 'registry.log'), 'utf8')).toContain('ServiceUnavailable');
+    fake.failures.push(
+      { method: 'DELETE', status: 503, code: 'ServiceUnavailable', times: 1 },
+      { method: 'PUT', status: 429, code: 'SlowDown', times: 1 },
+    );
+    await client.putBlob('team/web', small('text'), signal());
+    expect(fake.failures.map(({ times }) => times)).toEqual([0, 0]);
+    expect((await keys()).filter((key) => key.includes('/_uploads/'))).toEqual([]);
   });
 
   test('Google: a wrong key of the bucket is refused by Google, not hidden', async () => {
@@ -198,7 +193,7 @@ describe.skipIf('missing' in moto)(`images in a bucket${why}`, () => {
     const { client, folder } = await start(
       googleStorage(fake, { ...server.credentials, secretKey: 'not-the-secret' }),
     );
-    await expect(client.putBlob('team/web', small('text'), signal)).rejects.toMatchObject({
+    await expect(client.putBlob('team/web', small('text'), signal())).rejects.toMatchObject({
       code: 'unavailable',
     });
     expect(await readFile(join(folder, 'registry.log'), 'utf8')).toContain('SignatureDoesNotMatch');
@@ -214,7 +209,7 @@ describe.skipIf('missing' in moto)(`images in a bucket${why}`, () => {
       credentials: server.credentials,
     });
     const digest = await pushAndPull(client, [randomBytes(50_000), randomBytes(40 * mebibyte)]);
-    await client.deleteManifest('team/web', digest, signal);
+    await client.deleteManifest('team/web', digest, signal());
     expect((await keys()).filter((key) => key.includes('/_uploads/'))).toEqual([]);
     expect((await keys()).every((key) => key.startsWith('ceph/docker/'))).toBe(true);
   });
