@@ -1,13 +1,18 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { createServer as createHttpServer, request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect, createServer } from 'node:net';
+import { Readable } from 'node:stream';
 import {
+  CompleteMultipartUploadCommand,
   CopyObjectCommand,
   CreateBucketCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { GoogleStorageServer } from '../../../test/fakes/google-storage.ts';
@@ -94,6 +99,35 @@ describe.skipIf('missing' in moto)(`the proxy in front of Google${why}`, () => {
     expect(Errors).toBeUndefined();
     expect(Deleted.map(({ Key }) => Key)).toEqual(Objects.map(({ Key }) => Key));
     expect((await client.send(new ListObjectsV2Command({ Bucket, Prefix: 'a/' }))).KeyCount).toBe(0);
+    expect(fake.refused).toEqual([]);
+  });
+
+  test('parts are copied by reading and writing their ranges', async () => {
+    const body = randomBytes(6_000_000);
+    await put('from', body);
+    const upload = { Bucket, Key: 'to' };
+    const { UploadId } = await client.send(new CreateMultipartUploadCommand(upload));
+    const Parts: { PartNumber: number; ETag: string | undefined }[] = [];
+    for (const [index, range] of ['bytes=0-5242879', 'bytes=5242880-5999999'].entries()) {
+      const PartNumber = index + 1;
+      const { CopyPartResult } = await client.send(
+        new UploadPartCopyCommand({
+          ...upload,
+          UploadId,
+          PartNumber,
+          CopySource: `${Bucket}/from`,
+          CopySourceRange: range,
+        }),
+      );
+      Parts.push({ PartNumber, ETag: CopyPartResult?.ETag });
+    }
+    await client.send(
+      new CompleteMultipartUploadCommand({ ...upload, UploadId, MultipartUpload: { Parts } }),
+    );
+    const { Body } = await client.send(new GetObjectCommand(upload));
+    expect(Buffer.from((await Body?.transformToByteArray()) ?? []).equals(body)).toBe(true);
+    const absent = { ...upload, UploadId, PartNumber: 1, CopySource: `${Bucket}/absent` };
+    await expect(client.send(new UploadPartCopyCommand(absent))).rejects.toMatchObject({ name: 'NoSuchKey' });
     expect(fake.refused).toEqual([]);
   });
 
@@ -210,4 +244,74 @@ describe.skipIf('missing' in moto)(`the proxy in front of Google${why}`, () => {
     await lost;
     await new Promise((resolve) => silent.close(resolve));
   });
+});
+
+test('bodies pass as fast as the slower side takes them, and are not held', async () => {
+  const size = 192 * 1024 * 1024;
+  const piece = Buffer.alloc(64 * 1024, 'x');
+  let most = 0;
+  const look = () => {
+    most = Math.max(most, process.memoryUsage().arrayBuffers);
+  };
+  function* content() {
+    for (let at = 0; at < size; at += piece.length) {
+      look();
+      // Its own memory, as what comes from a socket has.
+      yield Buffer.from(piece);
+    }
+  }
+  const taken = async (body: IncomingMessage) => {
+    let bytes = 0;
+    for await (const part of body as AsyncIterable<Buffer>) {
+      bytes += part.length;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return bytes;
+  };
+  let stored = 0;
+  const google = createHttpServer(async (asked, answer) => {
+    stored += await taken(asked);
+    if (asked.method === 'PUT') return answer.end();
+    answer.writeHead(200, { 'content-length': size });
+    return Readable.from(content()).pipe(answer);
+  });
+  await new Promise<void>((resolve) => google.listen(0, '127.0.0.1', resolve));
+  const address = google.address();
+  const endpoint = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+  const credentials = { accessKey: 'AK', secretKey: 'SK' };
+  const proxy = new GoogleStorageProxy(
+    { bucket: 'images', endpoint, region: 'auto', credentials },
+    systemClock,
+  );
+  const found = await proxy.start();
+  const ask = async (method: string, body?: Readable) => {
+    const time = signingTime(Date.now());
+    const payloadHash = sha256(method);
+    const host = new URL(found.endpoint).host;
+    const headers = { host, 'x-amz-content-sha256': payloadHash, 'x-amz-date': time };
+    const signed = { method, target: '/images/key', payloadHash, headers };
+    const authorization = authorizationOf(signed, time, 'auto', found.credentials);
+    const asked = httpRequest(`${found.endpoint}/images/key`, {
+      method,
+      headers: { ...headers, authorization, ...(body === undefined ? {} : { 'content-length': size }) },
+    });
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
+      asked.once('response', resolve).once('error', reject);
+    });
+    if (body === undefined) asked.end();
+    else body.pipe(asked);
+    return await answered;
+  };
+  look();
+  const before = most;
+  try {
+    expect(await taken(await ask('PUT', Readable.from(content())))).toBe(0);
+    expect(stored).toBe(size);
+    expect(await taken(await ask('GET'))).toBe(size);
+    expect(most - before).toBeLessThan(size / 2);
+  } finally {
+    await proxy.stop();
+    google.closeAllConnections();
+    await new Promise((resolve) => google.close(resolve));
+  }
 });
