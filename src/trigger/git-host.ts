@@ -50,8 +50,23 @@ export interface GitHost {
   prove(delivery: HookDelivery, secret: string): Proof;
   /** Throws TriggerError `malformed` that says what is wrong. `gitUrl` is the trigger's own build_source, where that is a git URL. */
   read(delivery: HookDelivery, gitUrl: string | undefined): HookEvent;
-  /** A client that acts as whoever gave the token. Undefined: there is no interface to ask (custom-git). */
-  connect(token: string): HostClient | undefined;
+  /**
+   * A client that acts as whoever gave the token: as `HostConnection` gave it, or an access token as a person made it.
+   * A token that expires is renewed shortly before, and when the host refuses it. Undefined: there is no interface to
+   * ask (custom-git).
+   */
+  connect(token: string, keeper?: TokenKeeper): HostClient | undefined;
+}
+
+/**
+ * Where the token of a trigger is kept. A token that was renewed is worth nothing any more at some hosts (GitLab takes
+ * each refresh token once), so the new one has to be kept before it is used.
+ */
+export interface TokenKeeper {
+  /** The token as it is kept now: somebody else may have renewed it. */
+  latest(): Promise<string | undefined>;
+  /** Keeps a new one in its place. */
+  renewed(token: string): Promise<void>;
 }
 
 export interface HostRepository {
