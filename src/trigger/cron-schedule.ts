@@ -25,7 +25,9 @@ export function nextTime(schedule: string, after: number): number | undefined {
 
 /** When the first of the entries is due after `after`. */
 export function nextDue(entries: readonly CronEntry[] | undefined, after: number): number | undefined {
-  const times = (entries ?? []).map(({ schedule }) => nextTime(schedule, after)).filter((time) => time !== undefined);
+  const times = (entries ?? [])
+    .map(({ schedule }) => nextTime(schedule, after))
+    .filter((time) => time !== undefined);
   return times.length === 0 ? undefined : Math.min(...times);
 }
 

@@ -1,8 +1,8 @@
 import { unreachable } from '../base/unreachable.ts';
 import type { Row } from '../db/schema.ts';
+import type { StoredEvent } from './stored-event.ts';
 import { type DeliveryId, parseDeliveryId, type TriggerId } from './trigger.ts';
 import { known, triggerIdOf } from './trigger-rows.ts';
-import type { StoredEvent } from './stored-event.ts';
 import type { Delivery, DeliveryOutcome } from './triggers.ts';
 
 /** A delivery that somebody is to make a build of. */
@@ -45,7 +45,9 @@ export function workOf(row: DeliveryRow): DeliveryWork {
     by: cameBy(row.came_by),
     receivedAt: row.received_at,
     ref: row.ref,
-    event: JSON.parse(known(row.event_json ?? undefined, 'trigger_deliveries.event_json', 'null')) as StoredEvent,
+    event: JSON.parse(
+      known(row.event_json ?? undefined, 'trigger_deliveries.event_json', 'null'),
+    ) as StoredEvent,
     ...(row.asked_by === null ? {} : { askedBy: row.asked_by }),
     ...(row.trace_parent === null ? {} : { traceParent: row.trace_parent }),
     tries: row.tries,
@@ -83,7 +85,7 @@ function outcomeOf({ outcome, reason, build_id }: DeliveryRow): DeliveryOutcome 
     case 'waiting':
       return { kind: 'waiting' };
     default:
-      return known(undefined, 'trigger_deliveries.outcome', outcome);
+      return known<DeliveryOutcome>(undefined, 'trigger_deliveries.outcome', outcome);
   }
 }
 

@@ -1,4 +1,5 @@
-const pattern = /^v?(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/;
+const pattern =
+  /^v?(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/;
 
 /**
  * The tags of a version, from the exact one to the widest: `v1.2.3` → 1.2.3, 1.2, 1. A pre-release (`1.2.3-rc.1`) gives its

@@ -1,6 +1,6 @@
+import type { TriggerMetadata } from './metadata.ts';
 import { RefPattern } from './ref-pattern.ts';
 import type { TriggerConfig } from './trigger-config.ts';
-import type { TriggerMetadata } from './metadata.ts';
 
 const marks = ['[skip build]', '[build skip]'];
 

@@ -5,7 +5,7 @@ import type { Database } from '../db/database.ts';
 import { rowSet } from '../db/row-set.ts';
 import { SqlError } from '../db/sql-error.ts';
 import { claimDeliveries } from './claim-deliveries.ts';
-import { deliveryOf, type DeliveryWork, outcomeColumns, workOf } from './delivery-rows.ts';
+import { type DeliveryWork, deliveryOf, outcomeColumns, workOf } from './delivery-rows.ts';
 import type { NewDelivery, StoredDelivery } from './new-delivery.ts';
 import { storeDeliveries } from './store-deliveries.ts';
 import type { DeliveryId, TriggerId } from './trigger.ts';
@@ -31,7 +31,7 @@ export class SqlDeliveryStore {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #stores: GroupCommit<NewDelivery, StoredDelivery | undefined>;
-  readonly #finishes: GroupCommit<Finish, void>;
+  readonly #finishes: GroupCommit<Finish, undefined>;
 
   constructor({ database, clock }: { readonly database: Database; readonly clock: Clock }) {
     this.#database = database;
@@ -79,7 +79,10 @@ export class SqlDeliveryStore {
       .limit(limit);
     if (before !== undefined)
       rows = rows.where('number', '<', (from) =>
-        from.selectFrom('trigger_deliveries as cursor').select('cursor.number').where('cursor.id', '=', before),
+        from
+          .selectFrom('trigger_deliveries as cursor')
+          .select('cursor.number')
+          .where('cursor.id', '=', before),
       );
     return (await rows.execute()).map(deliveryOf);
   }
@@ -172,7 +175,7 @@ export class SqlDeliveryStore {
     return Number(numDeletedRows);
   }
 
-  async #finishAll(all: readonly Finish[]): Promise<void[]> {
+  async #finishAll(all: readonly Finish[]): Promise<undefined[]> {
     const { dialect } = this.#database;
     const now = this.#clock.now();
     const ends = all.map(({ id, outcome }) => ({ id, ...outcomeColumns(outcome) }));

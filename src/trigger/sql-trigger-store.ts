@@ -107,6 +107,19 @@ export class SqlTriggerStore {
     return row === undefined ? undefined : { trigger: triggerOf(row), secrets: this.#open(id, row) };
   }
 
+  /** The token as it is kept now, of the connected account. */
+  async authToken(id: TriggerId): Promise<string | undefined> {
+    return (await this.findWithSecrets(id))?.secrets.auth_token;
+  }
+
+  async keepAuthToken(id: TriggerId, token: string): Promise<void> {
+    await this.#database.sql
+      .updateTable('triggers')
+      .set({ auth_token_sealed: this.#seal(id, 'auth_token', token) })
+      .where('id', '=', id)
+      .execute();
+  }
+
   /** Undefined: it is not there, or was activated meanwhile. */
   async activate(id: TriggerId, what: Activation): Promise<Trigger | undefined> {
     const row = await this.#database.sql
@@ -133,7 +146,10 @@ export class SqlTriggerStore {
   /** `pullRobot`: null takes it away, undefined leaves it. Undefined: it is not there, or not active. */
   async configure(
     id: TriggerId,
-    change: (config: TriggerConfig) => { readonly config: TriggerConfig; readonly cronAt: number | undefined },
+    change: (config: TriggerConfig) => {
+      readonly config: TriggerConfig;
+      readonly cronAt: number | undefined;
+    },
     pullRobot: string | null | undefined,
   ): Promise<Trigger | undefined> {
     return await this.#database.transaction(async (sql) => {
@@ -183,7 +199,11 @@ export class SqlTriggerStore {
   }
 
   /** Undefined: it is not there, or was switched off before. */
-  async disable(id: TriggerId, reason: DisabledReason, sql: Sql = this.#database.sql): Promise<Trigger | undefined> {
+  async disable(
+    id: TriggerId,
+    reason: DisabledReason,
+    sql: Sql = this.#database.sql,
+  ): Promise<Trigger | undefined> {
     const row = await sql
       .updateTable('triggers')
       .set({ enabled: 0, disabled_reason: reason, disabled_at: this.#clock.now() })
@@ -200,6 +220,18 @@ export class SqlTriggerStore {
       .where('id', '=', id)
       .executeTakeFirst();
     return numDeletedRows > 0n;
+  }
+
+  /** Of its builds, newest first. */
+  async buildIds(id: TriggerId, limit: number): Promise<readonly string[]> {
+    const rows = await this.#database.sql
+      .selectFrom('builds')
+      .select('id')
+      .where('trigger_id', '=', id)
+      .orderBy('number', 'desc')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => row.id);
   }
 
   /** Ids of the secrets that builds of this trigger get. */

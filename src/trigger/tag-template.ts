@@ -23,7 +23,7 @@ export function parseTagTemplate(text: string): TagTemplate | string {
     if (plain !== '') parts.push(plain);
     if (begin < 0) break;
     const end = text.indexOf('}', begin);
-    if (end < 0) return 'has a "${" without its "}"';
+    if (end < 0) return `has a "\${" without its "}"`;
     const path = text.slice(begin + 2, end).trim();
     if (!pathPattern.test(path))
       return `has "\${${path.slice(0, 50)}}" in it, which names no value; write it like \${commit_info.short_sha}`;
