@@ -56,6 +56,23 @@ export interface GitHost {
    * ask (custom-git).
    */
   connect(token: string, keeper?: TokenKeeper): HostClient | undefined;
+  /** Gets tokens by sending people there; undefined: people bring tokens that they made at the host, or need none. */
+  readonly oauth: HostAuthorization | undefined;
+}
+
+/** The authorization code flow at one host; `host/host-connection.ts` leads a person through it. */
+export interface HostAuthorization {
+  /** Where to send a person; `challenge` is the SHA-256 of the verifier, base64url. */
+  authorizeUrl(ask: {
+    readonly state: string;
+    readonly redirect: string;
+    readonly challenge: string;
+  }): string;
+  /** The token for a code, as `connect` takes it. Throws HostError. */
+  exchange(
+    grant: { readonly code: string; readonly redirect: string; readonly verifier: string },
+    signal: AbortSignal,
+  ): Promise<string>;
 }
 
 /**
