@@ -19,6 +19,6 @@ export interface BaseImages {
    */
   look(
     image: string,
-    asked: { readonly username: string; readonly for: RepositoryName },
+    asked: { readonly username: string; readonly superuser?: boolean; readonly for: RepositoryName },
   ): Promise<BaseImage | 'elsewhere' | undefined>;
 }

@@ -9,8 +9,8 @@ export class HostConnections {
   readonly #hosts: ReadonlyMap<TriggerService, GitHost>;
   readonly #store: SqlTriggerStore;
 
-  constructor(hosts: readonly GitHost[], store: SqlTriggerStore) {
-    this.#hosts = new Map(hosts.map((host) => [host.service, host]));
+  constructor(hosts: ReadonlyMap<TriggerService, GitHost>, store: SqlTriggerStore) {
+    this.#hosts = hosts;
     this.#store = store;
   }
 

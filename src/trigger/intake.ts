@@ -1,6 +1,7 @@
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { HostConnections } from './connections.ts';
 import type { GitHost, HookDelivery, HookEvent } from './git-host.ts';
+import { sameSecret } from './host/proof.ts';
 import type { NewDelivery } from './new-delivery.ts';
 import type { SqlDeliveryStore } from './sql-delivery-store.ts';
 import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts';
@@ -76,7 +77,14 @@ export class Intake {
     const proof = secret === undefined ? 'missing' : host.prove(delivery, secret);
     const signed = secrets.webhook_secret !== undefined;
     if (proof === 'proved') return;
-    if (proof === 'missing' && !signed && token !== undefined && isSame(writeToken, token)) return;
+    if (
+      proof === 'missing' &&
+      !signed &&
+      token !== undefined &&
+      writeToken !== undefined &&
+      sameSecret(writeToken, token)
+    )
+      return;
     this.#options.metrics.delivered('forbidden');
     throw new TriggerError(
       'forbidden',
@@ -189,10 +197,4 @@ function whatOf(event: HookEvent): Pick<NewDelivery, 'event' | 'ref' | 'commit' 
 function eventNameOf({ headers }: HookDelivery): { readonly eventName?: string } {
   const name = headers['x-github-event'] ?? headers['x-gitlab-event'] ?? headers['x-event-key'];
   return name === undefined ? {} : { eventName: name.slice(0, 100).replace(/[^\x20-\x7e]/g, '?') };
-}
-
-/** In a time that says nothing about where they differ. */
-function isSame(given: string | undefined, expected: string): boolean {
-  const hash = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(hash(given ?? ''), hash(expected));
 }

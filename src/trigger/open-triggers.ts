@@ -27,6 +27,7 @@ import { SourceBrowser } from './source-browser.ts';
 import { SqlDeliveryStore } from './sql-delivery-store.ts';
 import { SqlNotices } from './sql-notices.ts';
 import { SqlTriggerStore } from './sql-trigger-store.ts';
+import type { TriggerService as ServiceName } from './trigger.ts';
 import type { TriggerLog, TriggerMetrics } from './trigger-events.ts';
 import { TriggerService } from './trigger-service.ts';
 import type { Triggers } from './triggers.ts';
@@ -37,7 +38,7 @@ export interface TriggersOptions {
   readonly queue: BuildQueue;
   readonly audit: Pick<AuditLog, 'write'>;
   /** Those that are switched on. */
-  readonly hosts: readonly GitHost[];
+  readonly hosts: ReadonlyMap<ServiceName, GitHost>;
   readonly baseImages: BaseImages;
   /** Where people read the log of a build. */
   readonly logUrl: (repository: RepositoryName, build: string) => string;

@@ -8,7 +8,9 @@ import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts
 import type { Trigger } from './trigger.ts';
 import type { TriggerConfig } from './trigger-config.ts';
 import { TriggerError } from './trigger-error.ts';
-import type { Analysis } from './triggers.ts';
+import type { Analysis, Triggers } from './triggers.ts';
+
+type Asker = Parameters<Triggers['analyze']>[2];
 
 export interface SourceAnalysisOptions {
   readonly store: SqlTriggerStore;
@@ -30,7 +32,7 @@ export class SourceAnalysis {
   async analyze(
     found: TriggerWithSecrets,
     given: Partial<TriggerConfig>,
-    username: string,
+    asker: Asker,
     signal: AbortSignal,
   ): Promise<Analysis> {
     const { connections, now } = this.#options;
@@ -61,18 +63,18 @@ export class SourceAnalysis {
     if (typeof bases === 'string') return { status: 'error', message: bases, faults };
     if (bases.length === 0)
       return { status: 'warning', message: 'There is no FROM line in the Dockerfile.', faults };
-    return { ...(await this.#bases(bases, found.trigger, username)), faults };
+    return { ...(await this.#bases(bases, found.trigger, asker)), faults };
   }
 
   /** Of several the one that needs most. */
   async #bases(
     bases: readonly string[],
     { repository }: Trigger,
-    username: string,
+    asker: Asker,
   ): Promise<Omit<Analysis, 'faults'>> {
     let needed: Omit<Analysis, 'faults'> = { status: 'publicbase' };
     for (const image of bases) {
-      const base = await this.#options.baseImages.look(image, { username, for: repository });
+      const base = await this.#options.baseImages.look(image, { ...asker, for: repository });
       if (base === 'elsewhere') continue;
       if (base === undefined || (base.visibility === 'private' && !base.canRead))
         return {

@@ -159,10 +159,10 @@ export class TriggerService implements Triggers {
   async analyze(
     id: TriggerId,
     config: Partial<TriggerConfig>,
-    asker: { readonly username: string },
+    asker: Parameters<Triggers['analyze']>[2],
     signal: AbortSignal,
   ): Promise<Analysis> {
-    return await this.#parts.analysis.analyze(await this.#found(id), config, asker.username, signal);
+    return await this.#parts.analysis.analyze(await this.#found(id), config, asker, signal);
   }
 
   async activate(

@@ -107,7 +107,7 @@ export interface Triggers {
   analyze(
     id: TriggerId,
     config: Partial<TriggerConfig>,
-    asker: { readonly username: string },
+    asker: { readonly username: string; readonly superuser?: boolean },
     signal: AbortSignal,
   ): Promise<Analysis>;
   activate(
