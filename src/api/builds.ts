@@ -59,6 +59,13 @@ function buildsOff(): ApiError {
   );
 }
 
+function readOnly(): ApiError {
+  return new ApiError(
+    'read_only',
+    'The server is read only for now (REGISTRY_STATE: readonly): no builds are taken. Ask an administrator when it is over.',
+  );
+}
+
 export function addBuildRoutes(
   api: Api,
   { accounts, queue, uploads, egress, metrics, options }: Needs,
@@ -117,6 +124,7 @@ export function addBuildRoutes(
       const { name, role } = repositoryOf(request);
       await requireRepository(accounts, name);
       if (!options.buildSupport) throw buildsOff();
+      if (options.readOnly === true) throw readOnly();
       const user = requireUser(request.principal);
       const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], user.username);
       const { request: asked, secrets } = await parseBuildRequest(request.body, {

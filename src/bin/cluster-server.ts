@@ -148,6 +148,7 @@ export async function startClusterServer(
       storage: registryStorage(config.storage.images),
       url: site.url,
       registryHost: site.hostname,
+      readOnly: config.features.readOnly,
       publicOrigin: publicOriginOf,
       clock,
       logger,
@@ -200,6 +201,7 @@ export async function startClusterServer(
         version: await versionOf(environment.installation),
         registryHost: site.hostname,
         buildSupport: config.features.build,
+        readOnly: config.features.readOnly,
         readerBuildLogs: config.features.readerBuildLogs,
         ...(limits.queuedPerNamespace === undefined
           ? {}

@@ -124,7 +124,7 @@ export interface RedisConfig {
 export interface FeatureConfig {
   /** FEATURE_BUILD_SUPPORT */
   readonly build: boolean;
-  /** REGISTRY_STATE: readonly */
+  /** REGISTRY_STATE is `readonly`: images and builds can be read, and nothing is written. */
   readonly readOnly: boolean;
   /** FEATURE_READER_BUILD_LOGS */
   readonly readerBuildLogs: boolean;
