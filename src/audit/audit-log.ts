@@ -19,7 +19,16 @@ export type AuditResult = (typeof auditResults)[number];
 
 /** What was acted on. `name` is `namespace/name` of a repository, the id of a build, file or token, the name of a user. */
 export interface AuditTarget {
-  readonly kind: 'repository' | 'build' | 'user' | 'token' | 'file' | 'executor' | 'namespace' | 'server';
+  readonly kind:
+    | 'repository'
+    | 'build'
+    | 'user'
+    | 'token'
+    | 'file'
+    | 'executor'
+    | 'namespace'
+    | 'server'
+    | 'trigger';
   readonly name: string;
   /** Whose administrators may see the record. */
   readonly namespace?: string;

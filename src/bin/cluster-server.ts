@@ -15,6 +15,7 @@ import { WorkerTokens } from '../rpc/tokens.ts';
 import { openDataFolder } from '../setup/data-folder.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
+import { gitHosts } from '../trigger/host/hosts.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
@@ -24,6 +25,7 @@ import { composeOrchestrator } from './compose-orchestrator.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeBlobStore, registryStorage } from './compose-storage.ts';
 import { composeStore } from './compose-store.ts';
+import { composeTriggers } from './compose-triggers.ts';
 import { Doors } from './doors.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
@@ -158,6 +160,24 @@ export async function startClusterServer(
       archiveLogs: config.storage.archiveLogs,
       clock,
     });
+    const triggers = composeTriggers({
+      database,
+      secretBox,
+      queue,
+      audit,
+      accounts,
+      hosts: gitHosts({}),
+      registryHost: site.hostname,
+      url: site.url,
+      ...config.triggers,
+      readOnly: config.features.readOnly || !config.features.build,
+      ...(limits.queuedPerNamespace === undefined
+        ? {}
+        : { maxQueuedPerNamespace: limits.queuedPerNamespace }),
+      metrics,
+      clock,
+      logger,
+    });
     const api = composeApi({
       accounts,
       signIn,
@@ -223,7 +243,9 @@ export async function startClusterServer(
     sweeper.start();
     storeKeepers.start();
     auditRetention.start();
+    if (config.features.build && !config.features.readOnly) triggers.start();
     stops.push(async () => {
+      await triggers.stop();
       await sweeper.stop();
       await auditRetention.stop();
       await building?.stop();

@@ -28,12 +28,14 @@ import { ensurePackages } from '../setup/packages.ts';
 import { ensureWorkerAccount, existingWorkerAccount, type WorkerAccount } from '../setup/worker-account.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
+import { gitHosts } from '../trigger/host/hosts.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeStore } from './compose-store.ts';
+import { composeTriggers } from './compose-triggers.ts';
 import { Doors } from './doors.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
@@ -235,6 +237,22 @@ export async function startEmbeddedServer(
       archiveLogs: true,
       clock,
     });
+    const triggers = composeTriggers({
+      database,
+      secretBox,
+      queue,
+      audit,
+      accounts,
+      hosts: gitHosts({}),
+      registryHost,
+      url,
+      failureThreshold: 100,
+      internalErrorThreshold: 5,
+      ...(options.maxQueued === undefined ? {} : { maxQueuedPerNamespace: options.maxQueued }),
+      metrics,
+      clock,
+      logger,
+    });
     const api = composeApi({
       accounts,
       signIn,
@@ -290,7 +308,9 @@ export async function startEmbeddedServer(
     sweeper.start();
     storeKeepers.start();
     auditRetention.start();
+    triggers.start();
     stops.push(async () => {
+      await triggers.stop();
       await sweeper.stop();
       await auditRetention.stop();
       await keeper?.stop();

@@ -124,6 +124,8 @@ export interface RedisConfig {
 export interface FeatureConfig {
   /** FEATURE_BUILD_SUPPORT */
   readonly build: boolean;
+  /** REGISTRY_STATE: readonly */
+  readonly readOnly: boolean;
   /** FEATURE_READER_BUILD_LOGS */
   readonly readerBuildLogs: boolean;
   /** FEATURE_SUPER_USERS */

@@ -74,7 +74,12 @@ describe("a registry's own configuration", () => {
       tls: true,
       audience: 'quay-builder.apps.example.com',
     });
-    expect(config?.features).toEqual({ build: true, readerBuildLogs: true, superUsers: true });
+    expect(config?.features).toEqual({
+      build: true,
+      readOnly: false,
+      readerBuildLogs: true,
+      superUsers: true,
+    });
     expect(config?.limits.queuedPerNamespace).toBe(200);
     expect(config?.triggers).toEqual({ failureThreshold: undefined, internalErrorThreshold: 10 });
     expect(config?.superUsers).toEqual(['quayadmin', 'kim']);

@@ -38,6 +38,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
     storage: resolveStorage(config, dataFolder),
     features: {
       build: config.FEATURE_BUILD_SUPPORT,
+      readOnly: config.REGISTRY_STATE === 'readonly',
       readerBuildLogs: config.FEATURE_READER_BUILD_LOGS,
       superUsers: config.FEATURE_SUPER_USERS,
     },

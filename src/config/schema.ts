@@ -149,12 +149,12 @@ const buildKeys = {
   SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD: wholeOrNull(
     'A trigger is switched off after so many failures in a row.',
     'never',
-    { minimum: 1, default: 100, effect: 'none' },
+    { minimum: 1, default: 100 },
   ),
   SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD: wholeOrNull(
     'A trigger is switched off after so many internal errors in a row.',
     'never',
-    { minimum: 1, default: 5, effect: 'none' },
+    { minimum: 1, default: 5 },
   ),
   MAXIMUM_LAYER_SIZE: bytes('Largest layer of an image.', { default: '20G', effect: 'none' }),
 };

@@ -1,10 +1,16 @@
-import type { Branded } from '../model/ids.ts';
+import { randomUUID } from 'node:crypto';
+import { type Branded, idParser } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import type { TriggerConfig } from './trigger-config.ts';
 
 /** A lower-case UUID. */
 export type TriggerId = Branded<'TriggerId'>;
 export type DeliveryId = Branded<'DeliveryId'>;
+
+export const parseTriggerId = idParser<TriggerId>();
+export const parseDeliveryId = idParser<DeliveryId>();
+export const newTriggerId = (): TriggerId => randomUUID() as TriggerId;
+export const newDeliveryId = (): DeliveryId => randomUUID() as DeliveryId;
 
 export type TriggerService = 'custom-git' | 'github' | 'gitlab' | 'bitbucket';
 export const triggerServices = [
@@ -14,13 +20,13 @@ export const triggerServices = [
   'bitbucket',
 ] as const satisfies readonly TriggerService[];
 
+export const disabledReasons = [
+  'user_toggled',
+  'successive_build_failures',
+  'successive_build_internal_errors',
+] as const;
 /** Why a trigger was switched off; absent while it is on. */
-export type DisabledReason =
-  | 'user_toggled'
-  | 'successive_build_failures'
-  | 'successive_build_internal_errors'
-  /** The host says that the connected account may not read the repository any more. */
-  | 'host_refused';
+export type DisabledReason = (typeof disabledReasons)[number];
 
 /**
  * A trigger as it is stored, without its secrets.

@@ -50,6 +50,8 @@ export interface Analysis {
 
 export interface Activated {
   readonly trigger: Trigger;
+  /** Templates and expressions that cannot be used and are passed over, for people. */
+  readonly faults: readonly string[];
   /** What a person has to install, for hosts where we cannot: public key, URL of the webhook. */
   readonly credentials: readonly { readonly name: string; readonly value: string }[];
 }
@@ -77,7 +79,12 @@ export interface Triggers {
   /** Changes what an active trigger builds, but not its source. */
   configure(id: TriggerId, change: Partial<TriggerConfig>, pullRobot?: string | null): Promise<Trigger>;
   /** Takes hook and key away at the host; the trigger goes even if that fails. */
-  remove(id: TriggerId): Promise<{ readonly leftAtHost: readonly string[] }>;
+  remove(id: TriggerId, signal: AbortSignal): Promise<{ readonly leftAtHost: readonly string[] }>;
+
+  /** Ids of the secrets that its builds get (RUN --mount=type=secret); their values are never read again. */
+  secretIds(id: TriggerId): Promise<readonly string[]>;
+  /** Undefined takes it away. Builds of pull requests from forks get none. */
+  setSecret(id: TriggerId, secret: string, value: Uint8Array | undefined): Promise<boolean>;
 
   namespaces(id: TriggerId, signal: AbortSignal): Promise<readonly HostNamespace[]>;
   sources(id: TriggerId, namespace: string, signal: AbortSignal): Promise<readonly HostRepository[]>;
@@ -100,7 +107,7 @@ export interface Triggers {
   analyze(
     id: TriggerId,
     config: Partial<TriggerConfig>,
-    asker: { readonly username: string },
+    asker: { readonly username: string; readonly superuser?: boolean },
     signal: AbortSignal,
   ): Promise<Analysis>;
   activate(
@@ -115,7 +122,13 @@ export interface Triggers {
   ): Promise<Activated>;
   /** What a person installs by hand; for administrators of the repository only. */
   credentials(id: TriggerId, origin: string): Promise<Activated['credentials']>;
-  start(id: TriggerId, wish: StartWish, user: string, signal: AbortSignal): Promise<Build>;
+  start(
+    id: TriggerId,
+    wish: StartWish,
+    user: string,
+    signal: AbortSignal,
+    traceParent?: string,
+  ): Promise<Build>;
   builds(id: TriggerId, limit: number): Promise<readonly Build[]>;
 
   /**
@@ -127,6 +140,8 @@ export interface Triggers {
     delivery: HookDelivery,
     /** The write token, as it came by Basic (`$token`) or Bearer; a host that signs needs none. */
     writeToken: string | undefined,
+    /** W3C `traceparent` of the request that it came by: the build belongs to its trace. */
+    traceParent?: string,
   ): Promise<{ readonly delivery?: DeliveryId; readonly note: string }>;
   /** Newest first. */
   deliveries(id: TriggerId, limit: number, before?: DeliveryId): Promise<readonly Delivery[]>;

@@ -16,37 +16,56 @@ export interface GitSession {
   readonly onLine: (line: string) => void;
 }
 
-/** How a git command failed; `lines` are its last words, redacted. */
+/** How a git command failed; `lines` are its last words, redacted, of which the message has the very last. */
 export class GitFailure extends Error {
   readonly lines: readonly string[];
 
   constructor(why: string, lines: readonly string[]) {
-    super([why, ...lines].join('\n'));
+    super([why, ...lines.slice(-shownLines)].join('\n'));
     this.name = 'GitFailure';
     this.lines = lines;
   }
 }
 
-const keptLines = 12;
+const shownLines = 12;
+/** Enough for all that ssh says when a host key has changed. */
+const keptLines = 40;
 const longestLine = 1000;
 const mostOutput = 4 << 20;
 /** File sizes are limited by the shell, as node cannot; 512 is the shell's unit. */
-const shell = 'umask 022; ulimit -f "$1" 2>/dev/null; shift; exec git "$@"';
+const shell = 'umask 022; ulimit -f "$1" 2>/dev/null; shift; exec "$@"';
 
-/**
- * Runs git and gives its standard output, or hands it to `onOutput` piece by piece. Throws GitFailure, or
- * SourceError `cancelled`, `diskfull`, `internalerror`. When it returns, git and all it started have ended.
- */
+export interface RunOptions {
+  /** Gets standard output piece by piece; without it all of it is the result. */
+  readonly onOutput?: (chunk: Buffer) => void;
+  /** What the command reads; nothing unless given. */
+  readonly input?: Buffer;
+}
+
+/** Runs git; see `runTool`. */
 export async function runGit(
   session: GitSession,
   args: readonly string[],
-  onOutput?: (chunk: Buffer) => void,
+  options: RunOptions = {},
 ): Promise<Buffer> {
+  return await runTool(session, ['git', ...args], options);
+}
+
+/**
+ * Runs a command and gives its standard output. Throws GitFailure, or SourceError `cancelled`, `diskfull`,
+ * `internalerror`. When it returns, the command and all it started have ended.
+ */
+export async function runTool(
+  session: GitSession,
+  command: readonly [string, ...string[]],
+  { onOutput, input }: RunOptions = {},
+): Promise<Buffer> {
+  const [tool] = command;
   if (session.signal.aborted) throw stopReason(session.signal);
   const blocks = String(Math.ceil(session.maxFileBytes / 512));
-  const child = spawn('/bin/sh', ['-c', shell, 'sh', blocks, ...args], {
+  const child = spawn('/bin/sh', ['-c', shell, 'sh', blocks, ...command], {
     env: session.environment,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
     // A process group of its own, so that its helpers end with it.
     detached: true,
   });
@@ -65,7 +84,8 @@ export async function runGit(
   };
   const onAbort = () => stop(stopReason(session.signal));
   const idle = setTimeout(
-    () => stop(new GitFailure(`git was silent for ${Math.round(session.idleTimeout / 1000)} s.`, words.last)),
+    () =>
+      stop(new GitFailure(`${tool} was silent for ${Math.round(session.idleTimeout / 1000)} s.`, words.last)),
     session.idleTimeout,
   );
   const words = new LastWords(session.onLine);
@@ -73,6 +93,9 @@ export async function runGit(
   let size = 0;
   session.signal.addEventListener('abort', onAbort, { once: true });
   try {
+    // It may end without having read all.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input ?? '');
     child.stderr.on('data', (chunk: Buffer) => {
       idle.refresh();
       words.write(chunk);
@@ -82,19 +105,19 @@ export async function runGit(
       size += chunk.length;
       try {
         if (onOutput !== undefined) onOutput(chunk);
-        else if (size > mostOutput) throw new GitFailure('git said more than can be.', []);
+        else if (size > mostOutput) throw new GitFailure(`${tool} said more than can be.`, []);
         else output.push(chunk);
       } catch (error) {
         stop(error);
       }
     });
     const status = await new Promise<number | null>((resolve, reject) => {
-      child.on('error', (error) => reject(fromFileSystem(error, 'start git')));
+      child.on('error', (error) => reject(fromFileSystem(error, `start ${tool}`)));
       child.on('close', resolve);
     });
     words.end();
     if (stopped !== undefined) throw stopped;
-    if (status !== 0) throw failure(status, words.last);
+    if (status !== 0) throw failure(tool, status, words.last);
     return Buffer.concat(output);
   } finally {
     clearTimeout(idle);
@@ -103,7 +126,7 @@ export async function runGit(
   }
 }
 
-function failure(status: number | null, lines: readonly string[]): Error {
+function failure(tool: string, status: number | null, lines: readonly string[]): Error {
   const text = lines.join('\n');
   if (/No space left on device|Disk quota exceeded/i.test(text)) {
     return new SourceError(
@@ -112,9 +135,9 @@ function failure(status: number | null, lines: readonly string[]): Error {
     );
   }
   if (status === 127)
-    return new SourceError('internalerror', 'The worker has no git. Install it where the worker runs.');
+    return new SourceError('internalerror', `The worker has no ${tool}. Install it where the worker runs.`);
   return new GitFailure(
-    status === null ? 'git was ended by a signal.' : `git ended with status ${status}.`,
+    status === null ? `${tool} was ended by a signal.` : `${tool} ended with status ${status}.`,
     lines,
   );
 }

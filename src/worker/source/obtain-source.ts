@@ -2,6 +2,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import type { EgressGuard } from '../../egress/egress-guard.ts';
+import type { GitCredentials } from '../../model/git-credentials.ts';
+import type { HostKey } from '../../model/host-key.ts';
 import { type BuildFiles, findBuildFiles } from './dockerfile-in-context.ts';
 import { extractPackage } from './extract.ts';
 import { fetchGit } from './fetch-git.ts';
@@ -12,7 +14,14 @@ import type { SourceLimits } from './source-limits.ts';
 /** Where a build's source comes from; a package of `own` origin lies on Slipway's server. */
 export type SourceOrigin =
   | { readonly kind: 'package'; readonly url: string; readonly origin: 'own' | 'user' }
-  | { readonly kind: 'git'; readonly url: string; readonly ref: string; readonly privateKey?: string };
+  | {
+      readonly kind: 'git';
+      readonly url: string;
+      readonly ref: string;
+      readonly credentials?: GitCredentials;
+      readonly username?: string;
+      readonly lfs?: boolean;
+    };
 
 export interface ObtainSourceOptions {
   readonly from: SourceOrigin;
@@ -27,7 +36,9 @@ export interface ObtainSourceOptions {
   /** Bytes of a package, as it is sent. */
   readonly maxPackageBytes?: number;
   readonly keepGit?: boolean;
-  readonly knownHostsFile?: string;
+  /** Of SSH servers that were seen before, and told of each that was not. */
+  readonly hostKeys?: readonly HostKey[];
+  readonly onHostKey?: (key: HostKey) => void;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
   /** For the build's log, a line at a time, without secrets. */
@@ -82,12 +93,15 @@ async function fetchInto(
         const { commit, entries, bytes } = await fetchGit({
           url: from.url,
           ref: from.ref,
-          ...(from.privateKey === undefined ? {} : { privateKey: from.privateKey }),
+          ...(from.credentials === undefined ? {} : { credentials: from.credentials }),
+          ...(from.username === undefined ? {} : { username: from.username }),
+          lfs: from.lfs ?? false,
+          ...(options.hostKeys === undefined ? {} : { hostKeys: options.hostKeys }),
+          ...(options.onHostKey === undefined ? {} : { onHostKey: options.onHostKey }),
           guard,
           root,
           scratch: workspace,
           keepGit: options.keepGit ?? false,
-          ...(options.knownHostsFile === undefined ? {} : { knownHostsFile: options.knownHostsFile }),
           ...(onLine === undefined ? {} : { onLine }),
           ...common,
         });

@@ -1,9 +1,7 @@
 import { isIP } from 'node:net';
-import { EgressError } from '../../egress/egress-error.ts';
-import { type EgressGuard, portOf } from '../../egress/egress-guard.ts';
-import { canonicalHost } from '../../egress/egress-policy.ts';
-import { redactUrl } from '../../model/redact-url.ts';
-import { SourceError } from './source-error.ts';
+import { EgressError } from './egress-error.ts';
+import { type EgressGuard, portOf } from './egress-guard.ts';
+import { canonicalHost } from './egress-policy.ts';
 
 /** A git address, taken apart and found harmless. */
 export interface GitUrl {
@@ -21,8 +19,8 @@ export interface GitUrl {
 /**
  * Reads a git URL (`https://…`, `ssh://…`, `user@host:path`). `http://…` is read too, but only hosts of the team's own
  * may be asked that way: see `checkGitHost`. Everything else is refused: local paths, `file:`,
- * `git:`, `ext::` and other helpers, and whatever git or ssh could take for an option. Throws SourceError
- * `gitfailure`.
+ * `git:`, `ext::` and other helpers, and whatever git or ssh could take for an option. Throws EgressError
+ * `bad-url`.
  */
 export function parseGitUrl(text: string): GitUrl {
   if (text.length > 2048) throw badUrl('is too long');
@@ -105,31 +103,16 @@ export function resolveSubmoduleUrl(parent: GitUrl, url: string): GitUrl {
 
 /**
  * The checked addresses of the host, for git to connect to and no others. Clear text shows the source to the network
- * and lets anybody on the way change it, so `http` is for hosts that the guard's allow-list names. Throws SourceError
- * `gitfailure` or `cancelled`.
+ * and lets anybody on the way change it, so `http` is for hosts that the guard's allow-list names. Throws EgressError.
  */
 export async function checkGitHost(
   guard: EgressGuard,
-  git: GitUrl,
+  git: Pick<GitUrl, 'scheme' | 'host' | 'port'>,
   signal?: AbortSignal,
 ): Promise<readonly string[]> {
-  try {
-    if (git.scheme === 'http' && !(await guard.isListed(git.host, git.port, signal)))
-      throw badUrl(
-        'uses http, which is allowed only for hosts that an administrator listed; use https or ssh',
-      );
-    return (await guard.resolve(git.host, git.port, signal)).map(({ address }) => address);
-  } catch (error) {
-    if (error instanceof SourceError) throw error;
-    if (error instanceof EgressError && error.code === 'cancelled')
-      throw new SourceError('cancelled', error.message, error);
-    const why = error instanceof EgressError ? error.message : 'its host cannot be looked up.';
-    throw new SourceError(
-      'gitfailure',
-      `Could not clone git repository ${redactUrl(git.url)}: ${why}`,
-      error,
-    );
-  }
+  if (git.scheme === 'http' && !(await guard.isListed(git.host, git.port, signal)))
+    throw badUrl('uses http, which is allowed only for hosts that an administrator listed; use https or ssh');
+  return (await guard.resolve(git.host, git.port, signal)).map(({ address }) => address);
 }
 
 function checkHost(host: string): string {
@@ -162,6 +145,6 @@ function decode(text: string): string {
   }
 }
 
-function badUrl(why: string, cause?: unknown): SourceError {
-  return new SourceError('gitfailure', `Could not clone git repository: its URL ${why}.`, cause);
+function badUrl(why: string, cause?: unknown): EgressError {
+  return new EgressError('bad-url', `The git URL ${why}.`, cause);
 }
