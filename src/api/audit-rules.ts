@@ -138,6 +138,10 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
       namespace: text(body.username),
     }),
   },
+  forgetGitHost: {
+    action: 'git_host.forget',
+    target: ({ params }) => ({ kind: 'server', name: text(params.server) }),
+  },
   pruneBuilds: {
     action: 'builds.prune',
     detail: ({ body, answer }) => ({

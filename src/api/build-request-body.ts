@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto';
 import Type, { type Static } from 'typebox';
+import { messageOf } from '../base/coded-error.ts';
 import { locateDockerfile } from '../context/dockerfile-path.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
+import { type GitUrl, parseGitUrl } from '../egress/git-url.ts';
 import type { BuildRequest, BuildSource } from '../model/build.ts';
+import {
+  faultOfPrivateKey,
+  faultOfToken,
+  type GitCredentials,
+  sealableCredentials,
+} from '../model/git-credentials.ts';
 import { parseUploadId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import { escapeTag } from '../model/tag.ts';
@@ -24,9 +32,35 @@ export const buildRequestSchema = Type.Object(
     git: Type.Optional(
       Type.Object(
         {
-          url: Type.String({ maxLength: 4096, description: 'https://…, without user name and password' }),
+          url: Type.String({
+            maxLength: 2048,
+            description:
+              'https://…, without user name and password; or ssh://… or user@host:path, with a private_key',
+          }),
           ref: Type.Optional(Type.String({ maxLength: 255, description: 'Branch, tag or full ref' })),
           sha: Type.Optional(Type.String({ description: 'A full commit id; wins over ref' })),
+          private_key: Type.Optional(
+            Type.String({
+              maxLength: 20_000,
+              description:
+                'For ssh: without passphrase, in any form that OpenSSH reads. Kept sealed until the build ends',
+            }),
+          ),
+          token: Type.Optional(
+            Type.String({
+              maxLength: 4096,
+              description: 'For https: the password. Kept sealed until the build ends',
+            }),
+          ),
+          username: Type.Optional(
+            Type.String({
+              maxLength: 255,
+              description: 'Goes with the token; default: oauth2, at bitbucket.org x-token-auth',
+            }),
+          ),
+          lfs: Type.Optional(
+            Type.Boolean({ description: 'Fetch what Git LFS keeps; default: leave its pointers' }),
+          ),
         },
         { description: 'A git repository' },
       ),
@@ -115,7 +149,7 @@ export async function parseBuildRequest(
   requireNames('labels', body.labels, /^[^\s=\p{Cc}]{1,255}$/u);
   if (body.target !== undefined && !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(body.target))
     throw new ApiError('invalid_request', '"target" is not the name of a stage.');
-  const secrets = parseSecrets(body.secrets);
+  const secrets = [...parseSecrets(body.secrets), ...sealableCredentials(parseGitCredentials(body.git))];
   const tags = [...new Set((body.docker_tags ?? ['latest']).map(escapeTag))];
   // Last, because it ties the upload to the repository.
   const { source, displayName } = await parseSource(body, context);
@@ -173,10 +207,8 @@ function parseGit(
   git: NonNullable<BuildRequestBody['git']>,
   egress: EgressGuard,
 ): { source: BuildSource; displayName: string } {
-  if (!/^https?:\/\//i.test(git.url))
-    throw new ApiError('invalid_request', '"git.url" must be an http or https URL.');
-  const { href } = egress.checkUrl(git.url);
-  const { sha, ref } = git;
+  const { sha, ref, username, lfs } = git;
+  const url = checkGitUrl(git, egress);
   if (sha !== undefined && !/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(sha))
     throw new ApiError(
       'invalid_request',
@@ -191,11 +223,57 @@ function parseGit(
   return {
     source: {
       kind: 'git',
-      url: href,
+      url,
       ...(sha === undefined ? {} : { sha }),
       ...(ref === undefined ? {} : { ref }),
+      ...(username === undefined ? {} : { username }),
+      ...(lfs === true ? { lfs } : {}),
     },
     displayName: sha?.slice(0, 7) ?? ref?.replace(/^refs\/(?:heads|tags)\//, '').slice(0, 100) ?? 'HEAD',
+  };
+}
+
+/** The URL in the form that is stored. What is wrong with it is said here where that can be seen without a name server. */
+function checkGitUrl(git: NonNullable<BuildRequestBody['git']>, egress: EgressGuard): string {
+  const isHttp = /^https?:\/\//i.test(git.url);
+  const href = isHttp ? egress.checkUrl(git.url).href : git.url;
+  let parsed: GitUrl;
+  try {
+    parsed = parseGitUrl(href);
+  } catch (error) {
+    throw new ApiError('invalid_request', `"git.url": ${messageOf(error)}`);
+  }
+  if (parsed.scheme === 'ssh') {
+    if (git.private_key === undefined)
+      throw new ApiError(
+        'invalid_request',
+        '"git.url" is for ssh, which needs a "git.private_key". Give one, or an http or https URL.',
+      );
+    if (git.token !== undefined || git.username !== undefined)
+      throw new ApiError('invalid_request', '"git.token" is for https; ssh takes "git.private_key" alone.');
+    const host = parsed.host.includes(':') ? `[${parsed.host}]` : parsed.host;
+    egress.checkUrl(`https://${host}:${parsed.port}/`);
+    return parsed.url;
+  }
+  if (git.private_key !== undefined)
+    throw new ApiError('invalid_request', '"git.private_key" is for ssh; an https URL takes "git.token".');
+  return href;
+}
+
+function parseGitCredentials(git: BuildRequestBody['git']): GitCredentials {
+  const { private_key: privateKey, token, username } = git ?? {};
+  const fault = (field: string, why: string | undefined): void => {
+    if (why !== undefined) throw new ApiError('invalid_request', `"git.${field}" ${why}.`);
+  };
+  if (privateKey !== undefined) fault('private_key', faultOfPrivateKey(privateKey));
+  if (token !== undefined) fault('token', faultOfToken(token));
+  if (username !== undefined) {
+    fault('username', faultOfToken(username) ?? (username.includes(':') ? 'has a colon in it' : undefined));
+    if (token === undefined) throw new ApiError('invalid_request', '"git.username" goes with "git.token".');
+  }
+  return {
+    ...(privateKey === undefined ? {} : { privateKey }),
+    ...(token === undefined ? {} : { token }),
   };
 }
 

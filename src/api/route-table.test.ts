@@ -79,6 +79,9 @@ const table: Readonly<Record<string, Row>> = {
   'post /api/v1/superuser/users': superusers(201, { username: 'newcomer' }),
   'get /api/v1/superuser/{namespace}/{repository}/build/{build}/logs': superusers(200),
   'post /api/v1/superuser/prune': superusers(200, { keep_younger_than: '720h' }),
+  'get /api/v1/superuser/git-hosts': superusers(200),
+  // None is kept.
+  'delete /api/v1/superuser/git-hosts/{server}': superusers(404),
   'get /api/v1/superuser/audit': superusers(200),
   // Of the namespace `owner`, which only its own administrators see.
   'get /api/v1/organization/{namespace}/audit': row([401, 403, 403, 403, 403, 200, 403]),
@@ -156,6 +159,7 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       epoch: '1',
       file: path.startsWith('/api/v1/docs') ? 'docs.js' : '00000000-0000-4000-8000-000000000000',
       error_type: 'not_found',
+      server: 'git.example',
     };
     if (route.startsWith('put') && path.includes('permissions')) values.username = 'other';
     const token = tokens.get(role);

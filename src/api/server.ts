@@ -28,6 +28,7 @@ import { logRequests } from './request-log.ts';
 import { traceRequests } from './request-trace.ts';
 import { addSecurityHeaders, securityHeaders } from './security-headers.ts';
 import { addSuperuserRoutes } from './superuser.ts';
+import { addGitHostRoutes } from './superuser-git-hosts.ts';
 import { addPruneRoutes } from './superuser-prune.ts';
 import { addSuperuserUserRoutes } from './superuser-users.ts';
 import { answerUnknownAddresses } from './unknown-address.ts';
@@ -128,6 +129,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addSuperuserRoutes(api, dependencies);
   addSuperuserUserRoutes(api, dependencies);
   addPruneRoutes(api, dependencies);
+  addGitHostRoutes(api, dependencies);
   addAuditRoutes(api, dependencies);
   addHealthRoutes(api, dependencies);
   addMetricsRoutes(api, dependencies);

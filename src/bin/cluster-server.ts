@@ -97,7 +97,7 @@ export async function startClusterServer(
     stops.push(() => blobs.stop());
     const archives = await composeBlobStore(config.storage.logArchive);
     stops.push(() => archives.stop());
-    const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+    const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
       composeStore({
         database,
         blobs,
@@ -187,6 +187,7 @@ export async function startClusterServer(
       log,
       uploads,
       retention,
+      hostKeys,
       links,
       blobs,
       registry,
@@ -290,14 +291,13 @@ export async function startClusterServer(
         orchestrator,
         executor,
         ...registry,
+        hostKeys,
         links: {
           packageUrl: async (identity, uploadId) => {
             const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
             const origin = config.workers.server === undefined ? own.origin : site.url;
             return path === undefined ? undefined : new URL(path, origin).toString();
           },
-          // Triggers bring keys; builds that are asked for by hand have none.
-          privateKey: async () => undefined,
         },
         workerTokens: new WorkerTokens({
           keys: new TokenKeySet([keys.workerToken]),

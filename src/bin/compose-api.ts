@@ -9,6 +9,7 @@ import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import { EgressGuard } from '../egress/egress-guard.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
@@ -27,6 +28,7 @@ export interface ApiCompositionOptions {
   readonly log: LogStore;
   readonly uploads: Uploads;
   readonly retention: Retention;
+  readonly hostKeys: HostKeys;
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;

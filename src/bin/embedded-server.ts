@@ -133,7 +133,7 @@ export async function startEmbeddedServer(
     const secretBox = new SecretBox({ key: await loadSecretKey(folder.keys, 'database-secret-key') });
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
     const blobs = new FolderBlobStore({ folder: folder.blobs });
-    const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+    const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
       composeStore({
         database,
         blobs,
@@ -202,13 +202,12 @@ export async function startEmbeddedServer(
       orchestrator,
       executor,
       ...registry,
+      hostKeys,
       links: {
         packageUrl: async (identity, uploadId) => {
           const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
           return path === undefined ? undefined : new URL(path, `${scheme}://${ownAddress}`).toString();
         },
-        // Triggers bring keys; builds that are asked for by hand have none.
-        privateKey: async () => undefined,
       },
       workerTokens: new WorkerTokens({
         keys: new TokenKeySet([await loadOrMake(folder.keys, 'worker-token.key.pem', newTokenKey)]),
@@ -261,6 +260,7 @@ export async function startEmbeddedServer(
       log,
       uploads,
       retention,
+      hostKeys,
       links,
       blobs,
       registry,

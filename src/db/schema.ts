@@ -278,6 +278,18 @@ export interface Schema {
     id: string;
     sealed: Uint8Array;
   };
+  /** The key each SSH server of git repositories showed when it was seen first; managers are the only writers. */
+  git_host_keys: {
+    host: string;
+    port: number;
+    key_type: string;
+    /** Base64. */
+    public_key: string;
+    first_seen: number;
+    /** The build that saw it, and whose it was. */
+    build_id: string;
+    namespace: string;
+  };
   log_heads: {
     build_id: string;
     /** Entries in place. */

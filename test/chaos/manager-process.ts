@@ -65,7 +65,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     onState: (state) => logger.info({ state: state.kind }, 'redis'),
     onWarning: (error) => logger.warn({ err: error }, 'Redis does not do all that was asked of it'),
   });
-  const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+  const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
     composeStore({
       database,
       blobs,
@@ -115,12 +115,12 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     orchestrator,
     executor,
     ...registry,
+    hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
-      privateKey: async () => undefined,
     },
     workerTokens: new WorkerTokens({
       keys: new TokenKeySet([await loadOrMake(keys, 'worker-token.key.pem', newTokenKey)]),
@@ -148,6 +148,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,

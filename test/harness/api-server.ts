@@ -19,6 +19,7 @@ import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
 import { EgressGuard } from '../../src/egress/egress-guard.ts';
 import { EgressPolicy } from '../../src/egress/egress-policy.ts';
+import { SqlHostKeys } from '../../src/host-key/sql-host-keys.ts';
 import { SqlLogStore } from '../../src/log/sql-log-store.ts';
 import { parseRepositoryName } from '../../src/model/repository-name.ts';
 import { SqlBuildQueue } from '../../src/queue/sql-build-queue.ts';
@@ -74,6 +75,7 @@ export async function startApiServer({
     },
   });
   const retention = new Retention({ database, strays, clock });
+  const hostKeys = new SqlHostKeys({ database, clock });
   const uploads = new Uploads({
     database,
     blobs,
@@ -94,6 +96,7 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    hostKeys,
     links: signer,
     egress: new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example'] })),
     metrics,
@@ -141,6 +144,7 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    hostKeys,
     metrics,
     logged,
     api,

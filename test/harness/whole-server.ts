@@ -55,7 +55,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
   await mkdir(join(folder, 'registry'));
-  const { queue, log, uploads, audit, retention, links } = composeStore({
+  const { queue, log, uploads, audit, retention, hostKeys, links } = composeStore({
     database,
     blobs,
     secretBox: new SecretBox({ key: randomBytes(32) }),
@@ -121,12 +121,12 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     orchestrator,
     executor,
     ...registry,
+    hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, all.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
-      privateKey: async () => undefined,
     },
     workerTokens: new WorkerTokens({
       keys: new TokenKeySet([newTokenKey()]),
@@ -152,6 +152,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,

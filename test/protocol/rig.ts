@@ -106,7 +106,7 @@ export async function openRig({
     secretBox: new SecretBox({ key: randomBytes(32) }),
     signer: new UrlSigner(randomBytes(32), clock),
   };
-  const { queue, log, uploads, audit, retention, links } = composeStore({
+  const { queue, log, uploads, audit, retention, hostKeys, links } = composeStore({
     ...keys,
     database,
     blobs,
@@ -167,7 +167,8 @@ export async function openRig({
       name: `manager-${randomBytes(6).toString('hex')}`,
       ...own,
       ...registry,
-      links: { packageUrl: async () => undefined, privateKey: async () => undefined },
+      hostKeys,
+      links: { packageUrl: async () => undefined },
       workerTokens,
       worker: { server, serverTls: false, registryHost: host },
       site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
@@ -188,6 +189,7 @@ export async function openRig({
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,
