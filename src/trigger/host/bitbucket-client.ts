@@ -31,7 +31,8 @@ export class BitbucketClient implements HostClient {
 
   async account(signal: AbortSignal) {
     const call = this.#call('asking whose token it is', signal);
-    return { username: nameOf(await call.json('GET', '/user')) ?? '' };
+    const user = await call.json('GET', '/user');
+    return { username: nameOf(user) ?? user.at('nickname').fail('the name of an account') };
   }
 
   async namespaces(signal: AbortSignal): Promise<readonly HostNamespace[]> {

@@ -25,7 +25,7 @@ export function githubEvent(payload: Payload, named: string | undefined, ownUrl?
 
 function push(payload: Payload, ownUrl: string | undefined): HookEvent {
   const head = payload.at('head_commit');
-  if (!head.present || payload.at('deleted').flag()) return refRemoved(payload.at('ref').optionalText());
+  if (!head.present || payload.at('deleted').flag()) return refRemoved(payload.at('ref').text());
   const repository = payload.at('repository');
   const fallback = repository.at('default_branch');
   const metadata = withoutGaps<TriggerMetadata>({

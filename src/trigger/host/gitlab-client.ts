@@ -283,7 +283,7 @@ export class GitlabClient implements HostClient {
     try {
       library ??= Promise.all([import('@gitbeaker/rest'), import('./gitlab-requester.ts')]);
       const [gitlab, { gitlabRequester }] = await library;
-      const requesterFn = gitlabRequester(this.#http.fetchFor(signal, secrets)) as never;
+      const requesterFn = gitlabRequester(this.#http.fetchFor(signal, secrets), pages.maxPages) as never;
       const at = { host: this.#site, requesterFn, rateLimits: {}, queryTimeout: null, oauthToken: standIn };
       return await run({ gitlab, at });
     } catch (thrown) {

@@ -20,7 +20,7 @@ function push(payload: Payload, kind: 'push' | 'tag_push', ownUrl: string | unde
   const checkedOut = payload.at('checkout_sha');
   // `after` of an annotated tag is the tag, and not a commit.
   const commit = checkedOut.present ? checkedOut : payload.at('after');
-  if (!commit.present || isNoCommit(commit.text())) return refRemoved(payload.at('ref').optionalText());
+  if (!commit.present || isNoCommit(commit.text())) return refRemoved(payload.at('ref').text());
   const sha = commit.shaped(fullCommit).toLowerCase();
   const commits = payload.at('commits').list();
   if (kind === 'push' && commits.length === 0) return skip('The push has no commits.');

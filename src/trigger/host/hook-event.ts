@@ -6,8 +6,8 @@ export function skip(reason: string): HookEvent {
   return { kind: 'skip', reason };
 }
 
-export function refRemoved(ref: string | undefined): HookEvent {
-  return skip(ref?.startsWith('refs/tags/') ? 'The tag was deleted.' : 'The branch was deleted.');
+export function refRemoved(ref: string): HookEvent {
+  return skip(ref.startsWith('refs/tags/') ? 'The tag was deleted.' : 'The branch was deleted.');
 }
 
 /** Leaves out what is not known, as the metadata wants it. */

@@ -66,7 +66,7 @@ export class HostHttp {
         return await this.#readAll(response);
       await response.body?.cancel();
       const repeats = request.method === 'GET' || response.status === 307 || response.status === 308;
-      if (!repeats || !URL.canParse(location, url))
+      if (!repeats || !URL.canParse(location, url.href))
         throw new HostError(
           'unexpected',
           `${this.title} redirects ${request.method} ${redactUrl(url.href)}, which cannot be followed. Configure the address that it answers at.`,
