@@ -44,6 +44,28 @@ function build(call: AuditedCall): AuditTarget {
 /** The repository a build belongs to: records of builds can be found by it as well. */
 const ofRepository = (call: AuditedCall) => ({ repository: repository(call).name });
 
+function namespaceTarget(name: string): AuditTarget {
+  return { kind: 'namespace', name, namespace: name };
+}
+
+function userTarget(name: string): AuditTarget {
+  return { kind: 'user', name, namespace: name };
+}
+
+function team({ params }: AuditedCall): AuditTarget {
+  const namespace = text(params.namespace);
+  return { kind: 'team', name: `${namespace}/${text(params.team)}`, namespace };
+}
+
+/** In one's own namespace unless the path says which. */
+function robot({ params, username }: AuditedCall): AuditTarget | undefined {
+  const namespace = text(params.namespace) || (username ?? '');
+  const name = `${namespace}+${text(params.robot)}`;
+  return namespace === '' ? undefined : { kind: 'robot', name, namespace };
+}
+
+const robotExpiry = ({ body }: AuditedCall) => ({ expires: body.expires });
+
 function token(id: unknown, { username }: AuditedCall): AuditTarget {
   return {
     kind: 'token',
@@ -82,6 +104,57 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     target: repository,
     detail: ({ params }) => ({ user: params.username }),
   },
+  updateRepo: { action: 'repository.describe', target: repository },
+  changeRepoVisibility: {
+    action: 'repository.visibility',
+    target: repository,
+    detail: ({ body }) => ({ visibility: body.visibility }),
+  },
+  changeTeamPermissions: {
+    action: 'permission.set',
+    target: repository,
+    detail: ({ params, body }) => ({ team: params.team, role: body.role }),
+  },
+  deleteTeamPermissions: {
+    action: 'permission.remove',
+    target: repository,
+    detail: ({ params }) => ({ team: params.team }),
+  },
+  createOrganization: {
+    action: 'namespace.create',
+    target: ({ body }) => namespaceTarget(text(body.name)),
+  },
+  deleteAdminedOrganization: {
+    action: 'namespace.delete',
+    target: ({ params }) => namespaceTarget(text(params.namespace)),
+  },
+  removeOrganizationMember: {
+    action: 'namespace.member.remove',
+    target: ({ params }) => namespaceTarget(text(params.namespace)),
+    detail: ({ params }) => ({ user: params.username }),
+  },
+  updateOrganizationTeam: {
+    action: 'team.set',
+    target: team,
+    detail: ({ body, answer }) => ({ role: body.role, made: answer.new_team }),
+  },
+  deleteOrganizationTeam: { action: 'team.delete', target: team },
+  updateOrganizationTeamMember: {
+    action: 'team.member.add',
+    target: team,
+    detail: ({ params }) => ({ member: params.member }),
+  },
+  deleteOrganizationTeamMember: {
+    action: 'team.member.remove',
+    target: team,
+    detail: ({ params }) => ({ member: params.member }),
+  },
+  createUserRobot: { action: 'robot.create', target: robot, detail: robotExpiry },
+  deleteUserRobot: { action: 'robot.delete', target: robot },
+  regenerateUserRobotToken: { action: 'robot.regenerate', target: robot, detail: robotExpiry },
+  createOrgRobot: { action: 'robot.create', target: robot, detail: robotExpiry },
+  deleteOrgRobot: { action: 'robot.delete', target: robot },
+  regenerateOrgRobotToken: { action: 'robot.regenerate', target: robot, detail: robotExpiry },
   changeRepoLimits: {
     action: 'repository.limits',
     target: repository,
@@ -89,10 +162,7 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
   },
   changeNamespaceLimits: {
     action: 'namespace.limits',
-    target: ({ params }) => {
-      const name = text(params.namespace);
-      return { kind: 'namespace', name, namespace: name };
-    },
+    target: ({ params }) => namespaceTarget(text(params.namespace)),
     detail: ({ body }) => ({
       weight: body.weight,
       max_running: body.max_running === null ? 'none' : body.max_running,
@@ -132,15 +202,31 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
   revokeUserToken: { action: 'token.revoke', target: (call) => token(call.params.token, call) },
   createInstallUser: {
     action: 'user.create',
-    target: ({ body }) => ({
-      kind: 'user',
-      name: text(body.username),
-      namespace: text(body.username),
+    target: ({ body }) => userTarget(text(body.username)),
+  },
+  changeInstallUser: {
+    action: 'user.change',
+    target: ({ params }) => userTarget(text(params.username)),
+    detail: ({ body }) => ({
+      enabled: body.enabled,
+      email: body.email,
+      // That there was one, not which.
+      password: body.password === undefined ? undefined : 'set',
+      revoke_tokens: body.revoke_tokens,
     }),
   },
   forgetGitHost: {
     action: 'git_host.forget',
     target: ({ params }) => ({ kind: 'server', name: text(params.server) }),
+  },
+  deleteInstallUser: {
+    action: 'user.delete',
+    target: ({ params }) => userTarget(text(params.username)),
+  },
+  changeUserDetails: {
+    action: 'user.password',
+    target: ({ username }) => (username === undefined ? undefined : userTarget(username)),
+    detail: ({ body }) => ({ revoke_tokens: body.revoke_tokens }),
   },
   pruneBuilds: {
     action: 'builds.prune',

@@ -75,7 +75,12 @@ export const buildRequestSchema = Type.Object(
         description: 'Default: latest. What a tag cannot hold becomes _',
       }),
     ),
-    pull_robot: Type.Optional(Type.Union([Type.String({ maxLength: 512 }), Type.Null()])),
+    pull_robot: Type.Optional(
+      Type.Union([Type.String({ maxLength: 512 }), Type.Null()], {
+        description:
+          'A robot of the repository’s namespace, which the build pulls base images as; for who administers the namespace',
+      }),
+    ),
     build_args: Type.Optional(
       Type.Record(Type.String(), Type.String({ maxLength: 65536 }), { maxProperties: 1000 }),
     ),
@@ -117,6 +122,8 @@ export interface RequestContext {
   readonly username: string;
   readonly superuser: boolean;
   readonly egress: EgressGuard;
+  /** Throws ApiError when the robot is none that this build may pull as. */
+  readonly pullRobot: (name: string) => Promise<string>;
   readonly useUpload: (id: NonNullable<ReturnType<typeof parseUploadId>>) => Promise<StoredUpload>;
 }
 
@@ -133,11 +140,8 @@ export async function parseBuildRequest(
     subdirectory: body.subdirectory,
     context: body.context,
   });
-  if (typeof body.pull_robot === 'string')
-    throw new ApiError(
-      'invalid_request',
-      `There is no robot account "${body.pull_robot.slice(0, 100)}". Leave "pull_robot" out: a build pulls what the person who asks for it may pull.`,
-    );
+  const pullRobot =
+    typeof body.pull_robot === 'string' ? await context.pullRobot(body.pull_robot) : undefined;
   const platforms = [...new Set(body.platforms ?? [])];
   for (const platform of platforms) requirePlatform(platform);
   if (platforms.length > 1)
@@ -168,6 +172,7 @@ export async function parseBuildRequest(
     noCache: body.no_cache ?? false,
     push: body.push ?? true,
     manualUser: context.username,
+    ...(pullRobot === undefined ? {} : { pullRobot }),
     priority,
   };
   return { request, secrets };

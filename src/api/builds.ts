@@ -5,7 +5,7 @@ import type { Build } from '../model/build.ts';
 import { parseBuildId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
-import { isAtLeast, repositoryOf, requireUser } from './access.ts';
+import { type AccountPrincipal, accountName, isAtLeast, repositoryOf, requireAccount } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import {
@@ -16,6 +16,7 @@ import {
 } from './build-request-body.ts';
 import { buildViewSchema, viewBuild, viewWithPosition } from './build-view.ts';
 import type { ApiDependencies } from './dependencies.ts';
+import { requirePullRobot } from './pull-robot.ts';
 import { buildParams, repositoryParams } from './repository-path.ts';
 import { enqueueInTrace } from './request-trace.ts';
 
@@ -125,16 +126,18 @@ export function addBuildRoutes(
       await requireRepository(accounts, name);
       if (!options.buildSupport) throw buildsOff();
       if (options.readOnly === true) throw readOnly();
-      const user = requireUser(request.principal);
-      const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], user.username);
+      const asker = requireAccount(request.principal);
+      const username = accountName(asker);
+      const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], username);
       const { request: asked, secrets } = await parseBuildRequest(request.body, {
         repository: name,
-        username: user.username,
-        superuser: user.superuser,
+        username,
+        superuser: asker.kind === 'user' && asker.superuser,
         egress,
+        pullRobot: async (robot) => await requirePullRobot(robot, name, asker, accounts),
         useUpload: async (id) =>
-          await uploads.use(id, user.username, name, async (first) =>
-            isAtLeast(await accounts.roleOn(user, first), 'write'),
+          await uploads.use(id, username, name, async (first) =>
+            isAtLeast(await accounts.roleOn(asker, first), 'write'),
           ),
       });
       const { maxQueuedPerNamespace } = options;
@@ -197,7 +200,7 @@ export function addBuildRoutes(
       const { name, role } = repositoryOf(request);
       const build = await buildOf(queue, name, request.params.build);
       // 201 is what clients of the field's reference system expect here.
-      const verdict = await queue.cancel(build.id, requireUser(request.principal).username);
+      const verdict = await queue.cancel(build.id, accountName(requireAccount(request.principal)));
       switch (verdict.kind) {
         case 'cancelled':
         case 'cancelling':
@@ -218,7 +221,7 @@ export function addBuildRoutes(
   api.get(
     '/api/v1/builds',
     {
-      config: { access: 'user' },
+      config: { access: 'account' },
       schema: {
         operationId: 'listBuilds',
         summary: 'The builds of all repositories you have a role in, newest first',
@@ -237,7 +240,7 @@ export function addBuildRoutes(
       },
     },
     async (request) => {
-      const user = requireUser(request.principal);
+      const user = requireAccount(request.principal);
       const roles = new Map<string, Role | undefined>();
       const roleOf = async (name: RepositoryName): Promise<Role | undefined> => {
         const key = formatRepositoryName(name);
@@ -261,11 +264,8 @@ export function addBuildRoutes(
     },
   );
 
-  async function newestBuilds(
-    user: ReturnType<typeof requireUser>,
-    count: number,
-  ): Promise<readonly Build[]> {
-    if (user.superuser) return await queue.builds({ limit: count });
+  async function newestBuilds(user: AccountPrincipal, count: number): Promise<readonly Build[]> {
+    if (user.kind === 'user' && user.superuser) return await queue.builds({ limit: count });
     const repositories = await accounts.repositories(user, { limit: 10_000 });
     const namespaces = [...new Set(repositories.map(({ name }) => name.namespace))];
     if (namespaces.length === 0) return [];

@@ -43,8 +43,11 @@ const accountCodes: Record<AccountErrorCode, ApiErrorCode> = {
   'bad-password': 'invalid_request',
   'bad-token': 'invalid_request',
   exists: 'conflict',
-  unknown: 'not_found',
+  'last-admin': 'conflict',
+  'not-empty': 'conflict',
   'too-many': 'conflict',
+  'too-often': 'rate_limited',
+  unknown: 'not_found',
 };
 
 export function translate(thrown: unknown): ApiError {

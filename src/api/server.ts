@@ -20,19 +20,24 @@ import { addLimitRoutes } from './limits.ts';
 import { addLogArchiveRoutes } from './log-archive.ts';
 import { addMetricsRoutes } from './metrics.ts';
 import { OpenApi } from './openapi.ts';
+import { addOrganizationRoutes } from './organizations.ts';
 import { addPermissionRoutes } from './permissions.ts';
 import { isForRegistry, registryHandler } from './registry-mount.ts';
 import { addRepositoryRoutes } from './repositories.ts';
 import { encodeRepositoryPath } from './repository-path.ts';
 import { logRequests } from './request-log.ts';
 import { traceRequests } from './request-trace.ts';
+import { addRobotRoutes } from './robots.ts';
 import { addSecurityHeaders, securityHeaders } from './security-headers.ts';
 import { addSuperuserRoutes } from './superuser.ts';
 import { addGitHostRoutes } from './superuser-git-hosts.ts';
 import { addPruneRoutes } from './superuser-prune.ts';
 import { addSuperuserUserRoutes } from './superuser-users.ts';
+import { addTeamPermissionRoutes } from './team-permissions.ts';
+import { addTeamRoutes } from './teams.ts';
 import { answerUnknownAddresses } from './unknown-address.ts';
 import { addUserRoutes } from './user.ts';
+import { addUserPasswordRoute } from './user-password.ts';
 import { addUserTokenRoutes } from './user-tokens.ts';
 import { compileValidator } from './validation.ts';
 
@@ -118,6 +123,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
 
   addRepositoryRoutes(api, dependencies);
   addPermissionRoutes(api, dependencies);
+  addTeamPermissionRoutes(api, dependencies);
   addLimitRoutes(api, dependencies);
   addBuildRoutes(api, dependencies);
   const streams = new AbortController();
@@ -126,6 +132,10 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addFiledropRoutes(api, dependencies);
   addUserRoutes(api);
   addUserTokenRoutes(api, dependencies);
+  addUserPasswordRoute(api, dependencies);
+  addOrganizationRoutes(api, dependencies);
+  addTeamRoutes(api, dependencies);
+  addRobotRoutes(api, dependencies);
   addSuperuserRoutes(api, dependencies);
   addSuperuserUserRoutes(api, dependencies);
   addPruneRoutes(api, dependencies);

@@ -128,7 +128,7 @@ export async function startClusterServer(
       clock,
       isSuperuser: (username, stored) => config.features.superUsers && (stored || named.has(username)),
     });
-    const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
     const proxies = new TrustedProxies(site.trustedProxies);
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, {

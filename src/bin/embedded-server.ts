@@ -154,7 +154,7 @@ export async function startEmbeddedServer(
     const metrics = new Metrics();
 
     const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-    const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, { trustForwarded: false, fallback: url });
     const registry = composeRegistry({
@@ -368,7 +368,7 @@ async function firstAdministrator(
   await rm(file, { force: true });
   const { token, view } = await accounts.createToken(administrator, {
     name: `command line on ${machineName()}`,
-    scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+    scopes: ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
   });
   await audit.write({
     actor: system,

@@ -1,20 +1,19 @@
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
+import { addAccountCommands } from './account-commands.ts';
 import type { PruneFlags } from './admin-prune.ts';
 import type { AuditFlags } from './audit.ts';
 import type { BuildFlags } from './build.ts';
 import type { BuildsFlags } from './builds.ts';
-import { type ExitStatus, exitStatus } from './cli-error.ts';
+import { exitStatus } from './cli-error.ts';
 import type { ServerFlags } from './command.ts';
 import type { NamespaceLimitsFlags } from './limits-namespace.ts';
 import type { RepositoryLimitsFlags } from './limits-repo.ts';
 import type { LoginFlags } from './login.ts';
 import type { LogsFlags } from './logs.ts';
 import type { RepoCreateFlags } from './repo-create.ts';
+import type { Report } from './report.ts';
 import { type Shell, shells } from './shells.ts';
 import type { Terminal } from './terminal.ts';
-
-/** A running command reports its exit status here; the composition root ends the process with it. */
-export type Report = (status: ExitStatus) => void;
 
 /** An option that is a whole number. */
 export function wholeNumber(least: number, most: number) {
@@ -56,6 +55,7 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .addOption(server())
     .option('-u, --username <name>', 'user name')
     .option('--password-stdin', 'read the password from standard input')
+    .option('--superuser', 'a token that may also administer the server, for those who may')
     .action(async (flags: LoginFlags) => report(await (await import('./login.ts')).login(terminal, flags)));
 
   program
@@ -179,6 +179,8 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .action(async (name: string, flags: RepoCreateFlags) =>
       report(await (await import('./repo-create.ts')).repoCreate(terminal, name, flags)),
     );
+
+  addAccountCommands(program, terminal, report);
 
   const limits = program.command('limits').description('Show and set how many builds may run at once');
   limits

@@ -41,6 +41,12 @@ export interface PackRequest {
   readonly maxSeconds: number;
 }
 
+/** In whose name a build pulls: the robot's that it was given, else that of whoever asked for it. */
+function askerOf({ pullRobot, manualUser }: Build): { readonly asker?: string } {
+  const asker = pullRobot ?? manualUser;
+  return asker === undefined ? {} : { asker };
+}
+
 /** Puts together what a worker needs for its attempt. Throws ManagerError `source-missing`. */
 export async function buildPack(
   { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
@@ -53,7 +59,7 @@ export async function buildPack(
     repository: build.repository,
     push: byDigest ? { kind: 'by-digest' } : { kind: 'tags', tags: build.push ? build.tags : [] },
     expiresAt,
-    ...(build.manualUser === undefined ? {} : { asker: build.manualUser }),
+    ...askerOf(build),
   });
   return {
     identity,

@@ -82,7 +82,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
   await blobs.start();
   await archives.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const publicOriginOf = (incoming: IncomingMessage) =>
     publicOrigin(incoming, { trustForwarded: false, fallback: url });
   const registry = composeRegistry({

@@ -63,7 +63,7 @@ export async function startApiServer({
   });
   await logs.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const authorizer = new AccountAuthorizer(accounts, signIn);
   const signer = new UrlSigner(randomBytes(32), clock);
   const strays = new StrayBlobs({
@@ -124,7 +124,7 @@ export async function startApiServer({
     username: string,
     {
       superuser = false,
-      scopes = ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+      scopes = ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
     }: { superuser?: boolean; scopes?: readonly TokenScope[] } = {},
   ): Promise<string> => {
     await accounts.createUser({ username, password, superuser });

@@ -67,7 +67,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   await log.start();
   const metrics = new Metrics();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const publicOrigin = () => url;
   const registry = composeRegistry({
     database,
@@ -202,6 +202,8 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     host,
     folder,
     logged,
+    database,
+    accounts,
     queue,
     blobs,
     audit,

@@ -116,7 +116,7 @@ export async function openRig({
   await queue.start();
   await log.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const publicOrigin = (_incoming: IncomingMessage) => url;
   const issuer = 'slipway';
   await mkdir(join(folder, 'registry'));
