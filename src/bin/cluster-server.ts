@@ -187,6 +187,7 @@ export async function startClusterServer(
       log,
       uploads,
       retention,
+      triggers,
       hostKeys,
       links,
       blobs,

@@ -16,6 +16,7 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Retention } from '../retention/retention.ts';
 import { blobStoreCheck, diskCheck, orchestratorCheck, queueCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { OpenTriggers } from '../trigger/open-triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
@@ -31,6 +32,7 @@ export interface ApiCompositionOptions {
   readonly hostKeys: HostKeys;
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
+  readonly triggers: Pick<OpenTriggers, 'triggers' | 'notices'>;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
@@ -55,6 +57,7 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
   };
   return createApi({
     ...parts,
+    ...parts.triggers,
     logs: log,
     egress: new EgressGuard(
       new EgressPolicy({

@@ -260,6 +260,7 @@ export async function startEmbeddedServer(
       log,
       uploads,
       retention,
+      triggers,
       hostKeys,
       links,
       blobs,

@@ -14,6 +14,7 @@ import type { ApiOptions } from '../../src/api/dependencies.ts';
 import { createApi } from '../../src/api/server.ts';
 import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
@@ -27,6 +28,7 @@ import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { type GitHostsOptions, gitHosts } from '../../src/trigger/host/hosts.ts';
 import { Uploads } from '../../src/upload/uploads.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 
@@ -37,6 +39,8 @@ export interface ApiHarnessOptions {
   readonly options?: Partial<ApiOptions>;
   readonly health?: readonly HealthCheck[];
   readonly registry?: 'none' | 'echo';
+  /** Besides custom-git. */
+  readonly hosts?: GitHostsOptions;
 }
 
 export const password = 'correct horse';
@@ -49,12 +53,14 @@ export async function startApiServer({
   options = {},
   health,
   registry = 'none',
+  hosts = {},
 }: ApiHarnessOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
   const database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
-  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }), clock });
+  const secretBox = new SecretBox({ key: randomBytes(32) });
+  const queue = new SqlBuildQueue(database, { secretBox, clock });
   await queue.start();
   const logs = new SqlLogStore(database, {
     clock,
@@ -87,6 +93,25 @@ export async function startApiServer({
   const audit = new SqlAuditLog({ database, clock });
   const logged: string[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(line) });
+  const triggers = composeTriggers({
+    database,
+    secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts(hosts),
+    registryHost: 'registry.example',
+    url: 'http://slipway.example',
+    failureThreshold: 100,
+    internalErrorThreshold: 5,
+    ...(options.maxQueuedPerNamespace === undefined
+      ? {}
+      : { maxQueuedPerNamespace: options.maxQueuedPerNamespace }),
+    readOnly: options.readOnly ?? false,
+    metrics,
+    clock,
+    logger,
+  });
   const checks = health ?? [diskCheck(folder, 1)];
   const api = createApi({
     accounts,
@@ -96,6 +121,8 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    triggers: triggers.triggers,
+    notices: triggers.notices,
     hostKeys,
     links: signer,
     egress: new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example'] })),
@@ -139,6 +166,8 @@ export async function startApiServer({
     accounts,
     signIn,
     audit,
+    /** Not started: rounds of what goes on in the background are made by hand. */
+    triggers,
     authorizer,
     queue,
     logs,
@@ -184,6 +213,7 @@ export async function startApiServer({
       };
     },
     async [Symbol.asyncDispose]() {
+      await triggers.stop();
       await logs.stop();
       await api.stop();
       api.server.closeAllConnections();
