@@ -15,7 +15,6 @@ import { WorkerTokens } from '../rpc/tokens.ts';
 import { openDataFolder } from '../setup/data-folder.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
-import { gitHosts } from '../trigger/host/hosts.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
@@ -148,6 +147,7 @@ export async function startClusterServer(
       storage: registryStorage(config.storage.images),
       url: site.url,
       registryHost: site.hostname,
+      readOnly: config.features.readOnly,
       publicOrigin: publicOriginOf,
       clock,
       logger,
@@ -166,7 +166,6 @@ export async function startClusterServer(
       queue,
       audit,
       accounts,
-      hosts: gitHosts({}),
       registryHost: site.hostname,
       url: site.url,
       ...config.triggers,
@@ -200,6 +199,7 @@ export async function startClusterServer(
         version: await versionOf(environment.installation),
         registryHost: site.hostname,
         buildSupport: config.features.build,
+        readOnly: config.features.readOnly,
         readerBuildLogs: config.features.readerBuildLogs,
         ...(limits.queuedPerNamespace === undefined
           ? {}

@@ -137,7 +137,10 @@ describe("a registry's own configuration", () => {
       securityGroups: ['sg-8ab78bc7'],
       diskSize: 58,
     });
-    expect(config?.manager?.settings.setupTime).toBe(300_000);
+    expect(config?.manager?.settings).toMatchObject({
+      setupTime: 300_000,
+      setupTimes: { openshift: 180_000, burst: 300_000 },
+    });
   });
 
   it('has its storage: images, uploads and logs where it says', () => {
