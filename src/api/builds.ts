@@ -2,12 +2,13 @@ import Type from 'typebox';
 import type { Role } from '../account/accounts.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { Build } from '../model/build.ts';
-import { parseBuildId } from '../model/ids.ts';
+import { type BuildId, parseBuildId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
 import { type AccountPrincipal, accountName, isAtLeast, repositoryOf, requireAccount } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
+import type { AuditTrail } from './audit-trail.ts';
 import {
   buildRequestSchema,
   idempotencyKeyOf,
@@ -24,7 +25,7 @@ import { enqueueInTrace } from './request-trace.ts';
 type Needs = Pick<
   ApiDependencies,
   'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'triggers' | 'options'
->;
+> & { readonly trail: AuditTrail };
 
 const tags = ['builds'];
 const listSchema = Type.Object({ builds: Type.Array(buildViewSchema) });
@@ -79,7 +80,7 @@ export function requireBuilding(options: Pick<Needs['options'], 'buildSupport' |
 
 export function addBuildRoutes(
   api: Api,
-  { accounts, queue, uploads, egress, metrics, triggers, options }: Needs,
+  { accounts, queue, uploads, egress, metrics, triggers, options, trail }: Needs,
 ): void {
   const base = '/api/v1/repository/:namespace/:repository/build';
 
@@ -151,15 +152,20 @@ export function addBuildRoutes(
       });
       const { maxQueuedPerNamespace } = options;
       let repeated = false;
+      let superseded: readonly BuildId[] = [];
       const build = await enqueueInTrace(queue, request, asked, {
         secrets,
         ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
         onRepeated: () => {
           repeated = true;
         },
+        onSuperseded: (builds) => {
+          superseded = builds;
+        },
         ...(maxQueuedPerNamespace === undefined ? {} : { maxQueuedPerNamespace }),
         ...(request.body.newest_only === true ? { newestOnly: newestKeyOf(asked) } : {}),
       });
+      for (const id of superseded) await trail.superseded(request, { id, by: build.id, repository: name });
       if (!repeated) metrics.queuePuts.inc({ queue_name: buildQueueName });
       return await reply
         .status(201)

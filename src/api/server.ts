@@ -132,7 +132,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addPermissionRoutes(api, dependencies);
   addTeamPermissionRoutes(api, dependencies);
   addLimitRoutes(api, dependencies);
-  addBuildRoutes(api, dependencies);
+  addBuildRoutes(api, { ...dependencies, trail });
   addTriggerRoutes(api, dependencies);
   addTriggerSetupRoutes(api, dependencies);
   addTriggerBuildRoutes(api, dependencies);

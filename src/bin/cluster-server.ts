@@ -15,7 +15,6 @@ import { WorkerTokens } from '../rpc/tokens.ts';
 import { openDataFolder } from '../setup/data-folder.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
-import { gitHosts } from '../trigger/host/hosts.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
@@ -167,7 +166,6 @@ export async function startClusterServer(
       queue,
       audit,
       accounts,
-      hosts: gitHosts({}),
       registryHost: site.hostname,
       url: site.url,
       ...config.triggers,

@@ -81,7 +81,21 @@ describe("a registry's own configuration", () => {
       superUsers: true,
     });
     expect(config?.limits.queuedPerNamespace).toBe(200);
-    expect(config?.triggers).toEqual({ failureThreshold: undefined, internalErrorThreshold: 10 });
+    expect(config?.triggers).toMatchObject({
+      failureThreshold: undefined,
+      internalErrorThreshold: 10,
+      hosts: {
+        github: {
+          site: 'https://github.example.com/',
+          api: undefined,
+          oauth: { id: '0e8dbe15c4c7630b6780' },
+        },
+        gitlab: undefined,
+        bitbucket: undefined,
+      },
+    });
+    expect(JSON.stringify(config?.triggers)).not.toContain('e4a58ddd3d7408b7aec109e85564a0d153d3e846');
+    expect(config?.triggers.hosts.github?.oauth?.secret.reveal()).toMatch(/^e4a58d/);
     expect(config?.superUsers).toEqual(['quayadmin', 'kim']);
     expect(config?.secrets.database?.reveal()).toHaveLength(32);
   });
@@ -137,7 +151,10 @@ describe("a registry's own configuration", () => {
       securityGroups: ['sg-8ab78bc7'],
       diskSize: 58,
     });
-    expect(config?.manager?.settings.setupTime).toBe(300_000);
+    expect(config?.manager?.settings).toMatchObject({
+      setupTime: 300_000,
+      setupTimes: { openshift: 180_000, burst: 300_000 },
+    });
   });
 
   it('has its storage: images, uploads and logs where it says', () => {

@@ -3,6 +3,7 @@ import { parseDatabaseUri } from './database-uri.ts';
 import { executorRules } from './executor-rules.ts';
 import type { LooseConfig, RuleReport } from './rule-report.ts';
 import { storageRules } from './storage-rules.ts';
+import { triggerRules } from './trigger-rules.ts';
 
 export interface FileSurroundings {
   /** Whether `ssl.cert` and `ssl.key` are beside the configuration file. */
@@ -17,6 +18,7 @@ export function checkRules(config: LooseConfig, report: RuleReport, around: File
   storageRules(config, report);
   executorRules(config, report);
   limitRules(config, report);
+  triggerRules(config, report);
 }
 
 export function portOf(host: string): number | undefined {

@@ -4,6 +4,7 @@ import { bytes, choice, duration, flag, list, text, whole, wholeOrNull } from '.
 import { memoryOrchestratorSchema, redisOrchestratorSchema, redisSchema } from './redis-schema.ts';
 import { slipwayKeys } from './slipway-schema.ts';
 import { storageKeys } from './storage-schema.ts';
+import { triggerKeys } from './trigger-schema.ts';
 
 const label = '[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?';
 const hostPattern = `^(${label}(\\.${label})*|\\[[0-9A-Fa-f:]+\\])(:[0-9]{1,5})?$`;
@@ -176,6 +177,7 @@ export const keyGroups: readonly KeyGroup[] = [
   { title: 'Storage', keys: storageKeys },
   { title: 'Redis', keys: redisKeys },
   { title: 'Builds', keys: buildKeys },
+  { title: 'Build triggers', keys: triggerKeys },
   { title: 'Accounts', keys: accountKeys },
   { title: 'Slipway’s own', keys: slipwayKeys },
 ];
@@ -187,6 +189,7 @@ export const configSchema = Type.Object({
   ...storageKeys,
   ...redisKeys,
   ...buildKeys,
+  ...triggerKeys,
   ...accountKeys,
   ...slipwayKeys,
 });

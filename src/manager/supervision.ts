@@ -140,7 +140,7 @@ export class Supervision {
 
   async #observe(): Promise<Observed> {
     const { sessions } = this.#options;
-    const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities } = this.#attempt;
+    const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities, executor } = this.#attempt;
     const worker = await this.#observeWorker();
     // When it was seen, not the time of day of whoever wrote it down.
     if (registeredAt !== undefined) this.#registeredSeen ??= this.#clock.now();
@@ -152,6 +152,7 @@ export class Supervision {
       epoch,
       scheduledAt,
       leaseUntil,
+      ...(executor === undefined ? {} : { executor }),
       supervisedSince: this.#since,
       ...(lastSign === 0 ? {} : { lastSign }),
       worker,
