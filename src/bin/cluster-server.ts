@@ -15,11 +15,11 @@ import { WorkerTokens } from '../rpc/tokens.ts';
 import { openDataFolder } from '../setup/data-folder.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
-import { gitHosts } from '../trigger/host/hosts.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
+import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -166,7 +166,7 @@ export async function startClusterServer(
       queue,
       audit,
       accounts,
-      hosts: gitHosts({}),
+      hosts: composeGitHosts(config.gitHosts, clock),
       registryHost: site.hostname,
       url: site.url,
       ...config.triggers,

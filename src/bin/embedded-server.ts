@@ -28,9 +28,9 @@ import { ensurePackages } from '../setup/packages.ts';
 import { ensureWorkerAccount, existingWorkerAccount, type WorkerAccount } from '../setup/worker-account.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
-import { gitHosts } from '../trigger/host/hosts.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
+import { composeGitHosts, publicGitHosts } from './compose-git-hosts.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -243,7 +243,7 @@ export async function startEmbeddedServer(
       queue,
       audit,
       accounts,
-      hosts: gitHosts({}),
+      hosts: composeGitHosts(publicGitHosts, clock),
       registryHost,
       url,
       failureThreshold: 100,

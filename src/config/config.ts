@@ -18,6 +18,7 @@ export interface Config {
   readonly manager: ManagerConfig | undefined;
   readonly limits: LimitConfig;
   readonly triggers: TriggerConfig;
+  readonly gitHosts: GitHostsConfig;
   readonly retention: RetentionConfig;
   /** Names of users that are superusers whatever the database says; empty without FEATURE_SUPER_USERS. */
   readonly superUsers: readonly string[];
@@ -274,6 +275,33 @@ export interface TriggerConfig {
   readonly failureThreshold: number | undefined;
   /** SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD; undefined: never disabled. */
   readonly internalErrorThreshold: number | undefined;
+}
+
+/** Undefined: builds are not triggered by it. */
+export interface GitHostsConfig {
+  readonly github:
+    | {
+        /** Without a slash at the end; undefined: github.com. */
+        readonly site: string | undefined;
+        /** Undefined: where GitHub has it for such a site. */
+        readonly api: string | undefined;
+        readonly oauth: OAuthClientConfig | undefined;
+      }
+    | undefined;
+  readonly gitlab:
+    | {
+        /** Undefined: gitlab.com. */
+        readonly site: string | undefined;
+        readonly oauth: OAuthClientConfig | undefined;
+      }
+    | undefined;
+  readonly bitbucket: { readonly oauth: OAuthClientConfig | undefined } | undefined;
+}
+
+/** What is registered at a git host for this server; undefined where it is used: people bring tokens. */
+export interface OAuthClientConfig {
+  readonly id: string;
+  readonly secret: Secret;
 }
 
 export interface RetentionConfig {

@@ -2,6 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { dirname, isAbsolute, join } from 'node:path';
 import type { Config, DatabaseConfig, ListenConfig, WorkerAddress } from './config.ts';
 import { parseDatabaseUri } from './database-uri.ts';
+import { resolveGitHosts } from './resolve-git-hosts.ts';
 import { resolveManager } from './resolve-manager.ts';
 import { resolveStorage } from './resolve-storage.ts';
 import { hasRemoteWorkers, portOf, withoutPort } from './rules.ts';
@@ -54,6 +55,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
       failureThreshold: config.SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD ?? undefined,
       internalErrorThreshold: config.SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD ?? undefined,
     },
+    gitHosts: resolveGitHosts(config),
     retention: {
       builds: own.RETENTION.BUILDS ?? undefined,
       logs: own.RETENTION.LOGS ?? undefined,

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { parseDatabaseUri } from './database-uri.ts';
 import { executorRules } from './executor-rules.ts';
+import { gitHostRules } from './git-host-rules.ts';
 import type { LooseConfig, RuleReport } from './rule-report.ts';
 import { storageRules } from './storage-rules.ts';
 
@@ -16,6 +17,7 @@ export function checkRules(config: LooseConfig, report: RuleReport, around: File
   redisRules(config, report);
   storageRules(config, report);
   executorRules(config, report);
+  gitHostRules(config, report);
   limitRules(config, report);
 }
 

@@ -1,5 +1,6 @@
 import Type, { type Static, type TProperties } from 'typebox';
 import { executorSchema } from './executor-schema.ts';
+import { gitHostKeys } from './git-host-schema.ts';
 import { bytes, choice, duration, flag, list, text, whole, wholeOrNull } from './leaf.ts';
 import { memoryOrchestratorSchema, redisOrchestratorSchema, redisSchema } from './redis-schema.ts';
 import { slipwayKeys } from './slipway-schema.ts';
@@ -176,6 +177,7 @@ export const keyGroups: readonly KeyGroup[] = [
   { title: 'Storage', keys: storageKeys },
   { title: 'Redis', keys: redisKeys },
   { title: 'Builds', keys: buildKeys },
+  { title: 'Git hosts', keys: gitHostKeys },
   { title: 'Accounts', keys: accountKeys },
   { title: 'Slipway’s own', keys: slipwayKeys },
 ];
@@ -187,6 +189,7 @@ export const configSchema = Type.Object({
   ...storageKeys,
   ...redisKeys,
   ...buildKeys,
+  ...gitHostKeys,
   ...accountKeys,
   ...slipwayKeys,
 });
