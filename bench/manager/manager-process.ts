@@ -74,7 +74,7 @@ const parts = composeManager({
   executor,
   registry,
   cachedTag: async () => '',
-  credentials: { issue: async () => ({ pullToken: 'pull', pushToken: 'push' }) },
+  credentials: { openings: [], issue: async () => ({ pullToken: 'pull', pushToken: 'push' }) },
   links: { packageUrl: async () => undefined, privateKey: async () => undefined },
   workerTokens,
   worker: site,

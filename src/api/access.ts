@@ -19,6 +19,7 @@ const anonymous: Principal = { kind: 'anonymous' };
 export function enforceAccess(api: Api, needs: Needs): void {
   api.decorateRequest('principal');
   api.decorateRequest('repositoryAccess');
+  api.decorateRequest('byPrivilege', false);
   api.addHook('onRoute', (route) => {
     if (route.config?.access === undefined)
       throw new TypeError(`route ${String(route.method)} ${route.url} does not say who may call it`);
@@ -147,6 +148,9 @@ async function requireRole(request: FastifyRequest, wanted: Role, { accounts }: 
     );
   }
   request.repositoryAccess = { name, role };
+  const { principal } = request;
+  if (principal.kind === 'user' && principal.superuser)
+    request.byPrivilege = !isAtLeast(await accounts.roleOn({ ...principal, superuser: false }, name), wanted);
 }
 
 /** The repository of a route whose access names one. */

@@ -12,6 +12,7 @@ export const apiErrorTable = {
   unsupported_media_type: { status: 415, meaning: 'the content type of the body is not understood' },
   rate_limited: { status: 429, meaning: 'too many requests; wait before the next one' },
   internal_error: { status: 500, meaning: 'something in Slipway failed; the log of the server says what' },
+  read_only: { status: 503, meaning: 'the server is set to be read only for now' },
   unavailable: { status: 503, meaning: 'something Slipway needs does not answer' },
   insufficient_storage: { status: 507, meaning: 'the disk of the server is full' },
 } as const satisfies Record<string, { status: number; meaning: string }>;

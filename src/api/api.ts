@@ -57,6 +57,8 @@ declare module 'fastify' {
     principal: Principal;
     /** Set for routes with a repository in the path, once access was granted. */
     repositoryAccess: { readonly name: RepositoryName; readonly role: Role } | undefined;
+    /** What was granted was granted only because a superuser asked. */
+    byPrivilege: boolean;
     /** The request's span in its trace. */
     span: Span | undefined;
     /** What is about to be sent, before it becomes text; for the audit log. */

@@ -13,6 +13,8 @@ export interface AuditedCall {
 /** What the record of a route says. A rule names the fields that it takes, so that no secret slips in with the rest. */
 export interface AuditRule {
   readonly action: string;
+  /** Recorded only when whoever did it may do it because of being a superuser, and for no other reason. */
+  readonly superusersOnly?: boolean;
   readonly target?: (call: AuditedCall) => AuditTarget | undefined;
   readonly detail?: (call: AuditedCall) => Readonly<Record<string, unknown>>;
 }
@@ -113,6 +115,19 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     }),
   },
   cancelRepoBuild: { action: 'build.cancel', target: build, detail: ofRepository },
+  getRepoBuildLogs: { action: 'build.logs.read', target: build, detail: ofRepository, superusersOnly: true },
+  streamRepoBuildLogs: {
+    action: 'build.logs.read',
+    target: build,
+    detail: ofRepository,
+    superusersOnly: true,
+  },
+  downloadRepoBuildLogs: {
+    action: 'build.logs.read',
+    target: build,
+    detail: ofRepository,
+    superusersOnly: true,
+  },
   getRepoBuildLogsSuperUser: { action: 'build.logs.read', target: build, detail: ofRepository },
   getFiledropUrl: {
     action: 'file.create',

@@ -5,6 +5,8 @@ import type { AuditActor, AuditEvent, AuditLog, AuditOrigin, AuditResult } from 
 import { RefusalBudget } from '../audit/refusal-budget.ts';
 import type { Clock } from '../base/clock.ts';
 import { unreachable } from '../base/unreachable.ts';
+import type { BuildId } from '../model/ids.ts';
+import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import type { ImageChange } from '../registry/gateway.ts';
 import type { TokenRefusal } from '../registry/token-endpoint.ts';
 import type { Api } from './api.ts';
@@ -157,6 +159,25 @@ export class AuditTrail {
     });
   }
 
+  /** A build that waits has ended because somebody asked for a newer one that makes it needless. */
+  async superseded(
+    request: FastifyRequest,
+    {
+      id,
+      by,
+      repository,
+    }: { readonly id: BuildId; readonly by: BuildId; readonly repository: RepositoryName },
+  ): Promise<void> {
+    await this.#writeOrLog({
+      ...originOf(request),
+      actor: actorOf(request.principal),
+      action: 'build.supersede',
+      target: { kind: 'build', name: id, namespace: repository.namespace },
+      result: 'done',
+      detail: { repository: formatRepositoryName(repository), superseded_by: by },
+    });
+  }
+
   /** A record that is not worth an answer: what it is about changed nothing. */
   async #writeOrLog(event: AuditEvent): Promise<void> {
     await this.#write(event).catch((thrown: unknown) => {
@@ -181,6 +202,7 @@ function ruleOf(request: FastifyRequest): AuditRule | undefined {
   const operationId = request.routeOptions.schema?.operationId;
   if (operationId === undefined) return undefined;
   const rule = Object.hasOwn(auditRules, operationId) ? auditRules[operationId] : undefined;
+  if (rule?.superusersOnly === true) return request.byPrivilege ? rule : undefined;
   return rule ?? (harmless.has(request.method) ? undefined : { action: operationId });
 }
 

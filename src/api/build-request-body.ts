@@ -68,7 +68,7 @@ export const buildRequestSchema = Type.Object(
     newest_only: Type.Optional(
       Type.Boolean({
         description:
-          'Builds of the same thing that have not started end as cancelled, superseded by this one. The same thing: from the same git URL and ref, or, without a ref, for the same tags; and the same Dockerfile, context, target and platforms',
+          'Builds of the same thing that have not started end as cancelled, superseded by this one. The same thing: from the same git URL and ref, or, without a ref, for the same tags; and the same Dockerfile, context, target, platforms, build arguments and labels',
       }),
     ),
     push: Type.Optional(Type.Boolean({ description: 'false: build only, publish nothing' })),
@@ -246,14 +246,23 @@ function decodeSafely(text: string): string {
   }
 }
 
+const byName = ([a]: [string, string], [b]: [string, string]): number => (a < b ? -1 : a > b ? 1 : 0);
+
 /** The key under which only the newest build need be made: what makes two requests ask for the same thing. */
 export function newestKeyOf(request: BuildRequest): string {
-  const { source, tags, context, dockerfilePath, target, platforms } = request;
+  const { source, tags, context, dockerfilePath, target, platforms, buildArgs, labels } = request;
   const thing =
     source.kind === 'git' && source.ref !== undefined
       ? ['git', source.url, source.ref]
       : ['tags', ...[...tags].sort()];
-  const rest = [context, dockerfilePath, target ?? null, [...platforms].sort()];
+  const rest = [
+    context,
+    dockerfilePath,
+    target ?? null,
+    [...platforms].sort(),
+    // Builds of a matrix differ in these alone.
+    ...[buildArgs, labels].map((pairs) => Object.entries(pairs).sort(byName)),
+  ];
   return createHash('sha256')
     .update(JSON.stringify([thing, rest]))
     .digest('hex');

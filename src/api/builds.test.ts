@@ -87,6 +87,16 @@ test('of builds that ask for newest_only, the newest takes the place of those th
   const phases = await Promise.all([old, other, plain].map(async (build) => (await shown(build)).phase));
   expect(phases).toEqual(['cancelled', 'waiting', 'waiting']);
   await cancelAll();
+  // Builds of a matrix differ in their arguments alone, and are not the same.
+  const matrix = [
+    await post({ ...asked, build_args: { BASE: 'alpine' }, docker_tags: ['alpine'] }),
+    await post({ ...asked, build_args: { BASE: 'debian' }, docker_tags: ['debian'] }),
+  ];
+  expect(await Promise.all(matrix.map(async (build) => (await shown(build)).phase))).toEqual([
+    'waiting',
+    'waiting',
+  ]);
+  await cancelAll();
 });
 
 test('the list is newest first, limited, and can begin at a time', async () => {
@@ -297,6 +307,16 @@ test('where builds are switched off none may be asked for, and those there are c
   expect((await off.call('GET', `${path}${id}`, { token: owner })).json).toMatchObject({ id });
   expect((await off.call('GET', `${path}${id}/logs`, { token: owner })).status).toBe(200);
   expect((await off.call('DELETE', `${path}${id}`, { token: owner })).json.phase).toBe('cancelled');
+});
+
+test('where the server is read only none may be asked for', async () => {
+  await using off = await startApiServer({ options: { readOnly: true } });
+  const owner = await off.addUser('owner');
+  await off.addRepository('owner/web');
+  const refused = await off.call('POST', path, { token: owner, body: { archive_url } });
+  expect([refused.status, refused.json.error_type]).toEqual([503, 'read_only']);
+  expect(refused.json.detail).toContain('REGISTRY_STATE');
+  expect((await off.call('GET', path, { token: owner })).json.builds).toEqual([]);
 });
 
 test('a build that waits says when it is likely to start', async () => {

@@ -2,12 +2,13 @@ import Type from 'typebox';
 import type { Role } from '../account/accounts.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { Build } from '../model/build.ts';
-import { parseBuildId } from '../model/ids.ts';
+import { type BuildId, parseBuildId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
 import { isAtLeast, repositoryOf, requireUser } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
+import type { AuditTrail } from './audit-trail.ts';
 import {
   buildRequestSchema,
   idempotencyKeyOf,
@@ -19,7 +20,9 @@ import type { ApiDependencies } from './dependencies.ts';
 import { buildParams, repositoryParams } from './repository-path.ts';
 import { enqueueInTrace } from './request-trace.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'options'>;
+type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'options'> & {
+  readonly trail: AuditTrail;
+};
 
 const tags = ['builds'];
 const listSchema = Type.Object({ builds: Type.Array(buildViewSchema) });
@@ -59,9 +62,16 @@ function buildsOff(): ApiError {
   );
 }
 
+function readOnly(): ApiError {
+  return new ApiError(
+    'read_only',
+    'The server is read only for now (REGISTRY_STATE: readonly): no builds are taken. Ask an administrator when it is over.',
+  );
+}
+
 export function addBuildRoutes(
   api: Api,
-  { accounts, queue, uploads, egress, metrics, options }: Needs,
+  { accounts, queue, uploads, egress, metrics, options, trail }: Needs,
 ): void {
   const base = '/api/v1/repository/:namespace/:repository/build';
 
@@ -117,6 +127,7 @@ export function addBuildRoutes(
       const { name, role } = repositoryOf(request);
       await requireRepository(accounts, name);
       if (!options.buildSupport) throw buildsOff();
+      if (options.readOnly === true) throw readOnly();
       const user = requireUser(request.principal);
       const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], user.username);
       const { request: asked, secrets } = await parseBuildRequest(request.body, {
@@ -131,15 +142,20 @@ export function addBuildRoutes(
       });
       const { maxQueuedPerNamespace } = options;
       let repeated = false;
+      let superseded: readonly BuildId[] = [];
       const build = await enqueueInTrace(queue, request, asked, {
         secrets,
         ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
         onRepeated: () => {
           repeated = true;
         },
+        onSuperseded: (builds) => {
+          superseded = builds;
+        },
         ...(maxQueuedPerNamespace === undefined ? {} : { maxQueuedPerNamespace }),
         ...(request.body.newest_only === true ? { newestOnly: newestKeyOf(asked) } : {}),
       });
+      for (const id of superseded) await trail.superseded(request, { id, by: build.id, repository: name });
       if (!repeated) metrics.queuePuts.inc({ queue_name: buildQueueName });
       return await reply
         .status(201)

@@ -33,6 +33,8 @@ export interface ApiOptions {
   readonly maxQueuedPerNamespace?: number;
   /** Whether builds may be asked for (FEATURE_BUILD_SUPPORT); those there are can be read and cancelled either way. */
   readonly buildSupport: boolean;
+  /** HTTP 503 for new builds (REGISTRY_STATE: readonly). */
+  readonly readOnly?: boolean;
   /** Whether people who may only read a repository may read its build logs (FEATURE_READER_BUILD_LOGS). */
   readonly readerBuildLogs: boolean;
   /** Whether the server is reached by https only; turns on Strict-Transport-Security. */

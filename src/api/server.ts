@@ -118,7 +118,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addRepositoryRoutes(api, dependencies);
   addPermissionRoutes(api, dependencies);
   addLimitRoutes(api, dependencies);
-  addBuildRoutes(api, dependencies);
+  addBuildRoutes(api, { ...dependencies, trail });
   const streams = new AbortController();
   addBuildLogRoutes(api, { ...dependencies, closing: streams.signal });
   addLogArchiveRoutes(api, { ...dependencies, closing: streams.signal });

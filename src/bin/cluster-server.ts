@@ -19,7 +19,6 @@ import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
-import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -148,6 +147,7 @@ export async function startClusterServer(
       storage: registryStorage(config.storage.images),
       url: site.url,
       registryHost: site.hostname,
+      readOnly: config.features.readOnly,
       publicOrigin: publicOriginOf,
       clock,
       logger,
@@ -166,7 +166,6 @@ export async function startClusterServer(
       queue,
       audit,
       accounts,
-      hosts: composeGitHosts(config.gitHosts, clock),
       registryHost: site.hostname,
       url: site.url,
       ...config.triggers,
@@ -200,6 +199,7 @@ export async function startClusterServer(
         version: await versionOf(environment.installation),
         registryHost: site.hostname,
         buildSupport: config.features.build,
+        readOnly: config.features.readOnly,
         readerBuildLogs: config.features.readerBuildLogs,
         ...(limits.queuedPerNamespace === undefined
           ? {}

@@ -64,7 +64,12 @@ export function composeManager(options: ManagerOptions): ManagerParts {
     logger,
     metrics,
   });
-  const sessions = new WorkerSessionService({ ...options, attemptEnd, buildEnd });
+  const sessions = new WorkerSessionService({
+    ...options,
+    attemptEnd,
+    buildEnd,
+    tokenOpenings: workerTokens.openings,
+  });
   const manager = new BuildManager({
     ...options,
     sessions,

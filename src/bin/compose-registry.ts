@@ -37,6 +37,8 @@ export interface RegistryOptions {
   readonly url: string;
   /** host[:port], as images are named. */
   readonly registryHost: string;
+  /** Images can be pulled, and nothing else. */
+  readonly readOnly?: boolean;
   readonly publicOrigin: (incoming: IncomingMessage) => string;
   /** Told whenever a worker is turned away because its attempt is not current. */
   readonly onStale?: () => void;
@@ -86,6 +88,7 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
       tokens,
       attempts,
       clock,
+      readOnly: options.readOnly ?? false,
       publicOrigin: options.publicOrigin,
       ...(options.onStale === undefined ? {} : { onStale: options.onStale }),
       onPush,
@@ -104,13 +107,14 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
         { registry, history },
         signal,
       ),
-    credentials: workerCredentials(buildCredentials),
+    credentials: workerCredentials(buildCredentials, [buildCredentials.opening, tokens.opening]),
   };
 }
 
 /** A worker's two passwords: each is good for one repository while its attempt is current. */
-function workerCredentials(issuer: BuildCredentials): RegistryCredentials {
+function workerCredentials(issuer: BuildCredentials, openings: readonly Uint8Array[]): RegistryCredentials {
   return {
+    openings,
     issue: async ({ identity, repository, push, expiresAt, asker }) => {
       const grant = {
         buildId: identity.buildId,

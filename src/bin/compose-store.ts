@@ -110,7 +110,7 @@ export function composeStore(options: StoreOptions): StoreParts {
     links: signer,
     log,
     retention,
-    storeKeepers: storeKeepers({ ...options, log, retention, strays }),
+    storeKeepers: storeKeepers({ ...options, log, retention, strays, audit }),
     auditRetention: new AuditRetention({
       audit,
       clock,
@@ -137,10 +137,22 @@ function storeKeepers(
     readonly log: SqlLogStore;
     readonly retention: Retention;
     readonly strays: StrayBlobs;
+    readonly audit: SqlAuditLog;
   },
 ): StoreKeepers {
-  const { database, archives, archiveLogs, log, retention, strays, keepBuilds, keepLogs, clock, logger } =
-    given;
+  const {
+    audit,
+    database,
+    archives,
+    archiveLogs,
+    log,
+    retention,
+    strays,
+    keepBuilds,
+    keepLogs,
+    clock,
+    logger,
+  } = given;
   const keepers: StoreKeepers[] = [
     new RetentionKeeper({
       retention,
@@ -148,7 +160,15 @@ function storeKeepers(
       clock,
       ...(keepBuilds === undefined ? {} : { keepBuilds }),
       ...(keepLogs === undefined ? {} : { keepLogs }),
-      onPruned: (what) => logger.info(what, 'removed what is old'),
+      onPruned: async (what) => {
+        logger.info(what, 'removed what is old');
+        await audit.write({
+          actor: { kind: 'system', name: 'retention' },
+          action: 'builds.prune',
+          result: 'done',
+          detail: { ...what },
+        });
+      },
       onError: (error) => logger.error({ err: error }, 'removing what is old failed; it is tried again'),
     }),
   ];

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { AccountError } from '../account/account-error.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
 import { SqlAuditLog } from '../audit/sql-audit-log.ts';
@@ -44,19 +45,26 @@ async function create(
     const first = !(await accounts.anyUser());
     const superuser = flags.superuser === true || first;
     const password = given ?? randomBytes(15).toString('base64url');
-    await accounts.createUser({
-      username,
-      password,
-      superuser,
-      ...(flags.email === undefined ? {} : { email: flags.email }),
-    });
-    await new SqlAuditLog({ database, clock }).write({
+    const audit = new SqlAuditLog({ database, clock });
+    const event = {
       actor: { kind: 'system', name: 'slipway admin create-user' },
       action: 'user.create',
-      target: { kind: 'user', name: username, namespace: username },
-      result: 'done',
+      target: { kind: 'user', name: username.slice(0, 255), namespace: username.slice(0, 255) },
       detail: { superuser },
-    });
+    } as const;
+    try {
+      await accounts.createUser({
+        username,
+        password,
+        superuser,
+        ...(flags.email === undefined ? {} : { email: flags.email }),
+      });
+    } catch (thrown) {
+      if (thrown instanceof AccountError)
+        await audit.write({ ...event, result: 'failed', reason: thrown.code });
+      throw thrown;
+    }
+    await audit.write({ ...event, result: 'done' });
     const why = first && flags.superuser !== true ? ', because it is the first account' : '';
     printLine(terminal.stdout, `Made the ${superuser ? 'superuser' : 'user'} ${username}${why}.`);
     if (given === undefined) printLine(terminal.stdout, `password  ${password}`);

@@ -30,7 +30,6 @@ import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
-import { composeGitHosts, publicGitHosts } from './compose-git-hosts.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -91,6 +90,7 @@ const administrator = 'admin';
 const system = { kind: 'system', name: 'slipway up' } as const;
 const portSetting = '--port or --host';
 const issuer = 'slipway';
+const publicHost = { site: undefined, api: undefined, oauth: undefined };
 
 /**
  * The whole of Slipway in one process on one machine: SQLite, workers as child processes, docker-registry as a child.
@@ -243,7 +243,8 @@ export async function startEmbeddedServer(
       queue,
       audit,
       accounts,
-      hosts: composeGitHosts(publicGitHosts, clock),
+      // The public services; people bring tokens that they made there.
+      hosts: { github: publicHost, gitlab: publicHost, bitbucket: publicHost },
       registryHost,
       url,
       failureThreshold: 100,

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
+import { SqlAuditLog } from '../audit/sql-audit-log.ts';
 import { systemClock } from '../base/clock.ts';
 import { Database } from '../db/database.ts';
 
@@ -78,6 +79,14 @@ describe('admin create-user', () => {
       expect(stderr).toContain(why);
       expect(stderr.trim().split('\n')).toHaveLength(1);
     }
+    // That somebody tried is in the audit log as well.
+    await using database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
+    const records = await new SqlAuditLog({ database, clock: systemClock }).records({ limit: 10 });
+    expect(records.map(({ result, reason }) => [result, reason])).toEqual([
+      ['failed', 'bad-name'],
+      ['failed', 'exists'],
+      ['done', undefined],
+    ]);
   });
 });
 

@@ -33,6 +33,10 @@ export async function serve(
       say(
         '  note      builds are switched off (FEATURE_BUILD_SUPPORT: false): new ones are refused, those there are can be read',
       );
+    if (config.features.readOnly)
+      say(
+        '  note      the server is read only (REGISTRY_STATE: readonly): no builds are taken and no images; what is there can be read',
+      );
     if (config.database.provider === 'postgres' && config.manager?.orchestrator.provider === 'memory')
       say('  note      without ORCHESTRATOR in Redis, this must be the only server of its database');
     const signal = await signals.first;

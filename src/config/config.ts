@@ -18,7 +18,6 @@ export interface Config {
   readonly manager: ManagerConfig | undefined;
   readonly limits: LimitConfig;
   readonly triggers: TriggerConfig;
-  readonly gitHosts: GitHostsConfig;
   readonly retention: RetentionConfig;
   /** Names of users that are superusers whatever the database says; empty without FEATURE_SUPER_USERS. */
   readonly superUsers: readonly string[];
@@ -125,7 +124,7 @@ export interface RedisConfig {
 export interface FeatureConfig {
   /** FEATURE_BUILD_SUPPORT */
   readonly build: boolean;
-  /** REGISTRY_STATE: readonly */
+  /** REGISTRY_STATE is `readonly`: images and builds can be read, and nothing is written. */
   readonly readOnly: boolean;
   /** FEATURE_READER_BUILD_LOGS */
   readonly readerBuildLogs: boolean;
@@ -152,7 +151,10 @@ export interface ManagerConfig {
   readonly settings: {
     readonly allowedWorkerCount: number;
     readonly jobRegistrationTimeout: number;
+    /** The longest of all executors. */
     readonly setupTime: number;
+    /** Of each executor, by its name. */
+    readonly setupTimes: Readonly<Record<string, number>>;
     readonly heartbeatTimeout: number;
     readonly lease: number;
     readonly machineMaxTime: number;
@@ -270,38 +272,20 @@ export interface LimitConfig {
   readonly logTail: number;
 }
 
+/** Where a git host is, and what this server is registered as there. Absent parts are the host's own public ones. */
+export interface GitHostConfig {
+  readonly site: string | undefined;
+  readonly api: string | undefined;
+  readonly oauth: { readonly id: string; readonly secret: Secret } | undefined;
+}
+
 export interface TriggerConfig {
+  /** Each undefined one is switched off. */
+  readonly hosts: Readonly<Record<'github' | 'gitlab' | 'bitbucket', GitHostConfig | undefined>>;
   /** SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD; undefined: never disabled. */
   readonly failureThreshold: number | undefined;
   /** SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD; undefined: never disabled. */
   readonly internalErrorThreshold: number | undefined;
-}
-
-/** Undefined: builds are not triggered by it. */
-export interface GitHostsConfig {
-  readonly github:
-    | {
-        /** Without a slash at the end; undefined: github.com. */
-        readonly site: string | undefined;
-        /** Undefined: where GitHub has it for such a site. */
-        readonly api: string | undefined;
-        readonly oauth: OAuthClientConfig | undefined;
-      }
-    | undefined;
-  readonly gitlab:
-    | {
-        /** Undefined: gitlab.com. */
-        readonly site: string | undefined;
-        readonly oauth: OAuthClientConfig | undefined;
-      }
-    | undefined;
-  readonly bitbucket: { readonly oauth: OAuthClientConfig | undefined } | undefined;
-}
-
-/** What is registered at a git host for this server; undefined where it is used: people bring tokens. */
-export interface OAuthClientConfig {
-  readonly id: string;
-  readonly secret: Secret;
 }
 
 export interface RetentionConfig {

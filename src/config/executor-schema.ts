@@ -34,7 +34,10 @@ const common = {
       'Platforms it builds for. Without it, all.',
     ),
   ),
-  DEBUG: flag('Keeps workers after their build; they still count.', { default: false }),
+  DEBUG: flag(
+    'Keeps workers on Kubernetes and EC2 after their build, to look into them; they still count. Local workers end all the same.',
+    { default: false },
+  ),
   WORKER_IMAGE: text('Image of the worker.', { default: 'slipway/worker' }),
   WORKER_TAG: text('Tag of the worker’s image.', { default: 'latest' }),
   QUAY_USERNAME: Type.Optional(text('User for the registry of the worker’s image.')),

@@ -41,7 +41,6 @@ describe('two keys', () => {
       storage: { images: { engine: { provider: 'folder', folder: '/var/lib/slipway/storage' } } },
       limits: { queuedPerNamespace: undefined, upload: 2 ** 30, log: 100 * 2 ** 20, logTail: 10 * 2 ** 20 },
       triggers: { failureThreshold: 100, internalErrorThreshold: 5 },
-      gitHosts: { github: undefined, gitlab: undefined, bitbucket: undefined },
       retention: { builds: undefined, logs: undefined, audit: 365 * 86_400_000 },
       superUsers: [],
     });
@@ -81,18 +80,21 @@ describe("a registry's own configuration", () => {
       readerBuildLogs: true,
       superUsers: true,
     });
-    expect(config?.gitHosts).toMatchObject({
-      github: {
-        site: 'https://github.example.com',
-        api: undefined,
-        oauth: { id: '0e8dbe15c4c7630b6780' },
-      },
-      gitlab: undefined,
-      bitbucket: undefined,
-    });
-    expect(config?.gitHosts.github?.oauth?.secret.reveal()).toMatch(/^e4a58ddd/);
     expect(config?.limits.queuedPerNamespace).toBe(200);
-    expect(config?.triggers).toEqual({ failureThreshold: undefined, internalErrorThreshold: 10 });
+    expect(config?.triggers).toMatchObject({
+      failureThreshold: undefined,
+      internalErrorThreshold: 10,
+      hosts: {
+        github: {
+          site: 'https://github.example.com/',
+          api: undefined,
+          oauth: { id: '0e8dbe15c4c7630b6780' },
+        },
+        gitlab: undefined,
+        bitbucket: undefined,
+      },
+    });
+    expect(config?.triggers.hosts.github?.oauth?.secret.reveal()).toMatch(/^e4a58ddd/);
     expect(config?.superUsers).toEqual(['quayadmin', 'kim']);
     expect(config?.secrets.database?.reveal()).toHaveLength(32);
   });
@@ -148,7 +150,10 @@ describe("a registry's own configuration", () => {
       securityGroups: ['sg-8ab78bc7'],
       diskSize: 58,
     });
-    expect(config?.manager?.settings.setupTime).toBe(300_000);
+    expect(config?.manager?.settings).toMatchObject({
+      setupTime: 300_000,
+      setupTimes: { openshift: 180_000, burst: 300_000 },
+    });
   });
 
   it('has its storage: images, uploads and logs where it says', () => {
@@ -527,19 +532,17 @@ describe('any file', () => {
 });
 
 describe('git hosts', () => {
+  const nothing = { site: undefined, api: undefined, oauth: undefined };
+
   it('are switched on alone, for people who bring tokens', () => {
-    const { gitHosts } = configOf(
+    const { triggers } = configOf(
       `${inOrder}FEATURE_GITHUB_BUILD: true\nFEATURE_GITLAB_BUILD: true\nFEATURE_BITBUCKET_BUILD: true\n`,
     );
-    expect(gitHosts).toEqual({
-      github: { site: undefined, api: undefined, oauth: undefined },
-      gitlab: { site: undefined, oauth: undefined },
-      bitbucket: { oauth: undefined },
-    });
+    expect(triggers.hosts).toEqual({ github: nothing, gitlab: nothing, bitbucket: nothing });
   });
 
   it('are servers of one’s own, with secrets in files', () => {
-    const { gitHosts } = configOf(
+    const { hosts } = configOf(
       `${inOrder}FEATURE_GITHUB_BUILD: true
 GITHUB_TRIGGER_CONFIG: { GITHUB_ENDPOINT: "https://github.example.com/", API_ENDPOINT: "https://api.example.com/v3/" }
 FEATURE_GITLAB_BUILD: true
@@ -548,13 +551,13 @@ FEATURE_BITBUCKET_BUILD: true
 BITBUCKET_TRIGGER_CONFIG: { CONSUMER_KEY: key, CONSUMER_SECRET: hunter2 }
 `,
       { SLIPWAY_GITLAB_TRIGGER_CONFIG__CLIENT_SECRET_FILE: '/run/secrets/key' },
-    );
-    expect(gitHosts).toMatchObject({
-      github: { site: 'https://github.example.com', api: 'https://api.example.com/v3', oauth: undefined },
-      gitlab: { site: 'https://example.com/gitlab', oauth: { id: 'abc' } },
+    ).triggers;
+    expect(hosts).toMatchObject({
+      github: { site: 'https://github.example.com/', api: 'https://api.example.com/v3/', oauth: undefined },
+      gitlab: { site: 'https://example.com/gitlab/', oauth: { id: 'abc' } },
       bitbucket: { oauth: { id: 'key' } },
     });
-    expect(gitHosts.gitlab?.oauth?.secret.reveal()).toBe('fedcba9876543210');
-    expect(JSON.stringify(gitHosts)).not.toContain('hunter2');
+    expect(hosts.gitlab?.oauth?.secret.reveal()).toBe('fedcba9876543210');
+    expect(JSON.stringify(hosts)).not.toContain('hunter2');
   });
 });

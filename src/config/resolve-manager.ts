@@ -25,6 +25,7 @@ export function resolveManager(config: CheckedConfig): ManagerConfig | undefined
       allowedWorkerCount: manager.ALLOWED_WORKER_COUNT,
       jobRegistrationTimeout: manager.JOB_REGISTRATION_TIMEOUT,
       setupTime: Math.max(...executors.map(({ setupTime }) => setupTime)),
+      setupTimes: Object.fromEntries(executors.map(({ name, setupTime }) => [name, setupTime])),
       heartbeatTimeout: own.HEARTBEAT_TIMEOUT,
       lease: own.LEASE,
       machineMaxTime: manager.MACHINE_MAX_TIME,

@@ -1,9 +1,9 @@
 import { isIP } from 'node:net';
 import { parseDatabaseUri } from './database-uri.ts';
 import { executorRules } from './executor-rules.ts';
-import { gitHostRules } from './git-host-rules.ts';
 import type { LooseConfig, RuleReport } from './rule-report.ts';
 import { storageRules } from './storage-rules.ts';
+import { triggerRules } from './trigger-rules.ts';
 
 export interface FileSurroundings {
   /** Whether `ssl.cert` and `ssl.key` are beside the configuration file. */
@@ -17,8 +17,8 @@ export function checkRules(config: LooseConfig, report: RuleReport, around: File
   redisRules(config, report);
   storageRules(config, report);
   executorRules(config, report);
-  gitHostRules(config, report);
   limitRules(config, report);
+  triggerRules(config, report);
 }
 
 export function portOf(host: string): number | undefined {

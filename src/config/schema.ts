@@ -1,10 +1,10 @@
 import Type, { type Static, type TProperties } from 'typebox';
 import { executorSchema } from './executor-schema.ts';
-import { gitHostKeys } from './git-host-schema.ts';
 import { bytes, choice, duration, flag, list, text, whole, wholeOrNull } from './leaf.ts';
 import { memoryOrchestratorSchema, redisOrchestratorSchema, redisSchema } from './redis-schema.ts';
 import { slipwayKeys } from './slipway-schema.ts';
 import { storageKeys } from './storage-schema.ts';
+import { triggerKeys } from './trigger-schema.ts';
 
 const label = '[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?';
 const hostPattern = `^(${label}(\\.${label})*|\\[[0-9A-Fa-f:]+\\])(:[0-9]{1,5})?$`;
@@ -177,7 +177,7 @@ export const keyGroups: readonly KeyGroup[] = [
   { title: 'Storage', keys: storageKeys },
   { title: 'Redis', keys: redisKeys },
   { title: 'Builds', keys: buildKeys },
-  { title: 'Git hosts', keys: gitHostKeys },
+  { title: 'Build triggers', keys: triggerKeys },
   { title: 'Accounts', keys: accountKeys },
   { title: 'Slipway’s own', keys: slipwayKeys },
 ];
@@ -189,7 +189,7 @@ export const configSchema = Type.Object({
   ...storageKeys,
   ...redisKeys,
   ...buildKeys,
-  ...gitHostKeys,
+  ...triggerKeys,
   ...accountKeys,
   ...slipwayKeys,
 });

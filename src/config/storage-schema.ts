@@ -106,5 +106,9 @@ export const storageKeys = {
     text('Engine that keeps the logs of builds that ended. Without it, the one that keeps the images.'),
   ),
   LOG_ARCHIVE_PATH: text('Path of archived logs in their engine.', { default: 'logarchive/' }),
-  REGISTRY_STATE: choice(['normal', 'readonly'], 'In `readonly` nothing is built.', { default: 'normal' }),
+  REGISTRY_STATE: choice(
+    ['normal', 'readonly'],
+    'In `readonly` nothing is built and no image is written; images, builds and logs can be read.',
+    { default: 'normal' },
+  ),
 };

@@ -2,7 +2,7 @@ import { CodedError } from '../base/coded-error.ts';
 
 /**
  * - at-capacity: no room now; costs no try, try again later
- * - refused: this executor will not run this order (namespace, platform, cordoned)
+ * - refused: this executor will not run this order, however long it waits (namespace, platform, tries)
  * - start-failed: it tried and could not; the next executor is asked
  * - misconfigured: its configuration is wrong
  * - unavailable: what it runs workers on does not answer

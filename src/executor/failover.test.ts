@@ -76,9 +76,27 @@ describe('failover executor', () => {
     await expect(Promise.race([gone, Promise.resolve('not told')])).resolves.toBe('not told');
   });
 
-  test('says refused when no executor takes the order', async () => {
-    const executor = new FailoverExecutor({ entries: [{ executor: dummy('a'), cordoned: true }] });
-    await expect(executor.start(order(), never)).rejects.toMatchObject({ code: 'refused' });
+  test('says refused when no executor takes the order, whatever is waited for', async () => {
+    const executor = new FailoverExecutor({
+      entries: [
+        { executor: dummy('a'), namespaceWhitelist: ['others'] },
+        { executor: dummy('b'), minimumRetryThreshold: 2 },
+        { executor: dummy('c'), platforms: ['linux/s390x'] },
+      ],
+    });
+    await expect(
+      executor.start(order({ triesLeft: 1, platform: 'linux/amd64' }), never),
+    ).rejects.toMatchObject({ code: 'refused' });
+  });
+
+  test('says at-capacity when what would take the order is cordoned: that ends', async () => {
+    const executor = new FailoverExecutor({
+      entries: [
+        { executor: dummy('a'), namespaceWhitelist: ['others'] },
+        { executor: dummy('b'), cordoned: true },
+      ],
+    });
+    await expect(executor.start(order(), never)).rejects.toMatchObject({ code: 'at-capacity' });
   });
 
   test('says at-capacity only when room is all that is missing', async () => {

@@ -1,6 +1,6 @@
 import { messageOf } from '../base/coded-error.ts';
 import type { AttemptId } from '../model/ids.ts';
-import { type ChoosingRules, passedOver } from './choosing-rules.ts';
+import { type ChoosingRules, type PassedOver, passedOver } from './choosing-rules.ts';
 import type { Executor, StartedWorker, WorkerOrder, WorkerStatus } from './executor.ts';
 import { ExecutorError } from './executor-error.ts';
 
@@ -45,17 +45,21 @@ export class FailoverExecutor implements Executor {
   }
 
   /**
-   * When none started the worker: `at-capacity` if only room is missing, `refused` if none takes the order, else
-   * `start-failed` with what each said.
+   * When none started the worker: `at-capacity` if only room is missing or somebody has cordoned what would take it,
+   * `refused` if none takes the order, else `start-failed` with what each said.
    */
   async start(order: WorkerOrder, signal: AbortSignal): Promise<StartedWorker> {
     const running = await this.#find(order.attemptId);
     if (running !== undefined) return running;
     const failures: ExecutorError[] = [];
+    const passed: PassedOver[] = [];
     for (const { executor, ...rules } of this.#entries) {
       const why = passedOver(rules, order);
       if (why === 'retries') this.#onFallback(executor.name, why, order);
-      if (why !== undefined) continue;
+      if (why !== undefined) {
+        passed.push(why);
+        continue;
+      }
       try {
         const { worker } = await executor.start(order, signal);
         return { worker: `${executor.name}/${worker}`, executor: executor.name };
@@ -69,7 +73,7 @@ export class FailoverExecutor implements Executor {
         failures.push(failure);
       }
     }
-    throw noneStarted(failures, order);
+    throw noneStarted(failures, passed, order);
   }
 
   /** A start that is repeated finds the worker where it was started, though another executor may come first now. */
@@ -132,8 +136,15 @@ export class FailoverExecutor implements Executor {
 
 function noneStarted(
   failures: readonly ExecutorError[],
+  passed: readonly PassedOver[],
   { namespace, platform }: WorkerOrder,
 ): ExecutorError {
+  if (failures.length === 0 && passed.includes('cordoned')) {
+    return new ExecutorError(
+      'at-capacity',
+      `Every executor that takes builds of ${namespace} is cordoned. Uncordon one.`,
+    );
+  }
   if (failures.length === 0) {
     return new ExecutorError(
       'refused',

@@ -45,7 +45,7 @@ test('masks exactly the bytes of secrets, wherever the input is cut', () => {
       smallBytes({ maxLength: 200 }),
       fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
       (secrets, input, sizes) => {
-        expect(through(new Masker(secrets), input, sizes)).toBe(masked(input, secrets));
+        expect(through(new Masker({ secrets }), input, sizes)).toBe(masked(input, secrets));
       },
     ),
     { numRuns: 3000 },
@@ -58,7 +58,7 @@ test('holds back less than the longest form of a secret', () => {
       smallBytes({ minLength: 3, maxLength: 40 }),
       smallBytes({ maxLength: 100 }),
       (secret, input) => {
-        const masker = new Masker([secret]);
+        const masker = new Masker({ secrets: [secret] });
         const longest = Math.max(0, ...secretForms(secret).map((form) => form.length));
         const seen = masker.write(input).length;
         const rest = masker.flush().length;
@@ -83,31 +83,35 @@ describe('forms of a secret', () => {
     ['URL-encoded in lower case', encodeURIComponent(secret).toLowerCase()],
     ['in JSON', JSON.stringify({ password: secret })],
   ])('%s', (_name, text) => {
-    const out = through(new Masker([utf8]), Buffer.from(`before ${text} after`), [5]);
+    const out = through(new Masker({ secrets: [utf8] }), Buffer.from(`before ${text} after`), [5]);
     expect(out).toMatch(/^before .{0,14}\*\*\*.{0,6} after$/);
   });
 
   test('each long line of a secret of several lines, and the whole', () => {
     const key = Buffer.from('-----BEGIN KEY-----\nMIIabcdefgh\nshort\n-----END KEY-----\n');
-    expect(through(new Masker([key]), bytes('x MIIabcdefgh y'), [])).toBe('x *** y');
-    expect(through(new Masker([key]), Buffer.concat([bytes('<'), key, bytes('>')]), [7])).toBe('<***>');
-    expect(through(new Masker([key]), bytes('a short line'), [])).toBe('a short line');
+    expect(through(new Masker({ secrets: [key] }), bytes('x MIIabcdefgh y'), [])).toBe('x *** y');
+    expect(through(new Masker({ secrets: [key] }), Buffer.concat([bytes('<'), key, bytes('>')]), [7])).toBe(
+      '<***>',
+    );
+    expect(through(new Masker({ secrets: [key] }), bytes('a short line'), [])).toBe('a short line');
   });
 
   test('a trailing newline in a secret file does not hide it', () => {
-    expect(through(new Masker([bytes('hunter22\n')]), bytes('it is hunter22!'), [1])).toBe('it is ***!');
+    expect(through(new Masker({ secrets: [bytes('hunter22\n')] }), bytes('it is hunter22!'), [1])).toBe(
+      'it is ***!',
+    );
   });
 
   test('what is too short to be a secret masks nothing', () => {
-    expect(through(new Masker([bytes(''), bytes('ab'), bytes(' \n')]), bytes('ab \n ab'), [])).toBe(
-      'ab \n ab',
-    );
+    expect(
+      through(new Masker({ secrets: [bytes(''), bytes('ab'), bytes(' \n')] }), bytes('ab \n ab'), []),
+    ).toBe('ab \n ab');
   });
 });
 
 describe('settle', () => {
   test('gives out everything, and still masks the rest of a secret that was cut', () => {
-    const masker = new Masker([bytes('abcdefgh')]);
+    const masker = new Masker({ secrets: [bytes('abcdefgh')] });
     const first = Buffer.concat([masker.write(bytes('1 abcde')), masker.settle()]).toString();
     const second = Buffer.concat([masker.write(bytes('fgh 2')), masker.settle()]).toString();
     expect(first).toBe('1 ***');
@@ -115,7 +119,7 @@ describe('settle', () => {
   });
 
   test('lets a few bytes out as they are, and masks the rest of the secret', () => {
-    const masker = new Masker([bytes('abcdefgh')]);
+    const masker = new Masker({ secrets: [bytes('abcdefgh')] });
     const out = [
       masker.write(bytes('1 ab')),
       masker.settle(),
@@ -128,7 +132,7 @@ describe('settle', () => {
   test('never shows more than three bytes of a secret', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 6 }), (sizes) => {
-        const masker = new Masker([bytes('secretvalue')]);
+        const masker = new Masker({ secrets: [bytes('secretvalue')] });
         const input = bytes('x secretvalue y');
         const out: Buffer[] = [];
         for (let at = 0, turn = 0; at < input.length; turn++) {
@@ -144,7 +148,7 @@ describe('settle', () => {
 
 test('time is linear in the input also where every byte nearly begins a secret', () => {
   const time = (length: number) => {
-    const masker = new Masker([Buffer.concat([Buffer.alloc(2000, 97), bytes('b')])]);
+    const masker = new Masker({ secrets: [Buffer.concat([Buffer.alloc(2000, 97), bytes('b')])] });
     const input = Buffer.alloc(length, 97);
     const start = performance.now();
     masker.write(input);
@@ -154,4 +158,24 @@ test('time is linear in the input also where every byte nearly begins a secret',
   time(200_000);
   const small = time(200_000);
   expect(time(1_600_000)).toBeLessThan(Math.max(small, 2) * 40);
+});
+
+test('masks what an opening begins, to its end, wherever the input is cut', () => {
+  const opening = Buffer.from('eyJhbGciOiJFUzI1NiIs');
+  const token = `${opening}ImtpZCI6IngifQ.eyJpc3MiOiJ4In0.AbC-_9`;
+  const input = Buffer.from(`a ${token} b "${token}" c\n${token}`);
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 8 }), (sizes) => {
+      const masker = new Masker({ secrets: [bytes('hunter22')], openings: [opening] });
+      expect(through(masker, input, sizes)).toBe('a *** b "***" c\n***');
+    }),
+    { numRuns: 500 },
+  );
+  const encoded = Buffer.from(`$token:${token}`).toString('base64');
+  const out = through(
+    new Masker({ secrets: [], openings: [opening] }),
+    Buffer.from(`{"auth":"${encoded}"}`),
+    [],
+  );
+  expect(out).toMatch(/^\{"auth":"[A-Za-z0-9]{8,14}\*\*\*"\}$/);
 });

@@ -5,6 +5,19 @@ const mask = Buffer.from('***');
 /** A shorter piece of a secret is let out by `settle`: it is too little to be of use, and too common to mask. */
 const leastSettled = 4;
 
+/** What is kept out of a log. */
+export interface Maskable {
+  /** Whole secrets. */
+  readonly secrets: readonly Uint8Array[];
+  /** How secrets begin that are not known whole, such as tokens by their header: what follows belongs to them as long as it may. */
+  readonly openings?: readonly Uint8Array[];
+}
+
+/** What a token, a signed query, or base64 of either is made of. */
+const goesOn = new Uint8Array(256);
+for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+/=%?&'))
+  goesOn[byte] = 1;
+
 /**
  * Masks secrets in a stream of bytes, however it is cut into writes: every byte that belongs to an occurrence of a
  * secret, or of an encoded form of one, is left out, and each run of such bytes becomes `***`. What comes out does not
@@ -22,16 +35,19 @@ export class Masker {
   #spans: Span[] = [];
   /** The last byte given out was masked, so further masked bytes belong to the same run. */
   #inMask = false;
+  /** The last byte read belongs to a secret that an opening began. */
+  #opened = false;
 
-  constructor(secrets: readonly Uint8Array[]) {
+  constructor({ secrets, openings = [] }: Maskable) {
     const forms = secrets.flatMap(secretForms);
-    this.#automaton = forms.length === 0 ? undefined : new SecretAutomaton(forms);
+    const begins = openings.flatMap(secretForms);
+    if (forms.length + begins.length > 0) this.#automaton = new SecretAutomaton(forms, begins);
   }
 
   write(bytes: Buffer): Buffer {
     const automaton = this.#automaton;
     if (automaton === undefined || bytes.length === 0) return bytes;
-    if (this.#state === 0 && automaton.leavesRoot(bytes, 0) === bytes.length) {
+    if (this.#state === 0 && !this.#opened && automaton.leavesRoot(bytes, 0) === bytes.length) {
       this.#inMask = false;
       return bytes;
     }
@@ -44,6 +60,7 @@ export class Masker {
     this.#held = empty;
     this.#state = 0;
     this.#inMask = false;
+    this.#opened = false;
     return out;
   }
 
@@ -66,9 +83,13 @@ export class Masker {
     const input = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     const spans = this.#spans;
     let state = this.#state;
+    let opened = this.#opened;
     let at = this.#held.length;
     while (at < input.length) {
-      if (state === 0) {
+      if (opened) {
+        opened = goesOn[input[at] as number] === 1;
+        if (opened) cover(spans, at, at + 1);
+      } else if (state === 0) {
         at = automaton.leavesRoot(input, at);
         if (at === input.length) break;
       }
@@ -76,8 +97,10 @@ export class Masker {
       at++;
       const matched = automaton.match(state);
       if (matched > 0) cover(spans, Math.max(0, at - matched), at);
+      opened ||= automaton.opens(state);
     }
     this.#state = state;
+    this.#opened = opened;
     const decided = Math.max(0, input.length - automaton.open(state));
     const out = this.#give(input, decided);
     const held = input.subarray(decided);

@@ -20,9 +20,12 @@ export class SecretAutomaton {
   readonly #open: Int32Array;
   /** The longest pattern that ends where this state is; 0 for none. */
   readonly #match: Int32Array;
+  /** 1: the end of an opening is here, and what follows belongs to it. */
+  readonly #opens: Uint8Array;
   #states = 1;
 
-  constructor(patterns: readonly Uint8Array[]) {
+  constructor(secrets: readonly Uint8Array[], openings: readonly Uint8Array[] = []) {
+    const patterns = [...secrets, ...openings];
     const size = 1 + patterns.reduce((sum, pattern) => sum + pattern.length, 0);
     this.#firstChild = new Int32Array(size);
     this.#sibling = new Int32Array(size);
@@ -31,8 +34,10 @@ export class SecretAutomaton {
     this.#depth = new Int32Array(size);
     this.#open = new Int32Array(size);
     this.#match = new Int32Array(size);
-    for (const pattern of patterns) {
-      this.#insert(pattern);
+    this.#opens = new Uint8Array(size);
+    for (const [index, pattern] of patterns.entries()) {
+      const state = this.#insert(pattern);
+      if (index >= secrets.length) this.#opens[state] = 1;
       const pair = ((pattern[0] ?? 0) << 8) | (pattern[1] ?? 0);
       this.#pairs[pair >> 3] = (this.#pairs[pair >> 3] ?? 0) | (1 << (pair & 7));
       if (pattern.length < 2) this.#paired = false;
@@ -48,6 +53,11 @@ export class SecretAutomaton {
   /** The longest pattern that ends here; 0 for none. */
   match(state: number): number {
     return this.#match[state] ?? 0;
+  }
+
+  /** Whether an opening ends here. */
+  opens(state: number): boolean {
+    return this.#opens[state] === 1;
   }
 
   next(state: number, byte: number): number {
@@ -78,7 +88,7 @@ export class SecretAutomaton {
     return end;
   }
 
-  #insert(pattern: Uint8Array): void {
+  #insert(pattern: Uint8Array): number {
     let state = 0;
     for (const byte of pattern) {
       let child = state === 0 ? (this.#root[byte] ?? 0) : this.#child(state, byte);
@@ -93,6 +103,7 @@ export class SecretAutomaton {
       state = child;
     }
     this.#match[state] = pattern.length;
+    return state;
   }
 
   #child(state: number, byte: number): number {
@@ -112,6 +123,7 @@ export class SecretAutomaton {
         const failure = state === 0 ? 0 : this.next(this.#failure[state] ?? 0, this.#byte[child] ?? 0);
         this.#failure[child] = failure;
         this.#match[child] = Math.max(this.#match[child] ?? 0, this.#match[failure] ?? 0);
+        if (this.#opens[failure] === 1) this.#opens[child] = 1;
       }
     }
   }

@@ -225,6 +225,7 @@ async function openRig(
     const publisher = new Publisher({ ...shared, end: buildEnd });
     const attemptEnd = new AttemptEnd({ ...shared, end: buildEnd, publisher });
     const sessions = new WorkerSessionService({
+      tokenOpenings: [],
       ...shared,
       attemptEnd,
       buildEnd,
@@ -234,6 +235,7 @@ async function openRig(
         privateKey: async () => undefined,
       },
       credentials: {
+        openings: [],
         issue: async ({ push }) => ({ pullToken: 'pull-token', pushToken: `push-token ${push.kind}` }),
       },
       site: {
@@ -460,7 +462,7 @@ describe('a worker', () => {
         }
         return 0;
       },
-      { settings: { heartbeatTimeout: 200 } },
+      { settings: { heartbeatTimeout: 1_000 } },
     );
     await rig.manager('one').manager.start();
     const build = await rig.final(await rig.enqueue());
@@ -711,6 +713,19 @@ describe('capacity', () => {
     expect(build.phase).toBe('complete');
     expect(build.jobs[0]?.attempts).toMatchObject([{ epoch: 1 }]);
     expect(rig.started).toHaveLength(5);
+  });
+
+  test('a build that no executor takes ends and says so; it does not wait for ever', async () => {
+    await using rig = await openRig(wholeBuild, {
+      behave: () => ({ failStart: 'refused' }),
+      settings: { retryDelay: 1 },
+    });
+    await rig.manager('one').manager.start();
+    const build = await rig.final(await rig.enqueue());
+    expect(build).toMatchObject({ phase: 'internalerror', fault: { code: 'workernotstarted' } });
+    expect(build.fault?.message).toContain('was told to fail this start. Then build again.');
+    // Each of them might have been another manager's, with another list of executors.
+    expect(rig.started).toHaveLength(build.jobs[0]?.attempts.length ?? 0);
   });
 });
 

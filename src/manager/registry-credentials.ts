@@ -9,6 +9,8 @@ export type PushRight =
 
 /** Makes the passwords a worker pulls and pushes with. They are good for one repository and one attempt. */
 export interface RegistryCredentials {
+  /** How all of them begin, and the tokens that registries give for them: by that they are kept out of logs. */
+  readonly openings: readonly Uint8Array[];
   issue(request: {
     readonly identity: WorkerIdentity;
     readonly repository: RepositoryName;

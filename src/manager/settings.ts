@@ -6,6 +6,8 @@ export interface ManagerSettings {
   readonly jobRegistrationTimeout: number;
   /** SETUP_TIME: a started worker registers in this time. */
   readonly setupTime: number;
+  /** The same for workers of the executors of these names. */
+  readonly setupTimes: Readonly<Record<string, number>>;
   /** An attempt expires when its worker was silent for so long. */
   readonly heartbeatTimeout: number;
   /** How long a claim holds without being extended; it is extended while the attempt is supervised. */
@@ -37,6 +39,7 @@ export const defaultSettings: ManagerSettings = {
   allowedWorkerCount: 1,
   jobRegistrationTimeout: 30_000,
   setupTime: 500_000,
+  setupTimes: {},
   heartbeatTimeout: 60_000,
   lease: 300_000,
   machineMaxTime: 7_200_000,

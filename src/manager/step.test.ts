@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { attemptStates, isRunning } from '../model/attempt.ts';
-import { defaultSettings as settings } from './settings.ts';
+import { defaultSettings } from './settings.ts';
 import { type Action, type Desired, type Observed, step } from './step.ts';
 
+const settings = { ...defaultSettings, setupTimes: { quick: 10_000 } };
 const t0 = 1_700_000_000_000;
 const run: Desired = { kind: 'run' };
 const cancel: Desired = { kind: 'cancel', by: 'ada' };
@@ -39,6 +40,25 @@ describe('what is done', () => {
       run,
       0,
       [{ kind: 'start' }],
+    ],
+    [
+      'a worker that does not register expires when its executor’s time is over',
+      { state: 'scheduled', executor: 'quick', worker: { kind: 'alive', startedAt: t0 } },
+      run,
+      10_000,
+      [
+        {
+          kind: 'finish',
+          outcome: { kind: 'expired', at: 'scheduled', fault: { code: 'workernotregistered' } },
+        },
+      ],
+    ],
+    [
+      'and another executor’s is waited for',
+      { state: 'scheduled', executor: 'slow', worker: { kind: 'alive', startedAt: t0 } },
+      run,
+      499_999,
+      [{ kind: 'extend-lease' }],
     ],
     [
       'a start under way is waited for',

@@ -12,6 +12,8 @@ export interface Observed {
   /** By the time of day of whoever claimed it; how long ago that was is known as well as it was when this began. */
   readonly scheduledAt: number;
   readonly leaseUntil: number;
+  /** Who started its worker. */
+  readonly executor?: string;
   /** When this manager began to supervise it: what happened before was another's to judge. */
   readonly supervisedSince: number;
   /** When the worker last registered or beat; undefined: never, as far as is known. */
@@ -52,6 +54,7 @@ export type StepSettings = Pick<
   ManagerSettings,
   | 'jobRegistrationTimeout'
   | 'setupTime'
+  | 'setupTimes'
   | 'heartbeatTimeout'
   | 'lease'
   | 'machineMaxTime'
@@ -143,7 +146,8 @@ function overdue(observed: Observed, now: number, settings: StepSettings): Outco
   if (state === 'scheduled') {
     const started = worker.kind === 'alive';
     const since = Math.max(started ? worker.startedAt : scheduledAt, supervisedSince);
-    const allowed = started ? settings.setupTime : settings.jobRegistrationTimeout;
+    const setupTime = settings.setupTimes[observed.executor ?? ''] ?? settings.setupTime;
+    const allowed = started ? setupTime : settings.jobRegistrationTimeout;
     if (worker.kind === 'none' || now < since + allowed) return undefined;
     return {
       kind: 'expired',

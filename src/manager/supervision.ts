@@ -3,7 +3,7 @@ import { SteadyClock } from '../base/steady-clock.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { Executor, WorkerStatus } from '../executor/executor.ts';
 import type { LogStore } from '../log/log-store.ts';
-import { isRunning, type Outcome } from '../model/attempt.ts';
+import { isRunning, type Outcome, outcomeOfFault } from '../model/attempt.ts';
 import type { BuildId } from '../model/ids.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
@@ -140,7 +140,7 @@ export class Supervision {
 
   async #observe(): Promise<Observed> {
     const { sessions } = this.#options;
-    const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities } = this.#attempt;
+    const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities, executor } = this.#attempt;
     const worker = await this.#observeWorker();
     // When it was seen, not the time of day of whoever wrote it down.
     if (registeredAt !== undefined) this.#registeredSeen ??= this.#clock.now();
@@ -152,6 +152,7 @@ export class Supervision {
       epoch,
       scheduledAt,
       leaseUntil,
+      ...(executor === undefined ? {} : { executor }),
       supervisedSince: this.#since,
       ...(lastSign === 0 ? {} : { lastSign }),
       worker,
@@ -222,7 +223,10 @@ export class Supervision {
     const signal = AbortSignal.any([starting.signal, this.#stopping.signal]);
     this.#options.starter
       .start(this.#attempt, signal)
-      .then((verdict) => {
+      .then(async (verdict) => {
+        // A try is used up: another manager may be configured otherwise, but there is an end to it.
+        if (verdict.kind === 'refused')
+          return await this.end(outcomeOfFault(verdict.fault, 'infrastructure'));
         if (this.#starting === starting) this.#starting = undefined;
         if (verdict.kind === 'started') {
           this.#started = { executor: verdict.executor, worker: verdict.worker };

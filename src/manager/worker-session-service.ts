@@ -24,6 +24,7 @@ import {
   type BuildPack,
   type Refusal,
   type StageReport,
+  type Unspeakable,
   type WorkerCapabilities,
   type WorkerIdentity,
   WorkerRefused,
@@ -44,6 +45,8 @@ export interface WorkerSessionServiceOptions {
   readonly buildEnd: BuildEnd;
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
+  /** How the tokens begin that workers register and call with. */
+  readonly tokenOpenings: readonly Uint8Array[];
   readonly site: BuildSite;
   readonly clock: Clock;
   readonly settings: ManagerSettings;
@@ -51,8 +54,6 @@ export interface WorkerSessionServiceOptions {
 }
 
 const rememberedSessions = 10_000;
-/** Of earlier registrations of the attempt: any of them may be the one whose worker goes on. */
-const rememberedTokens = 14;
 const firstRegistration = 1;
 /** A registry token may be used a little longer than the attempt may take; the gateway's fence is what ends it. */
 const credentialLeeway = 300_000;
@@ -120,7 +121,7 @@ export class WorkerSessionService implements WorkerSessions {
     const { queue, settings } = this.#options;
     const build = await queue.build(identity.buildId);
     if (build === undefined) throw this.#refuse('unknown-attempt');
-    const pack = await buildPack(
+    return await buildPack(
       {
         identity,
         build,
@@ -131,9 +132,6 @@ export class WorkerSessionService implements WorkerSessions {
       },
       this.#options,
     );
-    const session = this.#session(identity);
-    session.tokens = [...session.tokens.slice(-rememberedTokens), pack.pullToken, pack.pushToken];
-    return pack;
   }
 
   async heartbeat(identity: WorkerIdentity): Promise<{ readonly alive: boolean; readonly cancel: boolean }> {
@@ -165,11 +163,11 @@ export class WorkerSessionService implements WorkerSessions {
       case 'stage':
         return await this.#enterStage(identity, sequence, report);
       case 'complete':
-        return await this.#end(identity, session, sequence, (attempt) =>
+        return await this.#end(identity, session, { kind: report.kind, sequence }, (attempt) =>
           this.#completed(attempt, report.image),
         );
       case 'error':
-        return await this.#end(identity, session, sequence, async () => {
+        return await this.#end(identity, session, { kind: report.kind, sequence }, async () => {
           const fault: Fault = report.fault ?? {
             code: 'builderror',
             message: 'The build failed. The end of its log says why.',
@@ -203,13 +201,22 @@ export class WorkerSessionService implements WorkerSessions {
     return true;
   }
 
+  /** The attempt ended so before: the answer to that was lost, perhaps with the manager that was to give it. */
+  async #endedAs(identity: WorkerIdentity, kind: 'complete' | 'error'): Promise<boolean> {
+    const build = await this.#options.queue.build(identity.buildId);
+    const attempts = build?.jobs.flatMap((job) => job.attempts) ?? [];
+    return attempts.find(({ id }) => id === identity.attemptId)?.outcome?.kind === kind;
+  }
+
   async #end(
     identity: WorkerIdentity,
     session: WorkerSession,
-    sequence: number,
+    { kind, sequence }: { readonly kind: 'complete' | 'error'; readonly sequence: number },
     judge: (attempt: RunningAttempt) => Promise<Outcome>,
   ): Promise<boolean> {
-    const attempt = await this.#current(identity);
+    const attempt = await this.#known(identity);
+    if (attempt.state === 'done' && (await this.#endedAs(identity, kind))) return true;
+    if (!isRunning(attempt.state)) throw this.#refuse('attempt-over');
     // Another process took a stage under this number.
     if (attempt.reports?.[sequence] !== undefined) return true;
     session.reporting = true;
@@ -270,11 +277,22 @@ export class WorkerSessionService implements WorkerSessions {
     );
   }
 
-  async secrets(identity: WorkerIdentity): Promise<readonly Uint8Array[]> {
+  async secrets(identity: WorkerIdentity): Promise<Unspeakable> {
+    const { queue, links, credentials, tokenOpenings } = this.#options;
     const { buildId } = await this.#current(identity);
-    const secrets = await this.#options.queue.secrets(buildId);
-    const tokens = this.#session(identity).tokens;
-    return [...secrets.map(({ value }) => value), ...tokens.map((token) => Buffer.from(token))];
+    const [secrets, privateKey] = await Promise.all([queue.secrets(buildId), links.privateKey(buildId)]);
+    return {
+      secrets: [
+        ...secrets.map(({ value }) => value),
+        ...(privateKey === undefined ? [] : [Buffer.from(privateKey)]),
+      ],
+      // Another manager may have made the tokens and signed the link, so they are known by how they begin.
+      openings: [
+        ...tokenOpenings,
+        ...credentials.openings,
+        Buffer.from(`/${identity.attemptId}/${identity.epoch}?`),
+      ],
+    };
   }
 
   onCancel(identity: WorkerIdentity, tell: () => void): () => void {

@@ -22,8 +22,6 @@ export class WorkerSession {
   cancelled = false;
   /** The last stage whose entry in the log this process knows of. */
   stage: WorkerStage | undefined;
-  /** What must not show in the log, beside the build's own secrets. */
-  tokens: readonly string[] = [];
   readonly #listeners = new Set<() => void>();
   readonly #answers = new Map<number, Promise<boolean>>();
   #last: Promise<unknown> = Promise.resolve();

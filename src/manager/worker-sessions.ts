@@ -80,6 +80,14 @@ export class WorkerRefused extends Error {
   }
 }
 
+/** What must not show in a log. */
+export interface Unspeakable {
+  /** Whole secrets. */
+  readonly secrets: readonly Uint8Array[];
+  /** How secrets begin that are not known whole; they go on as long as the bytes may belong to a token or a URL's query. */
+  readonly openings: readonly Uint8Array[];
+}
+
 /**
  * What workers may do, after their token was verified. Called by the rpc layer only. Every method throws
  * WorkerRefused when the attempt is over or its epoch is not current; nothing has changed then.
@@ -107,9 +115,9 @@ export interface WorkerSessions {
   cachedTag(identity: WorkerIdentity): Promise<string>;
   /**
    * What must not show in the log of this attempt's build: tokens, passwords, build secrets. For workers that do not
-   * mask their own log.
+   * mask their own log. Any manager says the same, whichever the worker registered with.
    */
-  secrets(identity: WorkerIdentity): Promise<readonly Uint8Array[]>;
+  secrets(identity: WorkerIdentity): Promise<Unspeakable>;
   /**
    * Calls `tell` once when the attempt is to stop; at once when that is known already. A hint that makes the cancel
    * reach the worker before its next heartbeat. Ends when the returned function is called.

@@ -1,7 +1,9 @@
 import type { Span } from '@opentelemetry/api';
 import type { Clock } from '../base/clock.ts';
+import { messageOf } from '../base/coded-error.ts';
 import type { Executor, WorkerOrder } from '../executor/executor.ts';
 import { ExecutorError } from '../executor/executor-error.ts';
+import type { Fault } from '../model/fault.ts';
 import { type AttemptId, parseAttemptId } from '../model/ids.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
 import { markFailed } from '../telemetry/tracing.ts';
@@ -44,6 +46,8 @@ export type StartVerdict =
   | { readonly kind: 'started'; readonly executor: string; readonly worker: string }
   /** No worker was started, and the attempt waits in the queue again. */
   | { readonly kind: 'released' }
+  /** None will ever be started for it as the executors are configured: to wait would be to wait for ever. */
+  | { readonly kind: 'refused'; readonly fault: Fault }
   /** Somebody else ended the attempt meanwhile; the worker was stopped again. */
   | { readonly kind: 'stale' };
 
@@ -52,7 +56,10 @@ const remembered = 1_000;
 /** Seconds a registration token is good beyond the time its worker has. */
 const tokenLeeway = 30;
 
-/** Gets one worker going for an attempt, or gives the attempt back to the queue without using up a try. */
+/**
+ * Gets one worker going for an attempt, or gives the attempt back to the queue without using up a try; one that nobody
+ * takes it says so of.
+ */
 export class WorkerStarter {
   readonly #options: WorkerStarterOptions;
   readonly #traces: BuildTraces;
@@ -144,7 +151,11 @@ export class WorkerStarter {
     metrics.startFailed(code);
     const fields = { build: attempt.buildId, attempt: attempt.id, code, err: thrown };
     if (full) logger.debug(fields, 'every executor is full; the build waits');
-    else logger.error(fields, 'no executor could start a worker; the build waits and is tried again');
+    else if (code === 'refused') {
+      logger.error(fields, 'no executor takes the build');
+      const message = `${messageOf(thrown)} Then build again.`;
+      return { kind: 'refused', fault: { code: 'workernotstarted', message } };
+    } else logger.error(fields, 'no executor could start a worker; the build waits and is tried again');
     const availableAt = clock.now() + (full ? settings.capacityDelay : settings.startDelay);
     return (await queue.release(attempt.id, attempt.epoch, availableAt))
       ? { kind: 'released' }

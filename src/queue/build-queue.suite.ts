@@ -745,6 +745,25 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         expect(await queue.position(attempt.buildId)).toBeUndefined();
       });
 
+      it('says of a retry that it starts when it may, and of others that it is not before them', async () => {
+        const { attempt } = await running('team/app');
+        const fault = { code: 'workerlost', message: 'The worker was lost.' } as const;
+        const outcome = { kind: 'internal-error', fault, refunded: false } as const;
+        expect(await queue.finish(attempt.id, attempt.epoch, outcome, 3_600_000)).toMatchObject({
+          kind: 'retry',
+        });
+        const now = clock.now();
+        expect(await queue.position(attempt.buildId)).toEqual({
+          ahead: 0,
+          running: 0,
+          estimatedStart: now + 3_600_000,
+        });
+        // Of the same priority and a later turn, and due now.
+        const other = await queue.enqueue(request('team/other'));
+        expect(await queue.position(other.id)).toMatchObject({ ahead: 0 });
+        expect(await queue.position(attempt.buildId)).toMatchObject({ estimatedStart: now + 3_600_000 });
+      });
+
       it('takes turns by weight', async () => {
         await database.sql
           .insertInto('namespaces')

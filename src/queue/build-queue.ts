@@ -25,6 +25,8 @@ export interface EnqueueOptions {
    * that have not started end as cancelled by `superseded`, and name this build. What runs is left alone.
    */
   readonly newestOnly?: string;
+  /** Told before the answer which builds this one superseded. */
+  readonly onSuperseded?: (builds: readonly BuildId[]) => void;
 }
 
 export interface ClaimRequest {

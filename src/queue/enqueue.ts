@@ -59,7 +59,9 @@ export async function enqueueAll(
       step.changes.push({ kind: 'queued', buildId: step.buildId(row.id) });
     }
   }
-  for (const build of made) if (build.seeksPlace) await seekPlace(step, build, made);
+  const superseded = new Map<string, readonly string[]>();
+  for (const build of made)
+    if (build.seeksPlace) superseded.set(build.row.id, await seekPlace(step, build, made));
   const known = await loadBuilds(
     step.sql,
     answers.flatMap((answer) => ('madeBefore' in answer ? [answer.madeBefore] : [])),
@@ -74,7 +76,11 @@ export async function enqueueAll(
     const build = views.get(id);
     if (build === undefined)
       return new QueueError('bad-row', `The build ${id} has gone while it was asked for again.`);
-    return { build, repeated: 'madeBefore' in answer };
+    return {
+      build,
+      repeated: 'madeBefore' in answer,
+      superseded: (superseded.get(id) ?? []).map((each) => step.buildId(each)),
+    };
   });
 }
 
@@ -127,13 +133,16 @@ function newBuild({ now }: Step, asked: Enqueue, openings: Openings, index: numb
 }
 
 /** Supersedes what is to be superseded, then takes a place that is free now or held by a lower priority. */
-async function seekPlace(step: Step, { row }: NewBuild, made: readonly NewBuild[]): Promise<void> {
-  if (row.newest_key !== null) {
-    const later = made.slice(made.findIndex((each) => each.row === row) + 1).map((each) => each.row.id);
-    await supersede(step, row, later);
-  }
+async function seekPlace(
+  step: Step,
+  { row }: NewBuild,
+  made: readonly NewBuild[],
+): Promise<readonly string[]> {
+  const later = made.slice(made.findIndex((each) => each.row === row) + 1).map((each) => each.row.id);
+  const superseded = row.newest_key === null ? [] : await supersede(step, row, later);
   await yieldPlace(step, row.namespace, row.repository, row.priority);
   await admitNext(step, row.namespace, row.repository);
+  return superseded;
 }
 
 const buildColumns = {

@@ -32,9 +32,11 @@ export async function positionOf(
     const estimate = await estimateInRepository(sql, build, { now, ahead });
     return { ahead, running, ...(estimate === undefined ? {} : { estimatedStart: estimate }) };
   }
-  const ahead = await aheadInTurn(sql, buildId);
+  const { ahead, availableAt } = await aheadInTurn(sql, buildId, now);
   const estimate = await estimateInTurn(sql, { now, ahead, places: capacity ?? running });
-  return { ahead, running, ...(estimate === undefined ? {} : { estimatedStart: estimate }) };
+  // A retry waits for its time, whoever else waits; then at least that is known.
+  const start = availableAt > now ? Math.max(availableAt, estimate ?? 0) : estimate;
+  return { ahead, running, ...(start === undefined ? {} : { estimatedStart: start }) };
 }
 
 type Lane = Pick<Row<'builds'>, 'namespace' | 'repository' | 'priority' | 'number'>;
@@ -57,10 +59,15 @@ async function aheadInRepository(sql: Sql, build: Lane): Promise<number> {
   return ahead;
 }
 
-async function aheadInTurn(sql: Sql, buildId: BuildId): Promise<number> {
+/** Who comes before, of those that are due by the time it is itself. */
+async function aheadInTurn(
+  sql: Sql,
+  buildId: BuildId,
+  now: number,
+): Promise<{ readonly ahead: number; readonly availableAt: number }> {
   const first = await sql
     .selectFrom('attempts')
-    .select(['priority', 'turn', 'queued_at', 'id'])
+    .select(['priority', 'turn', 'queued_at', 'id', 'available_at'])
     .where('build_id', '=', buildId)
     .where('ready', '=', raw.lit(1))
     .orderBy('turn')
@@ -68,12 +75,13 @@ async function aheadInTurn(sql: Sql, buildId: BuildId): Promise<number> {
     .orderBy('id')
     .limit(1)
     .executeTakeFirst();
-  if (first === undefined) return 0;
+  if (first === undefined) return { ahead: 0, availableAt: now };
   const { ahead } = await sql
     .selectFrom('attempts')
     .select((select) => select.fn.countAll<number>().as('ahead'))
     .where('ready', '=', raw.lit(1))
     .where('build_id', '!=', buildId)
+    .where('available_at', '<=', Math.max(now, first.available_at))
     .where((where) =>
       where.or([
         where('priority', '>', first.priority),
@@ -93,7 +101,7 @@ async function aheadInTurn(sql: Sql, buildId: BuildId): Promise<number> {
       ]),
     )
     .executeTakeFirstOrThrow();
-  return ahead;
+  return { ahead, availableAt: first.available_at };
 }
 
 /** The line of a repository: one build after the other, in as many places as it has. */

@@ -207,6 +207,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     const answer = await this.#enqueues.submit({ request, options });
     if (answer instanceof QueueError) throw answer;
     if (answer.repeated) options.onRepeated?.();
+    if (answer.superseded.length > 0) options.onSuperseded?.(answer.superseded);
     return answer.build;
   }
 

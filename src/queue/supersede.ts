@@ -8,13 +8,14 @@ export const supersededBy = 'superseded';
 /**
  * Ends the builds that have the same key as `newest`, came before it and have not started: nobody needs them any more.
  * They are not deleted; each says which build came in its place. One that a manager is claiming right now has started.
- * `later`: builds made after `newest` in the same transaction. The caller holds the lock of the namespace.
+ * `later`: builds made after `newest` in the same transaction. The caller holds the lock of the namespace. Gives the ids
+ * of those that ended.
  */
 export async function supersede(
   step: Step,
   newest: Pick<Row<'builds'>, 'id' | 'namespace' | 'repository' | 'newest_key'>,
   later: readonly string[],
-): Promise<void> {
+): Promise<readonly string[]> {
   const found = await step.sql
     .selectFrom('builds')
     .select('id')
@@ -25,7 +26,7 @@ export async function supersede(
     .where('finished_at', 'is', null)
     .execute();
   const older = found.map(({ id }) => id).filter((id) => id !== newest.id && !later.includes(id));
-  if (older.length === 0) return;
+  if (older.length === 0) return [];
   const free = await step.statements.lockFreeBuilds(step.sql, older);
   const builds = await HeldBuilds.hold(step, [...free], true);
   const ended: string[] = [];
@@ -39,7 +40,8 @@ export async function supersede(
     builds.settle(build);
     ended.push(id);
   }
-  if (ended.length === 0) return;
+  if (ended.length === 0) return [];
   await step.sql.updateTable('builds').set({ superseded_by: newest.id }).where('id', 'in', ended).execute();
   await builds.write();
+  return ended;
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { jwtVerify, SignJWT } from 'jose';
 import type { Clock } from '../base/clock.ts';
+import { tokenOpening } from '../base/token-opening.ts';
 import { isRepositoryPath } from '../model/image-reference.ts';
 import { type BuildGrant, grantClaims, parseGrant } from './build-grant.ts';
 import { parseActions, type RegistryAction } from './registry-access.ts';
@@ -46,6 +47,11 @@ export class BuildCredentials {
     this.#issuer = issuer;
     this.#audience = `${service} builds`;
     this.#clock = clock;
+  }
+
+  /** How all of them begin: the header names this key. */
+  get opening(): Buffer {
+    return tokenOpening({ alg: 'ES256', typ: type, kid: this.#key.kid });
   }
 
   async issue({ grant, repository, actions, expiresAt }: BuildCredential): Promise<string> {

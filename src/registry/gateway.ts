@@ -19,6 +19,8 @@ export interface GatewayOptions {
   readonly tokens: TokenService;
   readonly attempts: AttemptGate;
   readonly clock: Clock;
+  /** Nothing is written, whoever asks. */
+  readonly readOnly?: boolean;
   /** `http(s)://host[:port]` of this server as the client of that request knows it. */
   readonly publicOrigin: (incoming: IncomingMessage) => string;
   /** Told of every accepted manifest before the client is; when it throws, the client gets a 503 and pushes again. */
@@ -116,6 +118,17 @@ export class RegistryGateway {
     const actions = actionsFor(incoming.method ?? '');
     if (actions === undefined) {
       refuse(405, 'UNSUPPORTED', `The registry has no method ${incoming.method}.`, { Allow: allowedMethods });
+      return;
+    }
+    if (this.#options.readOnly === true && actions.some((action) => action !== 'pull')) {
+      refuse(
+        405,
+        'UNSUPPORTED',
+        'The registry is read only for now (REGISTRY_STATE: readonly). Push later.',
+        {
+          Allow: 'GET, HEAD',
+        },
+      );
       return;
     }
     const wanted = route.kind === 'base' ? undefined : { repository: route.repository, actions };

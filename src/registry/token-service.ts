@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { jwtVerify, SignJWT } from 'jose';
 import type { Clock } from '../base/clock.ts';
+import { tokenOpening } from '../base/token-opening.ts';
 import { type BuildGrant, grantClaims, parseGrant } from './build-grant.ts';
 import { parseActions, type RegistryAccess } from './registry-access.ts';
 import type { SigningKey } from './signing-key.ts';
@@ -42,6 +43,11 @@ export class TokenService {
 
   get service(): string {
     return this.#service;
+  }
+
+  /** How all of them begin: the header names this key. */
+  get opening(): Buffer {
+    return tokenOpening({ alg: 'ES256', typ: 'JWT', kid: this.#key.kid });
   }
 
   /** A token that is valid from now on for `expiresIn` seconds. */

@@ -18,7 +18,7 @@ export interface RetentionKeeperOptions {
     readonly builds: number;
     readonly logs: number;
     readonly uploads: number;
-  }) => void;
+  }) => void | Promise<void>;
 }
 
 /**
@@ -70,7 +70,7 @@ export class RetentionKeeper implements AsyncDisposable {
       keepBuilds === undefined
         ? { builds: 0, uploads: 0 }
         : (await retention.prune(now - keepBuilds, signal)).removed;
-    if (builds + logs + uploads > 0) onPruned?.({ builds, logs, uploads });
+    if (builds + logs + uploads > 0) await onPruned?.({ builds, logs, uploads });
     await strays.sweep(signal);
   }
 }

@@ -329,7 +329,7 @@ export function retentionSuite(name: string, open: OpenScratch): void {
           clock,
           ...keep,
           onError: (error) => errors.push(error),
-          onPruned: (what) => pruned.push(what),
+          onPruned: (what) => void pruned.push(what),
         });
       const id = await finished(await enqueued());
       await archiveAll();

@@ -77,7 +77,7 @@ class Manager {
       executor: this.#executor,
       registry,
       cachedTag: async () => '',
-      credentials: { issue: async () => ({ pullToken: 'pull', pushToken: 'push' }) },
+      credentials: { openings: [], issue: async () => ({ pullToken: 'pull', pushToken: 'push' }) },
       links: { packageUrl: async () => undefined, privateKey: async () => undefined },
       workerTokens: this.tokens,
       worker: { server: '', serverTls: false, registryHost: '' },

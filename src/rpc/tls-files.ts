@@ -94,20 +94,8 @@ export class TlsFiles {
 
   async #read(): Promise<TlsMaterial> {
     const { certificate, key } = this.#options;
-    const [certText, keyText] = await Promise.all(
-      [certificate, key].map(async (file) => {
-        try {
-          return await readFile(file, 'utf8');
-        } catch (cause) {
-          throw new TlsFilesError(
-            'unreadable',
-            `The TLS file ${file} cannot be read (${messageOf(cause)}). Check its path and who may read it.`,
-            cause,
-          );
-        }
-      }),
-    );
-    return { key: keyText ?? '', cert: certText ?? '' };
+    // One after the other, so that of two that cannot be read it is always the certificate that is told.
+    return { cert: await readTlsFile(certificate), key: await readTlsFile(key) };
   }
 
   /** Makes it the current one if it can be used. */
@@ -125,5 +113,17 @@ export class TlsFiles {
       );
     }
     this.#current = material;
+  }
+}
+
+async function readTlsFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new TlsFilesError(
+      'unreadable',
+      `The TLS file ${file} cannot be read (${messageOf(cause)}). Check its path and who may read it.`,
+      cause,
+    );
   }
 }

@@ -38,6 +38,10 @@ export class TokenKeySet {
     this.signing = { ...signing, privateKey: signing.privateKey };
   }
 
+  get all(): readonly TokenKey[] {
+    return [...this.#byKid.values()];
+  }
+
   find(kid: string): TokenKey | undefined {
     return this.#byKid.get(kid);
   }

@@ -1,6 +1,7 @@
 import { randomUUID, sign as signBytes } from 'node:crypto';
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose';
 import type { Clock } from '../base/clock.ts';
+import { tokenOpening } from '../base/token-opening.ts';
 import type { WorkerIdentity } from '../manager/worker-sessions.ts';
 import { parseAttemptId, parseBuildId, parseJobId } from '../model/ids.ts';
 import { TokenError } from './token-error.ts';
@@ -42,6 +43,13 @@ export class WorkerTokens {
   constructor(options: WorkerTokensOptions) {
     this.#options = options;
     this.#cacheSize = options.cacheSize ?? 10_000;
+  }
+
+  /** How all of them begin: the header names the key. */
+  get openings(): readonly Buffer[] {
+    return this.#options.keys.all.map(({ algorithm, kid }) =>
+      tokenOpening({ alg: algorithm, typ: 'JWT', kid }),
+    );
   }
 
   get remembered(): number {

@@ -2,6 +2,7 @@ import type { LogRun } from '../../src/log/log-store.ts';
 import {
   type BuildPack,
   type StageReport,
+  type Unspeakable,
   type WorkerCapabilities,
   type WorkerIdentity,
   WorkerRefused,
@@ -111,10 +112,13 @@ export class MemorySessions implements WorkerSessions {
     return this.#find(identity).pack.tags[0] ?? '';
   }
 
-  async secrets(identity: WorkerIdentity): Promise<readonly Uint8Array[]> {
+  async secrets(identity: WorkerIdentity): Promise<Unspeakable> {
     const { pack } = this.#find(identity);
     const texts = [pack.pushToken, pack.pullToken, pack.baseImage?.password ?? ''];
-    return [...texts.map((text) => Buffer.from(text)), ...pack.secrets.map(({ value }) => value)];
+    return {
+      secrets: [...texts.map((text) => Buffer.from(text)), ...pack.secrets.map(({ value }) => value)],
+      openings: [],
+    };
   }
 
   onCancel(identity: WorkerIdentity, tell: () => void): () => void {

@@ -112,8 +112,10 @@ describe.each([
       await client.setPhase(token, 1, 'COMPLETE');
       await rig.final(build);
       expect(await withoutEffect(() => client.setPhase(token, 1, 'COMPLETE'))).toEqual(answered(true, 1));
-      for (const phase of ['UNPACKING', 'PUSHING', 'COMPLETE', 'ERROR']) {
-        expect(await withoutEffect(() => client.setPhase(token, 2, phase))).toEqual(over);
+      // Its answer may have been lost with the manager that gave it.
+      expect(await withoutEffect(() => client.setPhase(token, 2, 'COMPLETE'))).toEqual(answered(true, 2));
+      for (const phase of ['UNPACKING', 'PUSHING', 'ERROR']) {
+        expect(await withoutEffect(() => client.setPhase(token, 3, phase))).toEqual(over);
       }
       expect((await rig.build(build)).phase).toBe('complete');
     });

@@ -44,7 +44,7 @@ export class LogPipe {
 
   constructor(options: LogPipeOptions) {
     this.#options = options;
-    this.#masker = new Masker(options.secrets);
+    this.#masker = new Masker({ secrets: options.secrets });
     this.#splitter = new LineSplitter((bytes, count, type, partial) =>
       this.#add(bytes, count, type, partial),
     );
@@ -59,7 +59,7 @@ export class LogPipe {
 
   /** A text of the worker's own that leaves it by another way than the log. */
   mask(text: string): string {
-    const masker = new Masker(this.#options.secrets);
+    const masker = new Masker({ secrets: this.#options.secrets });
     return Buffer.concat([masker.write(Buffer.from(text)), masker.flush()]).toString('utf8');
   }
 
