@@ -92,7 +92,7 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       const redirect = `https://ci.example.com/oauth2/${service}/callback/trigger/team/app`;
       const there = await fetch(connection.begin(service, { ...me, redirect }), { redirect: 'manual' });
       const query = Object.fromEntries(new URL(there.headers.get('location') ?? '').searchParams);
-      const token = await connection.finish(service, { ...me, query }, never);
+      const { token } = await connection.finish(service, { ...me, query }, never);
       return await triggers().create(siteRepository, { service, user: 'kim', token });
     }
 
