@@ -94,7 +94,8 @@ describe("a registry's own configuration", () => {
         bitbucket: undefined,
       },
     });
-    expect(config?.triggers.hosts.github?.oauth?.secret.reveal()).toMatch(/^e4a58ddd/);
+    expect(JSON.stringify(config?.triggers)).not.toContain('e4a58ddd3d7408b7aec109e85564a0d153d3e846');
+    expect(config?.triggers.hosts.github?.oauth?.secret.reveal()).toMatch(/^e4a58d/);
     expect(config?.superUsers).toEqual(['quayadmin', 'kim']);
     expect(config?.secrets.database?.reveal()).toHaveLength(32);
   });

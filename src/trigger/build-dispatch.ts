@@ -7,13 +7,12 @@ import { buildQueueName } from '../telemetry/live-gauges.ts';
 import { contextOf, formatTraceParent } from '../telemetry/trace-context.ts';
 import { inSpan } from '../telemetry/tracing.ts';
 import { type BuildOrder, newestKeyOf, requestOf } from './build-order.ts';
-import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts';
+import type { TriggerForBuilds } from './sql-trigger-store.ts';
 import type { TriggerConfig } from './trigger-config.ts';
 import type { TriggerMetrics } from './trigger-events.ts';
 
 export interface BuildDispatchOptions {
   readonly queue: Pick<BuildQueue, 'enqueue'>;
-  readonly store: SqlTriggerStore;
   readonly metrics: TriggerMetrics;
   readonly maxQueuedPerNamespace: number | undefined;
 }
@@ -32,15 +31,15 @@ export class BuildDispatch {
     this.#options = options;
   }
 
-  /** Throws QueueError. */
-  async dispatch(found: TriggerWithSecrets, config: TriggerConfig, order: Dispatch): Promise<Build> {
-    const { queue, store, metrics, maxQueuedPerNamespace } = this.#options;
-    const { trigger, secrets } = found;
+  /** What is asked for in one turn of the event loop goes into the queue in that order. Throws QueueError. */
+  async dispatch(found: TriggerForBuilds, config: TriggerConfig, order: Dispatch): Promise<Build> {
+    const { queue, metrics, maxQueuedPerNamespace } = this.#options;
+    const { trigger, secrets, kept } = found;
     const request = requestOf(trigger, config, order);
     const key = secrets.private_key;
     const given = [
       ...sealableCredentials(key === undefined || !isSsh(request.source) ? {} : { privateKey: key }),
-      ...(order.trusted ? await store.secrets(trigger.id) : []),
+      ...(order.trusted ? kept : []),
     ];
     const ref = order.metadata.ref ?? order.ref;
     return await inSpan(

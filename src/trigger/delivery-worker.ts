@@ -9,7 +9,8 @@ import type { DeliveryWork } from './delivery-rows.ts';
 import { HostError } from './host-error.ts';
 import { RecurringTask } from './recurring-task.ts';
 import type { SqlDeliveryStore } from './sql-delivery-store.ts';
-import type { SqlTriggerStore } from './sql-trigger-store.ts';
+import type { SqlTriggerStore, TriggerForBuilds } from './sql-trigger-store.ts';
+import type { TriggerId } from './trigger.ts';
 import type { TriggerLog, TriggerMetrics } from './trigger-events.ts';
 import type { DeliveryOutcome } from './triggers.ts';
 
@@ -72,49 +73,90 @@ export class DeliveryWorker {
   /** Takes what waits, and makes builds of it. Says whether there may be more. */
   async round(signal: AbortSignal): Promise<boolean> {
     const works = await this.#options.deliveries.claim(most, lease);
+    const triggers = new Map<TriggerId, Promise<TriggerForBuilds | undefined>>();
+    for (const { triggerId } of works)
+      if (!triggers.has(triggerId)) {
+        const found = this.#options.store.findForBuilds(triggerId);
+        // Each lane that waits for it is told; there may be none.
+        found.catch(() => {});
+        triggers.set(triggerId, found);
+      }
     const lanes = Map.groupBy(works, ({ triggerId, ref }) => `${triggerId} ${ref}`);
-    await Promise.all([...lanes.values()].map(async (lane) => await this.#lane(lane, signal)));
+    await Promise.all(
+      [...lanes.values()].map(async (lane) => {
+        const [first] = lane;
+        const found = first === undefined ? undefined : triggers.get(first.triggerId);
+        await this.#lane(lane, found ?? Promise.resolve(undefined), signal);
+      }),
+    );
     return works.length > 0;
   }
 
-  /** One ref's deliveries, in their order. When one has to wait, so do those behind it. */
-  async #lane(lane: readonly DeliveryWork[], signal: AbortSignal): Promise<void> {
-    const { deliveries, log, clock } = this.#options;
+  /**
+   * One ref's deliveries, in their order: first each is judged, then builds of all are asked for in one go. When one has to
+   * wait, so do those behind it.
+   */
+  async #lane(
+    lane: readonly DeliveryWork[],
+    trigger: Promise<TriggerForBuilds | undefined>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const judged: { readonly work: DeliveryWork; readonly build: () => Promise<Ended> }[] = [];
     let waitUntil: number | undefined;
     for (const work of lane) {
-      try {
-        if (waitUntil === undefined && !signal.aborted) waitUntil = await this.#one(work, signal);
-        else await deliveries.postpone(work.id, waitUntil ?? clock.now(), undefined);
-      } catch (thrown) {
-        // It is free again after its lease, if this cannot be written either.
-        log.error({ err: thrown, delivery: work.id }, 'a delivery could not be finished; it is tried again');
-        waitUntil = clock.now() + backOff(work.tries, this.#backOff);
-        await deliveries.postpone(work.id, waitUntil, undefined).catch(() => {});
-      }
+      if (waitUntil !== undefined) await this.#postpone(work, waitUntil, undefined);
+      else
+        waitUntil = await this.#attempt(work, signal, async () => {
+          judged.push({ work, build: await this.#judge(work, await trigger, signal) });
+        });
     }
+    await Promise.all(
+      judged.map(async ({ work, build }) => {
+        await this.#attempt(work, signal, async () => await this.#finish(work, await build()));
+      }),
+    );
   }
 
-  /** A time: the delivery waits until then. */
-  async #one(work: DeliveryWork, signal: AbortSignal): Promise<number | undefined> {
-    const { deliveries, clock } = this.#options;
+  /** A time: it did not succeed, and the delivery waits until then. What will never succeed ends as failed. */
+  async #attempt(
+    work: DeliveryWork,
+    signal: AbortSignal,
+    step: () => Promise<void>,
+  ): Promise<number | undefined> {
+    const { clock, log } = this.#options;
     try {
-      await this.#finish(work, await this.#build(work, signal));
-      return undefined;
+      if (!signal.aborted) {
+        await step();
+        return undefined;
+      }
     } catch (thrown) {
-      if (signal.aborted) {
-        // Another manager goes on with it, or this one when it is there again.
-        await deliveries.postpone(work.id, clock.now(), undefined);
-        return clock.now();
+      if (!signal.aborted) {
+        const foreseen = thrown instanceof HostError || thrown instanceof QueueError;
+        if (!foreseen) log.error({ err: thrown, delivery: work.id }, 'no build could be made of a delivery');
+        const wait = this.#waitAfter(thrown, work);
+        if (wait !== undefined && clock.now() - work.receivedAt + wait <= patience)
+          return await this.#postpone(work, clock.now() + wait, messageOf(thrown));
+        const reason = foreseen
+          ? messageOf(thrown)
+          : 'Something in Slipway failed; its log says more. Send the delivery again.';
+        // If this cannot be written either, somebody takes the delivery again after its lease.
+        await this.#finish(work, { outcome: { kind: 'failed', reason } }).catch((error: unknown) =>
+          log.error({ err: error, delivery: work.id }, 'a delivery could not be ended'),
+        );
+        return undefined;
       }
-      const wait = this.#waitAfter(thrown, work);
-      if (wait !== undefined && clock.now() - work.receivedAt + wait <= patience) {
-        await deliveries.postpone(work.id, clock.now() + wait, messageOf(thrown));
-        return clock.now() + wait;
-      }
-      if (!(thrown instanceof HostError || thrown instanceof QueueError) && wait === undefined) throw thrown;
-      await this.#finish(work, { outcome: { kind: 'failed', reason: messageOf(thrown) } });
-      return undefined;
     }
+    // Another manager goes on with it, or this one when it is there again.
+    return await this.#postpone(work, clock.now(), undefined);
+  }
+
+  async #postpone({ id }: DeliveryWork, until: number, reason: string | undefined): Promise<number> {
+    const { deliveries, log } = this.#options;
+    await deliveries.postpone(id, until, reason).catch((error: unknown) =>
+      // It is free again after its lease.
+      log.error({ err: error, delivery: id }, 'a delivery could not be put back'),
+    );
+    return until;
   }
 
   /** Undefined: another try is of no use. */
@@ -133,14 +175,17 @@ export class DeliveryWorker {
     }
   }
 
-  async #build(work: DeliveryWork, signal: AbortSignal): Promise<Ended> {
-    const { store, connections, dispatch, deliveries, clock } = this.#options;
-    const found = await store.findWithSecrets(work.triggerId);
+  /** What comes of it: how it ends, or a build that is to be asked for. */
+  async #judge(
+    work: DeliveryWork,
+    found: TriggerForBuilds | undefined,
+    signal: AbortSignal,
+  ): Promise<() => Promise<Ended>> {
+    const { connections, dispatch, deliveries, clock } = this.#options;
+    const ended = (outcome: DeliveryOutcome) => async () => ({ outcome });
     const config = found?.trigger.config;
     if (found === undefined || config === undefined || !found.trigger.enabled)
-      return {
-        outcome: { kind: 'refused', reason: 'The trigger was switched off before a build was made.' },
-      };
+      return ended({ kind: 'refused', reason: 'The trigger was switched off before a build was made.' });
     const client = connections.client(found);
     const { event } = work;
     if (
@@ -154,23 +199,23 @@ export class DeliveryWorker {
         clock.now() - foundWithin,
       ))
     )
-      return {
-        outcome: { kind: 'skipped', reason: 'The push was found before its delivery came, and built.' },
-      };
+      return ended({ kind: 'skipped', reason: 'The push was found before its delivery came, and built.' });
     const judgement = await judge(event, { config, client, signal });
-    if (judgement.kind === 'skip') return { outcome: { kind: 'skipped', reason: judgement.reason } };
+    if (judgement.kind === 'skip') return ended({ kind: 'skipped', reason: judgement.reason });
     const { order } = judgement;
-    const build = await dispatch.dispatch(found, config, {
-      ...order,
-      // What comes from a fork pulls nothing in the name of whoever sent it again.
-      ...(work.askedBy === undefined || !order.trusted ? {} : { manualUser: work.askedBy }),
-      idempotencyKey: `trigger-delivery ${work.id}`,
-      traceParent: work.traceParent,
-    });
     const { commit } = order.metadata;
-    return {
-      outcome: { kind: 'queued', build: build.id },
-      ...(client === undefined || commit === undefined ? {} : { commit }),
+    return async () => {
+      const build = await dispatch.dispatch(found, config, {
+        ...order,
+        // What comes from a fork pulls nothing in the name of whoever sent it again.
+        ...(work.askedBy === undefined || !order.trusted ? {} : { manualUser: work.askedBy }),
+        idempotencyKey: `trigger-delivery ${work.id}`,
+        traceParent: work.traceParent,
+      });
+      return {
+        outcome: { kind: 'queued', build: build.id },
+        ...(client === undefined || commit === undefined ? {} : { commit }),
+      };
     };
   }
 

@@ -5,7 +5,7 @@ import { isRefName } from './check-config.ts';
 import { asking, type HostConnections } from './connections.ts';
 import type { HostClient } from './git-host.ts';
 import type { HostReports } from './host-reports.ts';
-import type { TriggerWithSecrets } from './sql-trigger-store.ts';
+import type { TriggerForBuilds } from './sql-trigger-store.ts';
 import { TriggerError } from './trigger-error.ts';
 import type { StartWish } from './triggers.ts';
 
@@ -26,7 +26,7 @@ export class ManualStart {
   }
 
   async start(
-    found: TriggerWithSecrets,
+    found: TriggerForBuilds,
     wish: StartWish,
     user: string,
     signal: AbortSignal,

@@ -79,7 +79,7 @@ export function openTriggers(options: TriggersOptions): OpenTriggers {
   const deliveries = new SqlDeliveryStore(options);
   const notices = new SqlNotices(options);
   const connections = new HostConnections(options.hosts, store);
-  const dispatch = new BuildDispatch({ queue, store, metrics, maxQueuedPerNamespace });
+  const dispatch = new BuildDispatch({ queue, metrics, maxQueuedPerNamespace });
   const reports = new HostReports(options);
   const due = new DueTriggers(database);
   const parts = { store, deliveries, notices, connections, dispatch, reports, due, clock, metrics, log };

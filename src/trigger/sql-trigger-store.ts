@@ -1,5 +1,7 @@
 import type { Clock } from '../base/clock.ts';
+import { GroupCommit } from '../base/group-commit.ts';
 import type { Database, Sql } from '../db/database.ts';
+import { among } from '../db/row-set.ts';
 import type { Row } from '../db/schema.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
@@ -31,6 +33,11 @@ export interface TriggerWithSecrets {
   readonly secrets: Readonly<Partial<Record<TriggerSecretName, string>>>;
 }
 
+/** The same with the secrets that its builds get. */
+export interface TriggerForBuilds extends TriggerWithSecrets {
+  readonly kept: readonly { readonly id: string; readonly value: Uint8Array }[];
+}
+
 /** What activation writes. */
 export interface Activation {
   readonly config: TriggerConfig;
@@ -54,11 +61,14 @@ export class SqlTriggerStore {
   readonly #database: Database;
   readonly #secretBox: SecretBox;
   readonly #clock: Clock;
+  /** Each delivery asks for its trigger: many ask at once. */
+  readonly #reads: GroupCommit<TriggerId, Row<'triggers'> | undefined>;
 
   constructor({ database, secretBox, clock }: TriggerStoreOptions) {
     this.#database = database;
     this.#secretBox = secretBox;
     this.#clock = clock;
+    this.#reads = new GroupCommit({ lanes: 2, commit: async (ids) => await this.#rows(ids) });
   }
 
   async create(
@@ -265,8 +275,12 @@ export class SqlTriggerStore {
     return true;
   }
 
-  /** For the builds of the trigger, and nobody else. */
-  async secrets(id: TriggerId): Promise<readonly { readonly id: string; readonly value: Uint8Array }[]> {
+  async findForBuilds(id: TriggerId): Promise<TriggerForBuilds | undefined> {
+    const found = await this.findWithSecrets(id);
+    return found === undefined ? undefined : { ...found, kept: await this.#kept(id) };
+  }
+
+  async #kept(id: TriggerId): Promise<TriggerForBuilds['kept']> {
     const rows = await this.#database.sql
       .selectFrom('trigger_secrets')
       .selectAll()
@@ -287,11 +301,17 @@ export class SqlTriggerStore {
   }
 
   async #row(id: TriggerId): Promise<Row<'triggers'> | undefined> {
-    return await this.#database.sql
+    return await this.#reads.submit(id);
+  }
+
+  async #rows(ids: readonly TriggerId[]): Promise<readonly (Row<'triggers'> | undefined)[]> {
+    const rows = await this.#database.sql
       .selectFrom('triggers')
       .selectAll()
-      .where('id', '=', id)
-      .executeTakeFirst();
+      .where(among(this.#database.dialect, 'id', [...new Set(ids)]))
+      .execute();
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    return ids.map((id) => byId.get(id));
   }
 
   async #held(sql: Sql, id: TriggerId): Promise<Row<'triggers'> | undefined> {

@@ -184,7 +184,9 @@ export class TriggerService implements Triggers {
     signal: AbortSignal,
     traceParent?: string,
   ): Promise<Build> {
-    return await this.#parts.starts.start(await this.#found(id), wish, user, signal, traceParent);
+    const found = await this.#parts.store.findForBuilds(id);
+    if (found === undefined) throw gone();
+    return await this.#parts.starts.start(found, wish, user, signal, traceParent);
   }
 
   async builds(id: TriggerId, limit: number): Promise<readonly Build[]> {
