@@ -25,7 +25,6 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
-import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { FaultyExecutor } from './faulty-executor.ts';
 import type { ManagerConfig, ManagerOrder, ProcessReady } from './manager-config.ts';
@@ -149,7 +148,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     queue,
     audit,
     accounts,
-    hosts: gitHosts({}),
+    hosts: { github: undefined, gitlab: undefined, bitbucket: undefined },
     registryHost: front,
     url,
     failureThreshold: undefined,

@@ -36,7 +36,6 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
-import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { type OpenScratch, scratchFile } from '../harness/scratch-database.ts';
 
@@ -189,7 +188,7 @@ export async function openRig({
     queue,
     audit,
     accounts,
-    hosts: gitHosts({}),
+    hosts: { github: undefined, gitlab: undefined, bitbucket: undefined },
     registryHost: host,
     url,
     failureThreshold: undefined,
