@@ -312,7 +312,7 @@ test('a body that never ends is not waited for, and few large ones are held at o
   expect(await ninth.answer).toContain('503');
   const small = await open(100);
   await sleep(200);
-  clock.advance(21_000);
+  await clock.advance(21_000);
   for (const { answer } of [...large, small]) expect(await answer).toContain('408');
   for (const { socket } of [...large, ninth, small]) socket.destroy();
 });
@@ -415,7 +415,7 @@ test('no token, secret or key of a trigger is in an answer that does not give it
     expect(said).not.toContain(hidden);
 });
 
-test('a server that takes no builds says so, and a full namespace too', async () => {
+test('a server that takes no builds says so', async () => {
   for (const options of [{ readOnly: true }, { buildSupport: false }]) {
     await using off = await startApiServer({ options });
     const response = await fetch(`${off.url}/webhooks/push/trigger/${randomUUID()}`, {
@@ -425,4 +425,28 @@ test('a server that takes no builds says so, and a full namespace too', async ()
     expect(response.status).toBe(503);
     expect(response.headers.get('retry-after')).not.toBeNull();
   }
+});
+
+test('a namespace that has as many builds waiting as it may have is told to wait', async () => {
+  await using full = await startApiServer({ options: { maxQueuedPerNamespace: 1 } });
+  const token = await full.addUser('kim');
+  await full.addRepository('kim/web');
+  const made = await full.call('POST', `${base}/`, { token, body: { service: 'custom-git' } });
+  const active = await full.call('POST', `${base}/${made.json.id}/activate`, {
+    token,
+    body: { config: { build_source: gitUrl } },
+  });
+  const { credentials } = active.json.config as { credentials: { value: string }[] };
+  const authorization = `Bearer ${new URL(credentials.at(-1)?.value ?? '').password}`;
+  const deliver = async () =>
+    await fetch(`${full.url}/webhooks/push/trigger/${made.json.id}`, {
+      method: 'POST',
+      headers: { authorization, 'content-type': 'application/json' },
+      body: payload(),
+    });
+  expect((await deliver()).status).toBe(200);
+  while (await full.triggers.background.worker.round(never));
+  const refused = await deliver();
+  expect(refused.status).toBe(429);
+  expect(refused.headers.get('retry-after')).toBe('30');
 });
