@@ -12,10 +12,11 @@ import { type Figure, percentile, report } from './report.ts';
 import type { FromServer, SenderOptions, Sent, ServerOptions, Target, ToServer } from './webhook/messages.ts';
 
 /**
- * Pushes: 200 deliveries a second for 30 seconds, half of them as custom hooks send them and half as GitHub does, to
- * eight triggers of four repositories, in an open loop from a process of its own. The server is put together as `serve`
- * does it, on a PostgreSQL that flushes to disk; GitHub, which it tells of its builds meanwhile, is the fake of the tests,
- * in this process. All of them share this machine.
+ * Pushes: 200 deliveries a second for 30 seconds to nine triggers of four repositories, in an open loop from a process of
+ * its own. Of custom triggers half get what a hook sends, with their token, and half a payload as large as GitHub's,
+ * signed. One of 20 goes to a trigger at GitHub, which the server tells of each of those builds: more than GitHub lets one
+ * account do. It is the fake of the tests, in this process. The server is put together as `serve` does it, on a PostgreSQL
+ * that flushes to disk. All of them share this machine.
  *
  * Times count from when a delivery was due to its whole answer. Afterwards the database is asked: every delivery that was
  * accepted must have become exactly one build.
@@ -24,6 +25,8 @@ const rate = Number(process.env.BENCH_RATE ?? 200);
 const seconds = Number(process.env.BENCH_SECONDS ?? 30);
 const warmUp = Number(process.env.BENCH_WARM_UP ?? 3);
 const repositories = 4;
+const githubEvery = 20;
+const count = rate * (seconds + warmUp);
 /** Seconds for what waits after the last delivery. */
 const patience = 120;
 
@@ -49,13 +52,14 @@ try {
   cleanUp.defer(async () => await server.stop({ kind: 'stop' }));
   const { url, token } = await server.take('ready');
   const targets: Target[] = [];
-  for (let n = 0; n < repositories; n += 1) targets.push(...(await setUp(n, url, token, github)));
+  for (let n = 0; n < repositories; n += 1) targets.push(...(await setUp(n)));
+  targets.push(await setUpGithub());
 
   const load = await PostgresLoad.open(postgres.url);
   cleanUp.defer(async () => await load.stop());
   const before = await server.ask({ kind: 'usage' }, 'usage');
   const database0 = await load.cpu();
-  const given: SenderOptions = { targets, rate, seconds, warmUp };
+  const given: SenderOptions = { targets, githubEvery, rate, seconds, warmUp };
   const sender = new Child<{ kind: 'stop' }, Sent>('../webhook/sender-process.ts', given);
   const sent = await sender.take('sent');
   await sender.stop({ kind: 'stop' });
@@ -65,7 +69,6 @@ try {
   const after = await server.ask({ kind: 'usage' }, 'usage');
   const databaseCpu = (await load.cpu()) - database0;
 
-  const count = rate * (seconds + warmUp);
   const accepted = sent.statuses['200'] ?? 0;
   process.stdout.write(`answers: ${JSON.stringify(sent.statuses)}\n`);
   const exactly = (value: number): Pick<Figure, 'limit'> => ({ limit: { kind: 'at-least', value } });
@@ -94,13 +97,8 @@ try {
     { name: 'cpu server', value: ((after.usage.cpu - before.usage.cpu) * 1000) / count, unit: 'ms each' },
     { name: 'cpu database', value: (databaseCpu * 1000) / count, unit: 'ms each' },
   ]);
-} finally {
-  await cleanUp.disposeAsync();
-}
 
-/** A repository with a trigger of each kind, set up as people do it. */
-async function setUp(n: number, url: string, token: string, github: GithubApi): Promise<readonly Target[]> {
-  const call = async (path: string, body: unknown) => {
+  async function call(path: string, body: unknown) {
     const response = await fetch(`${url}/api/v1/repository${path}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
@@ -111,30 +109,43 @@ async function setUp(n: number, url: string, token: string, github: GithubApi): 
       id: string;
       config: { credentials: { name: string; value: string }[] };
     };
-  };
-  const name = `app-${n}`;
-  await call('', { namespace: 'kim', repository: name, visibility: 'private', description: '' });
-  const custom = await call(`/kim/${name}/trigger/`, { service: 'custom-git' });
-  const active = await call(`/kim/${name}/trigger/${custom.id}/activate`, {
-    config: { build_source: `ssh://git@git.example.com/kim/${name}.git` },
-  });
-  const webhook = new URL(
-    active.config.credentials.find((each) => each.name === 'Webhook Endpoint URL')?.value ?? '',
-  );
-  const secret = webhook.password;
-  webhook.username = '';
-  webhook.password = '';
+  }
 
-  const repository = github.state.addRepository(`kim/${name}`, { kim: 'admin' });
-  repository.commit('main', { files: { Dockerfile: 'FROM scratch\n' } });
-  const hosted = await call(`/kim/${name}/trigger/`, { service: 'github', token: 'good-token' });
-  await call(`/kim/${name}/trigger/${hosted.id}/activate`, { config: { build_source: `kim/${name}` } });
-  const [hook] = [...repository.hooks.values()];
-  if (hook?.secret === undefined) throw new Error('no webhook was installed');
-  return [
-    { service: 'custom-git', url: webhook.href, secret },
-    { service: 'github', url: hook.url, secret: hook.secret },
-  ];
+  async function setUpCustom(name: string, kind: 'token' | 'signed'): Promise<Target> {
+    const { id } = await call(`/kim/${name}/trigger/`, { service: 'custom-git' });
+    const { config } = await call(`/kim/${name}/trigger/${id}/activate`, {
+      config: { build_source: `ssh://git@git.example.com/kim/${name}.git` },
+    });
+    const webhook = new URL(
+      config.credentials.find((each) => each.name === 'Webhook Endpoint URL')?.value ?? '',
+    );
+    const secret = webhook.password;
+    webhook.username = '';
+    webhook.password = '';
+    return { kind, url: webhook.href, secret };
+  }
+
+  /** A repository with a custom trigger of each kind, set up as people do it. */
+  async function setUp(n: number): Promise<readonly Target[]> {
+    const name = `app-${n}`;
+    await call('', { namespace: 'kim', repository: name, visibility: 'private', description: '' });
+    return [await setUpCustom(name, 'token'), await setUpCustom(name, 'signed')];
+  }
+
+  async function setUpGithub(): Promise<Target> {
+    const repository = github.state.addRepository('kim/app', { kim: 'admin' });
+    github.state.addUser('ada', 'another-token');
+    const commits = Array.from({ length: Math.ceil(count / githubEvery) }, (_, n) =>
+      repository.commit('main', { message: `${n}`, files: { Dockerfile: `FROM scratch\n# ${n}\n` } }),
+    );
+    const { id } = await call('/kim/app-0/trigger/', { service: 'github', token: 'good-token' });
+    await call(`/kim/app-0/trigger/${id}/activate`, { config: { build_source: 'kim/app' } });
+    const [hook] = [...repository.hooks.values()];
+    if (hook?.secret === undefined) throw new Error('no webhook was installed');
+    return { kind: 'github', url: hook.url, secret: hook.secret, commits };
+  }
+} finally {
+  await cleanUp.disposeAsync();
 }
 
 /** What the database has when nothing waits any more. */

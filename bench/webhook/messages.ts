@@ -14,14 +14,18 @@ export type FromServer =
 
 /** Where deliveries go, and how they prove themselves. */
 export interface Target {
-  readonly service: 'custom-git' | 'github';
+  readonly kind: 'token' | 'signed' | 'github';
   readonly url: string;
   /** The write token, or the secret that is signed with. */
   readonly secret: string;
+  /** What GitHub has; others have whatever they say. */
+  readonly commits?: readonly string[];
 }
 
 export interface SenderOptions {
   readonly targets: readonly Target[];
+  /** Of so many deliveries one goes to the target at GitHub. */
+  readonly githubEvery: number;
   /** Deliveries a second. */
   readonly rate: number;
   readonly seconds: number;

@@ -7,8 +7,11 @@ import type { SenderOptions, Sent, Target } from './messages.ts';
  * Sends deliveries at a steady rate, whether earlier ones were answered or not: a host does not wait for us either. The
  * time of each counts from when it was due, so that an answer that is late makes no later one look good.
  */
-const { targets, rate, seconds, warmUp } = JSON.parse(process.argv[2] ?? '') as SenderOptions;
+const { targets, githubEvery, rate, seconds, warmUp } = JSON.parse(process.argv[2] ?? '') as SenderOptions;
 const agent = new Agent({ keepAlive: true, maxSockets: 1_000 });
+
+const hosted = targets.find(({ kind }) => kind === 'github');
+const others = targets.filter(({ kind }) => kind !== 'github');
 
 interface Prepared {
   readonly url: URL;
@@ -18,12 +21,12 @@ interface Prepared {
 
 /** Before the first one is due, so that sending costs little. */
 function prepare(n: number): Prepared {
-  const target = targets[n % targets.length];
+  const target = n % githubEvery === 0 ? hosted : others[n % others.length];
   if (target === undefined) throw new RangeError('no targets');
-  const commit = createHash('sha1').update(`commit ${n}`).digest('hex');
+  const commit = target.commits?.[n / githubEvery] ?? createHash('sha1').update(`commit ${n}`).digest('hex');
   const branch = n % 10 === 0 ? 'main' : `feature/${n % 97}`;
   const body = Buffer.from(
-    JSON.stringify(target.service === 'github' ? githubPush(commit, branch) : push(commit, branch)),
+    JSON.stringify(target.kind === 'token' ? push(commit, branch) : githubPush(commit, branch)),
   );
   return {
     url: new URL(target.url),
@@ -36,13 +39,15 @@ function prepare(n: number): Prepared {
   };
 }
 
-function proofOf({ service, secret }: Target, body: Buffer, commit: string): Record<string, string> {
-  if (service === 'custom-git')
+function proofOf({ kind, secret }: Target, body: Buffer, commit: string): Record<string, string> {
+  if (kind === 'token')
     return { authorization: `Basic ${Buffer.from(`$token:${secret}`).toString('base64')}` };
+  const signature = `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
+  if (kind === 'signed') return { 'x-slipway-signature-256': signature };
   return {
     'x-github-event': 'push',
     'x-github-delivery': `${commit.slice(0, 8)}-0000-4000-8000-${commit.slice(8, 20)}`,
-    'x-hub-signature-256': `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`,
+    'x-hub-signature-256': signature,
   };
 }
 
