@@ -1,4 +1,8 @@
 import type { RepositoryName } from '../model/repository-name.ts';
+import type { Organizations } from './organizations.ts';
+import type { Robots } from './robots.ts';
+import type { Teams } from './teams.ts';
+import type { Users } from './users.ts';
 
 /** Who makes a request. */
 export type Principal =
@@ -16,7 +20,13 @@ export type Principal =
 export type Role = 'read' | 'write' | 'admin';
 
 /** What a personal token may be used for; a token has one or more. */
-export type TokenScope = 'repo:read' | 'repo:write' | 'repo:admin' | 'user:admin' | 'super:user';
+export type TokenScope =
+  | 'repo:read'
+  | 'repo:write'
+  | 'repo:admin'
+  | 'org:admin'
+  | 'user:admin'
+  | 'super:user';
 
 export interface Repository {
   readonly name: RepositoryName;
@@ -35,14 +45,21 @@ export interface PersonalToken {
   readonly lastUsedAt?: number;
 }
 
-/** A role given to a user on one repository, besides what the namespace gives. */
+/** A role given to a user or a robot on one repository, besides what the namespace and its teams give. */
 export interface Permission {
+  /** Of a robot: its whole name. */
   readonly username: string;
+  readonly isRobot: boolean;
   readonly role: Role;
 }
 
 /** Accounts, repositories and who may do what. Throws AccountError. */
 export interface Accounts {
+  readonly users: Users;
+  readonly robots: Robots;
+  readonly organizations: Organizations;
+  readonly teams: Teams;
+
   createUser(user: {
     username: string;
     password: string;
@@ -51,10 +68,11 @@ export interface Accounts {
   }): Promise<void>;
   /** Whether any user exists; the first one is made at first start. */
   anyUser(): Promise<boolean>;
-  /** Whether there is a user of this name who may sign in. */
+  /** Whether there is a user or robot of this name who may sign in. */
   isEnabled(username: string): Promise<boolean>;
   /** Undefined: wrong name or password (the two are not told apart, nor by time). */
   verifyPassword(username: string, password: string): Promise<Principal | undefined>;
+  /** A user's personal token, or a robot's. */
   verifyToken(token: string): Promise<Principal | undefined>;
   /** The token's text is returned once and stored only as a hash. */
   createToken(
@@ -66,17 +84,27 @@ export interface Accounts {
 
   createRepository(
     name: RepositoryName,
-    options: { description?: string; visibility: 'public' | 'private' },
+    options: {
+      description?: string;
+      visibility: 'public' | 'private';
+      /** A user who is to administer it besides those who administer the namespace. */
+      admin?: string;
+    },
   ): Promise<Repository>;
   repository(name: RepositoryName): Promise<Repository | undefined>;
   repositories(
     principal: Principal,
     query: { namespace?: string; limit: number; after?: string },
   ): Promise<readonly Repository[]>;
+  /** What is not given stays. Undefined: there is no such repository. */
+  changeRepository(
+    name: RepositoryName,
+    change: { description?: string; visibility?: 'public' | 'private' },
+  ): Promise<Repository | undefined>;
   deleteRepository(name: RepositoryName): Promise<boolean>;
   /** The strongest role the principal has on a repository, or in a namespace when the repository does not exist. */
   roleOn(principal: Principal, name: RepositoryName): Promise<Role | undefined>;
   permissions(name: RepositoryName): Promise<readonly Permission[]>;
-  /** Undefined takes the permission away. False: there is no such user, repository or permission. */
+  /** Undefined takes the permission away. False: there is no such user or robot, repository or permission. */
   setPermission(name: RepositoryName, username: string, role: Role | undefined): Promise<boolean>;
 }

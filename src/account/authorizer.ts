@@ -1,5 +1,6 @@
 import { parseRepositoryName } from '../model/repository-name.ts';
 import type { Accounts, Principal, Role } from './accounts.ts';
+import { parseRobotName } from './robot-name.ts';
 import type { SignIn } from './sign-in.ts';
 
 /** What a registry client may be allowed to do with a repository. */
@@ -21,7 +22,7 @@ const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
 
 /**
  * Who may do what in the embedded registry: people by password, or by a personal token (user name `$oauthtoken` or
- * their own); permissions are the repositories'. A repository that does not exist grants nothing.
+ * their own), robots by their token; permissions are the repositories'. A repository that does not exist grants nothing.
  */
 export class AccountAuthorizer {
   readonly #accounts: Accounts;
@@ -52,6 +53,9 @@ export class AccountAuthorizer {
 
   async readerNamed(username: string): Promise<AccountSubject | undefined> {
     if (!(await this.#accounts.isEnabled(username))) return undefined;
+    const robot = parseRobotName(username);
+    if (robot !== undefined)
+      return new AccountSubject(username, { kind: 'robot', name: username, namespace: robot.namespace });
     // The powers of a superuser are for administration, not for what a Dockerfile pulls.
     return new AccountSubject(username, { kind: 'user', username, superuser: false, scopes: ['repo:read'] });
   }

@@ -5,6 +5,7 @@ export const tokenScopes = [
   'repo:read',
   'repo:write',
   'repo:admin',
+  'org:admin',
   'user:admin',
   'super:user',
 ] as const satisfies readonly TokenScope[];
@@ -31,17 +32,4 @@ export function roleOfScopes(scopes: readonly TokenScope[] | 'all'): Role | unde
   if (scopes === 'all' || scopes.includes('repo:admin')) return 'admin';
   if (scopes.includes('repo:write')) return 'write';
   return scopes.includes('repo:read') ? 'read' : undefined;
-}
-
-const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
-
-/** The weaker of two roles; undefined (none) is the weakest. */
-export function weaker(a: Role | undefined, b: Role | undefined): Role | undefined {
-  if (a === undefined || b === undefined) return undefined;
-  return strength[a] <= strength[b] ? a : b;
-}
-
-export function stronger(a: Role | undefined, b: Role | undefined): Role | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return strength[a] >= strength[b] ? a : b;
 }

@@ -15,7 +15,7 @@ export type SignInVerdict =
 const tokenUser = '$oauthtoken';
 
 /**
- * Signs in by user name and password, where the password may be a personal token. The only place that checks a
+ * Signs in by user name and password, where the password may be a personal token; robots by their token. The only place that checks a
  * password on behalf of somebody outside, so that failures are counted wherever they come from.
  */
 export class SignIn {
@@ -31,25 +31,45 @@ export class SignIn {
     { username, password }: { readonly username: string; readonly password: string },
     address: string,
   ): Promise<SignInVerdict> {
-    const retryAfter = this.#limiter.lockedFor(username, address);
+    return await this.#counted(username, address, () => this.#verify(username, password));
+  }
+
+  /** As `check`, for a password alone: a token is none. */
+  async checkPassword(
+    { username, password }: { readonly username: string; readonly password: string },
+    address: string,
+  ): Promise<SignInVerdict> {
+    return await this.#counted(username, address, () => this.#accounts.verifyPassword(username, password));
+  }
+
+  async #counted(
+    username: string,
+    address: string,
+    verify: () => Promise<Principal | undefined>,
+  ): Promise<SignInVerdict> {
+    const retryAfter = await this.#limiter.lockedFor(username, address);
     if (retryAfter > 0) return { kind: 'locked', retryAfter };
     let principal: Principal | undefined;
     try {
-      principal = await this.#verify(username, password);
+      principal = await verify();
     } catch (thrown) {
       if (thrown instanceof PasswordsBusy) return { kind: 'busy' };
       throw thrown;
     }
     if (principal === undefined) {
-      this.#limiter.failed(username, address);
+      await this.#limiter.failed(username, address);
       return { kind: 'refused' };
     }
-    this.#limiter.succeeded(username, address);
+    await this.#limiter.succeeded(username, address);
     return { kind: 'accepted', principal };
   }
 
   async #verify(username: string, password: string): Promise<Principal | undefined> {
     if (username === tokenUser) return await this.#accounts.verifyToken(password);
+    if (username.includes('+')) {
+      const robot = await this.#accounts.verifyToken(password);
+      return robot?.kind === 'robot' && robot.name === username ? robot : undefined;
+    }
     if (looksLikeToken(password)) {
       const owner = await this.#accounts.verifyToken(password);
       if (owner?.kind === 'user' && owner.username === username) return owner;

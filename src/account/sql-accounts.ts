@@ -5,15 +5,22 @@ import { AccountError } from './account-error.ts';
 import type { Accounts, Principal, Role } from './accounts.ts';
 import { onDuplicate } from './duplicate.ts';
 import type { PasswordHasher } from './password-hash.ts';
+import { requirePassword } from './password-rule.ts';
+import { isRobotName } from './robot-name.ts';
+import { SqlOrganizations } from './sql-organizations.ts';
 import { asStored, SqlPersonalTokens, type SuperuserRule } from './sql-personal-tokens.ts';
 import { SqlRepositories } from './sql-repositories.ts';
+import { SqlRobots } from './sql-robots.ts';
+import { SqlTeams } from './sql-teams.ts';
+import { type EndSessions, SqlUsers } from './sql-users.ts';
 import { storable } from './storable.ts';
 
-const shortestPassword = 8;
-const longestPassword = 1024;
-
-/** Accounts in the database; both dialects. Users are here, tokens and repositories in files of their own. */
+/** Accounts in the database; both dialects. Making users and signing in is here, all else in files of its own. */
 export class SqlAccounts implements Accounts {
+  readonly users: SqlUsers;
+  readonly robots: SqlRobots;
+  readonly organizations: SqlOrganizations;
+  readonly teams: SqlTeams;
   readonly #database: Database;
   readonly #passwords: PasswordHasher;
   readonly #clock: Clock;
@@ -26,12 +33,15 @@ export class SqlAccounts implements Accounts {
     passwords,
     clock,
     isSuperuser = asStored,
+    endSessions = async () => {},
   }: {
     readonly database: Database;
     readonly passwords: PasswordHasher;
     readonly clock: Clock;
     /** Default: as stored. */
     readonly isSuperuser?: SuperuserRule;
+    /** Default: there are no sessions. */
+    readonly endSessions?: EndSessions;
   }) {
     this.#isSuperuser = isSuperuser;
     this.#database = database;
@@ -39,6 +49,10 @@ export class SqlAccounts implements Accounts {
     this.#clock = clock;
     this.#tokens = new SqlPersonalTokens(database, clock, isSuperuser);
     this.#repositories = new SqlRepositories(database, clock);
+    this.users = new SqlUsers(database, passwords, isSuperuser, endSessions);
+    this.robots = new SqlRobots(database, clock);
+    this.organizations = new SqlOrganizations(database, clock);
+    this.teams = new SqlTeams(database, clock);
   }
 
   get #sql(): Sql {
@@ -56,12 +70,7 @@ export class SqlAccounts implements Accounts {
         'bad-name',
         `"${username.slice(0, 255)}" cannot be a user name. Use 2 to 255 lower-case letters and digits, parted by single . _ or -.`,
       );
-    const length = [...password].length;
-    if (length < shortestPassword || length > longestPassword)
-      throw new AccountError(
-        'bad-password',
-        `The password has ${length} characters; it must have ${shortestPassword} to ${longestPassword}.`,
-      );
+    requirePassword(password);
     const hash = await this.#passwords.hash(password);
     const now = this.#clock.now();
     try {
@@ -77,10 +86,9 @@ export class SqlAccounts implements Accounts {
           })
           .execute();
         // A name that is a namespace already (an organization's, say) is no user's.
-        await sql.insertInto('namespaces').values({ name: username, created_at: now }).execute();
         await sql
-          .insertInto('namespace_members')
-          .values({ namespace: username, username, role: 'admin' })
+          .insertInto('namespaces')
+          .values({ name: username, kind: 'user', created_at: now })
           .execute();
       });
     } catch (thrown) {
@@ -110,16 +118,17 @@ export class SqlAccounts implements Accounts {
   }
 
   async isEnabled(username: string): Promise<boolean> {
+    if (isRobotName(username)) return await this.robots.isEnabled(username);
     const row = await this.#sql
       .selectFrom('users')
       .select('disabled')
-      .where('username', '=', username)
+      .where('username', '=', storable(username))
       .executeTakeFirst();
     return row?.disabled === 0;
   }
 
-  verifyToken(token: string) {
-    return this.#tokens.verifyToken(token);
+  async verifyToken(token: string): Promise<Principal | undefined> {
+    return (await this.#tokens.verifyToken(token)) ?? (await this.robots.verify(token));
   }
 
   createToken(username: string, token: Parameters<Accounts['createToken']>[1]) {
@@ -144,6 +153,10 @@ export class SqlAccounts implements Accounts {
 
   repositories(principal: Principal, query: Parameters<Accounts['repositories']>[1]) {
     return this.#repositories.repositories(principal, query);
+  }
+
+  changeRepository(name: RepositoryName, change: Parameters<Accounts['changeRepository']>[1]) {
+    return this.#repositories.changeRepository(name, change);
   }
 
   deleteRepository(name: RepositoryName) {

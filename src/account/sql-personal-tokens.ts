@@ -7,6 +7,7 @@ import { AccountError } from './account-error.ts';
 import type { Accounts, PersonalToken, Principal, TokenScope } from './accounts.ts';
 import { looksLikeToken, newTokenText, tokenHash, tokenScopes } from './personal-token.ts';
 import { storable } from './storable.ts';
+import { takeTokenTurn } from './token-turns.ts';
 
 const mostTokens = 200;
 /** How exact `lastUsedAt` is, in milliseconds: a token is used often, its row is written seldom. */
@@ -80,6 +81,7 @@ export class SqlPersonalTokens
     };
     try {
       await this.#database.transaction(async (sql) => {
+        await takeTokenTurn(sql, username, now);
         // What has expired is of no use to anybody.
         await sql
           .deleteFrom('tokens')

@@ -1,11 +1,15 @@
 import type { Clock } from '../base/clock.ts';
+import { unreachable } from '../base/unreachable.ts';
 import type { Database } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { SqlError } from '../db/sql-error.ts';
 import { formatRepositoryName, parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import type { Accounts, Permission, Principal, Repository, Role } from './accounts.ts';
 import { onDuplicate } from './duplicate.ts';
-import { roleOfScopes, stronger, weaker } from './personal-token.ts';
+import { roleOfScopes } from './personal-token.ts';
+import { roleOfRobot, roleOfUser, seenBy } from './repository-roles.ts';
+import { isRobotName } from './robot-name.ts';
+import { parseRole, stronger, weaker } from './role.ts';
 import { storable } from './storable.ts';
 
 /** Repositories and who may do what with them, in the database; the part of Accounts that is about them. */
@@ -16,6 +20,7 @@ export class SqlRepositories
       | 'createRepository'
       | 'repository'
       | 'repositories'
+      | 'changeRepository'
       | 'deleteRepository'
       | 'roleOn'
       | 'permissions'
@@ -32,14 +37,21 @@ export class SqlRepositories
 
   async createRepository(
     name: RepositoryName,
-    { description = '', visibility }: { description?: string; visibility: 'public' | 'private' },
+    { description = '', visibility, admin }: Parameters<Accounts['createRepository']>[1],
   ): Promise<Repository> {
     const createdAt = this.#clock.now();
     try {
-      await this.#database.sql
-        .insertInto('repositories')
-        .values({ ...name, description, visibility, created_at: createdAt })
-        .execute();
+      await this.#database.transaction(async (sql) => {
+        await sql
+          .insertInto('repositories')
+          .values({ ...name, description, visibility, created_at: createdAt })
+          .execute();
+        if (admin !== undefined)
+          await sql
+            .insertInto('repository_permissions')
+            .values({ ...name, username: admin, role: 'admin' })
+            .execute();
+      });
     } catch (thrown) {
       throw onDuplicate(thrown, `The repository ${formatRepositoryName(name)} exists already.`);
     }
@@ -75,38 +87,26 @@ export class SqlRepositories
           on.and([on('r.namespace', '=', cursor.namespace), on('r.name', '>', cursor.name)]),
         ]),
       );
-    if (principal.kind !== 'user' || !principal.superuser) {
-      const username =
-        principal.kind === 'user' && roleOfScopes(principal.scopes) !== undefined
-          ? principal.username
-          : undefined;
-      query = query.where((on) =>
-        on.or([
-          on('r.visibility', '=', 'public'),
-          ...(username === undefined
-            ? []
-            : [
-                on.exists(
-                  on
-                    .selectFrom('namespace_members as m')
-                    .select('m.role')
-                    .whereRef('m.namespace', '=', 'r.namespace')
-                    .where('m.username', '=', username)
-                    .where('m.role', 'in', ['read', 'write', 'admin']),
-                ),
-                on.exists(
-                  on
-                    .selectFrom('repository_permissions as p')
-                    .select('p.role')
-                    .whereRef('p.namespace', '=', 'r.namespace')
-                    .whereRef('p.name', '=', 'r.name')
-                    .where('p.username', '=', username),
-                ),
-              ]),
-        ]),
-      );
-    }
+    if (principal.kind !== 'user' || !principal.superuser)
+      query = query.where((on) => on.or([on('r.visibility', '=', 'public'), ...seenBy(on, principal)]));
     return (await query.execute()).map(repositoryOf);
+  }
+
+  async changeRepository(
+    name: RepositoryName,
+    change: { description?: string; visibility?: 'public' | 'private' },
+  ): Promise<Repository | undefined> {
+    const row = await this.#database.sql
+      .updateTable('repositories')
+      .set({
+        ...(change.description === undefined ? {} : { description: change.description }),
+        ...(change.visibility === undefined ? {} : { visibility: change.visibility }),
+      })
+      .where('namespace', '=', name.namespace)
+      .where('name', '=', name.name)
+      .returningAll()
+      .executeTakeFirst();
+    return row === undefined ? undefined : repositoryOf(row);
   }
 
   async deleteRepository(name: RepositoryName): Promise<boolean> {
@@ -121,41 +121,44 @@ export class SqlRepositories
   async roleOn(principal: Principal, name: RepositoryName): Promise<Role | undefined> {
     const repository = await this.repository(name);
     const publicRole = repository?.visibility === 'public' ? 'read' : undefined;
-    // Robots get their permissions together with organizations; until then they see what everybody sees.
-    if (principal.kind !== 'user') return publicRole;
-    if (principal.superuser) return 'admin';
-    const member = await this.#database.sql
-      .selectFrom('namespace_members')
-      .select('role')
-      .where('namespace', '=', name.namespace)
-      .where('username', '=', principal.username)
-      .executeTakeFirst();
-    const permission = await this.#database.sql
-      .selectFrom('repository_permissions')
-      .select('role')
-      .where('namespace', '=', name.namespace)
-      .where('name', '=', name.name)
-      .where('username', '=', principal.username)
-      .executeTakeFirst();
-    const own = stronger(parseRole(member?.role), parseRole(permission?.role));
-    return stronger(publicRole, weaker(own, roleOfScopes(principal.scopes)));
+    switch (principal.kind) {
+      case 'anonymous':
+        return publicRole;
+      case 'robot':
+        return stronger(publicRole, await roleOfRobot(this.#database.sql, principal.name, name));
+      case 'user': {
+        if (principal.superuser) return 'admin';
+        const own = await roleOfUser(this.#database.sql, principal.username, name);
+        return stronger(publicRole, weaker(own, roleOfScopes(principal.scopes)));
+      }
+      default:
+        return unreachable(principal);
+    }
   }
 
   async permissions(name: RepositoryName): Promise<readonly Permission[]> {
-    const rows = await this.#database.sql
+    const users = await this.#database.sql
       .selectFrom('repository_permissions')
       .select(['username', 'role'])
       .where('namespace', '=', name.namespace)
       .where('name', '=', name.name)
       .orderBy('username')
       .execute();
-    return rows.flatMap(({ username, role }) => {
+    const robots = await this.#database.sql
+      .selectFrom('robot_permissions')
+      .select(['robot as username', 'role'])
+      .where('namespace', '=', name.namespace)
+      .where('name', '=', name.name)
+      .orderBy('robot')
+      .execute();
+    return [...users, ...robots].flatMap(({ username, role }) => {
       const parsed = parseRole(role);
-      return parsed === undefined ? [] : [{ username, role: parsed }];
+      return parsed === undefined ? [] : [{ username, isRobot: isRobotName(username), role: parsed }];
     });
   }
 
   async setPermission(name: RepositoryName, username: string, role: Role | undefined): Promise<boolean> {
+    if (isRobotName(username)) return await this.#setRobotPermission(name, username, role);
     if (role === undefined) {
       const { numDeletedRows } = await this.#database.sql
         .deleteFrom('repository_permissions')
@@ -177,10 +180,29 @@ export class SqlRepositories
       throw thrown;
     }
   }
-}
 
-function parseRole(text: string | undefined): Role | undefined {
-  return text === 'read' || text === 'write' || text === 'admin' ? text : undefined;
+  async #setRobotPermission(name: RepositoryName, robot: string, role: Role | undefined): Promise<boolean> {
+    if (role === undefined) {
+      const { numDeletedRows } = await this.#database.sql
+        .deleteFrom('robot_permissions')
+        .where('namespace', '=', name.namespace)
+        .where('name', '=', name.name)
+        .where('robot', '=', robot)
+        .executeTakeFirst();
+      return numDeletedRows > 0n;
+    }
+    try {
+      await this.#database.sql
+        .insertInto('robot_permissions')
+        .values({ ...name, robot, role })
+        .onConflict((on) => on.columns(['namespace', 'name', 'robot']).doUpdateSet({ role }))
+        .execute();
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof SqlError && thrown.code === 'foreign-key') return false;
+      throw thrown;
+    }
+  }
 }
 
 function repositoryOf(row: Row<'repositories'>): Repository {

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify';
-import type { Principal, Role } from '../account/accounts.ts';
+import type { Principal, Role, TokenScope } from '../account/accounts.ts';
 import { unreachable } from '../base/unreachable.ts';
 import { parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { parseBasic } from '../registry/token-endpoint.ts';
@@ -7,6 +7,7 @@ import type { Access, Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { type AuditTrail, originOf } from './audit-trail.ts';
 import type { ApiDependencies } from './dependencies.ts';
+import { namespaceRoleOf } from './namespace-role.ts';
 
 type Needs = Pick<ApiDependencies, 'accounts' | 'signIn' | 'options'> & { readonly trail: AuditTrail };
 
@@ -28,7 +29,7 @@ export function enforceAccess(api: Api, needs: Needs): void {
     const { access } = request.routeOptions.config;
     request.principal = anonymous;
     // Nothing is registered at the address: the answer is 404 or 405 whoever asks.
-    if (access === undefined || access === 'signed-url') return;
+    if (access === undefined || access === 'signed-url' || access === 'webhook') return;
     request.principal = await authenticate(request, needs);
     await authorize(request, access, needs);
   });
@@ -85,16 +86,21 @@ async function authorize(request: FastifyRequest, access: Access, needs: Needs):
   switch (access) {
     case 'public':
     case 'signed-url':
+    case 'webhook':
       return;
     case 'user':
       requireUser(principal);
       return;
-    case 'user-admin': {
-      const user = requireUser(principal);
-      if (user.scopes !== 'all' && !user.scopes.includes('user:admin'))
-        throw new ApiError('insufficient_scope', 'The token lacks the scope user:admin.');
+    case 'account':
+      requireAccount(principal);
       return;
-    }
+    case 'user-admin':
+      requireScope(requireUser(principal), 'user:admin');
+      return;
+    case 'namespace-member':
+      return await requireNamespaceRole(request, 'member', needs);
+    case 'namespace-admin':
+      return await requireNamespaceRole(request, 'admin', needs);
     case 'superuser':
       if (!requireUser(principal).superuser)
         throw new ApiError('insufficient_scope', 'Only superusers may do this.');
@@ -122,6 +128,43 @@ export function requireUser(principal: Principal): UserPrincipal {
   throw new ApiError(
     'invalid_token',
     'Sign in first: send a token (Authorization: Bearer) or a user name and password.',
+  );
+}
+
+export type AccountPrincipal = Exclude<Principal, { kind: 'anonymous' }>;
+
+/** The user or robot who asks; nobody else may. */
+export function requireAccount(principal: Principal): AccountPrincipal {
+  return principal.kind === 'robot' ? principal : requireUser(principal);
+}
+
+export function accountName(principal: AccountPrincipal): string {
+  return principal.kind === 'user' ? principal.username : principal.name;
+}
+
+/** Refuses a token without the scope. */
+export function requireScope({ scopes, superuser }: UserPrincipal, scope: TokenScope): void {
+  if (scopes === 'all' || scopes.includes(scope)) return;
+  // A superuser's token may administer everything there is.
+  if (scope === 'org:admin' && superuser) return;
+  throw new ApiError('insufficient_scope', `The token lacks the scope ${scope}.`);
+}
+
+async function requireNamespaceRole(
+  request: FastifyRequest,
+  wanted: 'member' | 'admin',
+  { accounts }: Needs,
+): Promise<void> {
+  const user = requireUser(request.principal);
+  const { namespace } = request.params as { namespace: string };
+  const role = await namespaceRoleOf(user, namespace, accounts);
+  if (role !== undefined && (wanted === 'member' || role === 'admin')) return;
+  // The same whether there is such a namespace or not.
+  throw new ApiError(
+    'insufficient_scope',
+    wanted === 'admin'
+      ? `Only administrators of the namespace ${namespace} may do this; a token needs the scope org:admin, or user:admin for one's own namespace.`
+      : `Only members of ${namespace} may see this; a token needs the scope org:admin.`,
   );
 }
 

@@ -21,8 +21,12 @@ export type Api = FastifyInstance<
  * |------------------|-----------------------------------------------------------------------------|
  * | public           | anybody                                                                     |
  * | signed-url       | whoever holds a signed URL; the route checks it                             |
+ * | webhook          | whoever proves to send for the trigger in the path; the trigger checks it    |
  * | user             | any user who is signed in                                                   |
+ * | account          | any user or robot                                                           |
  * | user-admin       | a user, with a password or a token of scope `user:admin`                    |
+ * | namespace-member | who is in a team of the namespace in the path; a token needs `org:admin`    |
+ * | namespace-admin  | who administers it; a token needs `org:admin`, or `user:admin` if it is one's own |
  * | superuser        | a superuser, with a password or a token of scope `super:user`               |
  * | repository-read  | whoever may read the repository in the path; everybody if it is public      |
  * | repository-write | whoever may write it                                                        |
@@ -32,8 +36,12 @@ export type Api = FastifyInstance<
 export type Access =
   | 'public'
   | 'signed-url'
+  | 'webhook'
   | 'user'
+  | 'account'
   | 'user-admin'
+  | 'namespace-member'
+  | 'namespace-admin'
   | 'superuser'
   | 'repository-read'
   | 'repository-write'

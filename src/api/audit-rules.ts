@@ -1,4 +1,5 @@
 import type { AuditEvent, AuditTarget } from '../audit/audit-log.ts';
+import { redactUrl } from '../model/redact-url.ts';
 
 /** One request that is over, as a rule sees it. Nothing in it was checked if the request was refused. */
 export interface AuditedCall {
@@ -39,12 +40,40 @@ function repository({ params }: AuditedCall): AuditTarget {
   return { kind: 'repository', name: `${namespace}/${text(params.repository)}`, namespace };
 }
 
+function trigger({ params, answer }: AuditedCall): AuditTarget | undefined {
+  // One that was made has its id in the answer, all others have it in the path.
+  const name = text(params.trigger) || text(answer.id);
+  return name === '' ? undefined : { kind: 'trigger', name, namespace: text(params.namespace) };
+}
+
 function build(call: AuditedCall): AuditTarget {
   return { kind: 'build', name: text(call.params.build), namespace: text(call.params.namespace) };
 }
 
 /** The repository a build belongs to: records of builds can be found by it as well. */
 const ofRepository = (call: AuditedCall) => ({ repository: repository(call).name });
+
+function namespaceTarget(name: string): AuditTarget {
+  return { kind: 'namespace', name, namespace: name };
+}
+
+function userTarget(name: string): AuditTarget {
+  return { kind: 'user', name, namespace: name };
+}
+
+function team({ params }: AuditedCall): AuditTarget {
+  const namespace = text(params.namespace);
+  return { kind: 'team', name: `${namespace}/${text(params.team)}`, namespace };
+}
+
+/** In one's own namespace unless the path says which. */
+function robot({ params, username }: AuditedCall): AuditTarget | undefined {
+  const namespace = text(params.namespace) || (username ?? '');
+  const name = `${namespace}+${text(params.robot)}`;
+  return namespace === '' ? undefined : { kind: 'robot', name, namespace };
+}
+
+const robotExpiry = ({ body }: AuditedCall) => ({ expires: body.expires });
 
 function token(id: unknown, { username }: AuditedCall): AuditTarget {
   return {
@@ -84,6 +113,57 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     target: repository,
     detail: ({ params }) => ({ user: params.username }),
   },
+  updateRepo: { action: 'repository.describe', target: repository },
+  changeRepoVisibility: {
+    action: 'repository.visibility',
+    target: repository,
+    detail: ({ body }) => ({ visibility: body.visibility }),
+  },
+  changeTeamPermissions: {
+    action: 'permission.set',
+    target: repository,
+    detail: ({ params, body }) => ({ team: params.team, role: body.role }),
+  },
+  deleteTeamPermissions: {
+    action: 'permission.remove',
+    target: repository,
+    detail: ({ params }) => ({ team: params.team }),
+  },
+  createOrganization: {
+    action: 'namespace.create',
+    target: ({ body }) => namespaceTarget(text(body.name)),
+  },
+  deleteAdminedOrganization: {
+    action: 'namespace.delete',
+    target: ({ params }) => namespaceTarget(text(params.namespace)),
+  },
+  removeOrganizationMember: {
+    action: 'namespace.member.remove',
+    target: ({ params }) => namespaceTarget(text(params.namespace)),
+    detail: ({ params }) => ({ user: params.username }),
+  },
+  updateOrganizationTeam: {
+    action: 'team.set',
+    target: team,
+    detail: ({ body, answer }) => ({ role: body.role, made: answer.new_team }),
+  },
+  deleteOrganizationTeam: { action: 'team.delete', target: team },
+  updateOrganizationTeamMember: {
+    action: 'team.member.add',
+    target: team,
+    detail: ({ params }) => ({ member: params.member }),
+  },
+  deleteOrganizationTeamMember: {
+    action: 'team.member.remove',
+    target: team,
+    detail: ({ params }) => ({ member: params.member }),
+  },
+  createUserRobot: { action: 'robot.create', target: robot, detail: robotExpiry },
+  deleteUserRobot: { action: 'robot.delete', target: robot },
+  regenerateUserRobotToken: { action: 'robot.regenerate', target: robot, detail: robotExpiry },
+  createOrgRobot: { action: 'robot.create', target: robot, detail: robotExpiry },
+  deleteOrgRobot: { action: 'robot.delete', target: robot },
+  regenerateOrgRobotToken: { action: 'robot.regenerate', target: robot, detail: robotExpiry },
   changeRepoLimits: {
     action: 'repository.limits',
     target: repository,
@@ -91,10 +171,7 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
   },
   changeNamespaceLimits: {
     action: 'namespace.limits',
-    target: ({ params }) => {
-      const name = text(params.namespace);
-      return { kind: 'namespace', name, namespace: name };
-    },
+    target: ({ params }) => namespaceTarget(text(params.namespace)),
     detail: ({ body }) => ({
       weight: body.weight,
       max_running: body.max_running === null ? 'none' : body.max_running,
@@ -113,6 +190,70 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
       tags: call.answer.tags,
       secrets: secretNames(call),
     }),
+  },
+  createBuildTrigger: {
+    action: 'trigger.create',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), service: call.body.service }),
+  },
+  activateBuildTrigger: {
+    action: 'trigger.activate',
+    target: trigger,
+    detail: (call) => ({
+      ...ofRepository(call),
+      source: redactUrl(text(call.answer.build_source)),
+      pull_robot: call.body.pull_robot,
+    }),
+  },
+  updateBuildTrigger: {
+    action: 'trigger.update',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), enabled: call.body.enabled }),
+  },
+  changeBuildTriggerConfig: {
+    action: 'trigger.configure',
+    target: trigger,
+    detail: (call) => ({
+      ...ofRepository(call),
+      changed: fieldNames(call.body.config),
+      pull_robot: call.body.pull_robot === null ? 'none' : call.body.pull_robot,
+    }),
+  },
+  deleteBuildTrigger: {
+    action: 'trigger.delete',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), left_at_host: call.answer.left_at_host }),
+  },
+  manuallyStartBuildTrigger: {
+    action: 'trigger.start',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), build: call.answer.id }),
+  },
+  redeliverToTrigger: {
+    action: 'trigger.redeliver',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), delivery: call.params.delivery }),
+  },
+  setTriggerSecret: {
+    action: 'trigger.secret.set',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), secret: call.params.secret }),
+  },
+  deleteTriggerSecret: {
+    action: 'trigger.secret.remove',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), secret: call.params.secret }),
+  },
+  buildTriggerWebhook: { action: 'trigger.delivery', target: trigger },
+  // These only ask a host for something.
+  listTriggerBuildSources: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  listTriggerFieldValues: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  listBuildTriggerSubdirs: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  analyzeBuildTrigger: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  dismissRepoNotice: {
+    action: 'notice.dismiss',
+    target: repository,
+    detail: ({ params }) => ({ notice: params.notice }),
   },
   cancelRepoBuild: { action: 'build.cancel', target: build, detail: ofRepository },
   getRepoBuildLogs: { action: 'build.logs.read', target: build, detail: ofRepository, superusersOnly: true },
@@ -147,11 +288,31 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
   revokeUserToken: { action: 'token.revoke', target: (call) => token(call.params.token, call) },
   createInstallUser: {
     action: 'user.create',
-    target: ({ body }) => ({
-      kind: 'user',
-      name: text(body.username),
-      namespace: text(body.username),
+    target: ({ body }) => userTarget(text(body.username)),
+  },
+  changeInstallUser: {
+    action: 'user.change',
+    target: ({ params }) => userTarget(text(params.username)),
+    detail: ({ body }) => ({
+      enabled: body.enabled,
+      email: body.email,
+      // That there was one, not which.
+      password: body.password === undefined ? undefined : 'set',
+      revoke_tokens: body.revoke_tokens,
     }),
+  },
+  forgetGitHost: {
+    action: 'git_host.forget',
+    target: ({ params }) => ({ kind: 'server', name: text(params.server) }),
+  },
+  deleteInstallUser: {
+    action: 'user.delete',
+    target: ({ params }) => userTarget(text(params.username)),
+  },
+  changeUserDetails: {
+    action: 'user.password',
+    target: ({ username }) => (username === undefined ? undefined : userTarget(username)),
+    detail: ({ body }) => ({ revoke_tokens: body.revoke_tokens }),
   },
   pruneBuilds: {
     action: 'builds.prune',
@@ -163,6 +324,9 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     }),
   },
 };
+
+const fieldNames = (fields: unknown): readonly string[] =>
+  typeof fields === 'object' && fields !== null ? Object.keys(fields).slice(0, 50) : [];
 
 /** The ids of a build's secrets, never their values. */
 function secretNames({ body: { secrets } }: AuditedCall): readonly string[] {

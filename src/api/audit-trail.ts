@@ -1,7 +1,15 @@
 import type { FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { Accounts, Principal } from '../account/accounts.ts';
-import type { AuditActor, AuditEvent, AuditLog, AuditOrigin, AuditResult } from '../audit/audit-log.ts';
+import { isRobotName, parseRobotName } from '../account/robot-name.ts';
+import type {
+  AuditActor,
+  AuditEvent,
+  AuditLog,
+  AuditOrigin,
+  AuditResult,
+  AuditTarget,
+} from '../audit/audit-log.ts';
 import { RefusalBudget } from '../audit/refusal-budget.ts';
 import type { Clock } from '../base/clock.ts';
 import { unreachable } from '../base/unreachable.ts';
@@ -99,9 +107,9 @@ export class AuditTrail {
       ...origin,
       actor,
       action: 'sign-in',
-      target: { kind: 'user', name: actor.name, namespace: actor.name },
+      target: accountTarget(actor.name),
       result: 'done',
-      detail: { door, way: tokenId === undefined ? 'password' : 'token' },
+      detail: { door, way: tokenId === undefined && actor.kind === 'user' ? 'password' : 'token' },
     });
   }
 
@@ -117,7 +125,7 @@ export class AuditTrail {
       ...origin,
       actor: { kind: 'anonymous' },
       action: 'sign-in',
-      ...(known ? { target: { kind: 'user', name: username, namespace: username } as const } : {}),
+      ...(known ? { target: accountTarget(username) } : {}),
       result: 'refused',
       reason,
       detail: { door, way: username === undefined ? 'token' : 'password' },
@@ -151,7 +159,7 @@ export class AuditTrail {
     const [namespace = ''] = repository.split('/');
     await this.#write({
       ...origin,
-      actor: by === '' ? { kind: 'anonymous' } : { kind: 'user', name: by },
+      actor: by === '' ? { kind: 'anonymous' } : accountActor(by),
       action: `image.${kind}`,
       target: { kind: 'repository', name: repository, namespace },
       result: 'done',
@@ -257,7 +265,19 @@ function actorOf(principal: Principal): AuditActor {
 
 function registryActor(by: TokenRefusal['by']): AuditActor {
   if (by.kind === 'nobody') return { kind: 'anonymous' };
-  return by.kind === 'user' ? { kind: 'user', name: by.name } : { kind: 'worker', name: by.name };
+  return by.kind === 'user' ? accountActor(by.name) : { kind: 'worker', name: by.name };
+}
+
+/** A registry knows people and robots by their names. */
+function accountActor(name: string): AuditActor {
+  return isRobotName(name) ? { kind: 'robot', name } : { kind: 'user', name };
+}
+
+function accountTarget(name: string): AuditTarget {
+  const robot = parseRobotName(name);
+  return robot === undefined
+    ? { kind: 'user', name, namespace: name }
+    : { kind: 'robot', name, namespace: robot.namespace };
 }
 
 function resultOf(status: number): AuditResult {

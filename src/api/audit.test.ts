@@ -21,6 +21,9 @@ beforeAll(async () => {
   superuser = await server.addUser('root', { superuser: true });
   await server.addUser('lee');
   await server.addRepository('kim/web');
+  await server.accounts.organizations.create({ name: 'acme', owner: 'kim' });
+  await server.accounts.teams.set('acme', 'devs', {});
+  await server.addRepository('acme/app');
 });
 afterAll(async () => await server[Symbol.asyncDispose]());
 
@@ -68,6 +71,7 @@ interface Call {
 }
 
 let file = { id: '', url: '' };
+const ofWeb = { kind: 'repository', name: 'kim/web', namespace: 'kim' } as const;
 
 /** One request to each route that is recorded, and what its one record says. */
 const calls: Readonly<Record<string, Call>> = {
@@ -234,6 +238,212 @@ const calls: Readonly<Record<string, Call>> = {
       detail: { keep_younger_than: '720h', confirm: false, builds: 0, uploads: 0 },
     }),
   },
+  updateRepo: {
+    method: 'PUT',
+    path: () => repository,
+    body: { description: 'the site' },
+    status: 200,
+    record: () => ({ action: 'repository.describe', target: ofWeb, detail: {} }),
+  },
+  changeRepoVisibility: {
+    method: 'POST',
+    path: () => `${repository}/changevisibility`,
+    body: { visibility: 'private' },
+    status: 200,
+    record: () => ({
+      action: 'repository.visibility',
+      target: ofWeb,
+      detail: { visibility: 'private' },
+    }),
+  },
+  changeTeamPermissions: {
+    method: 'PUT',
+    path: () => '/api/v1/repository/acme/app/permissions/team/devs',
+    body: { role: 'write' },
+    status: 200,
+    record: () => ({
+      action: 'permission.set',
+      target: { kind: 'repository', name: 'acme/app', namespace: 'acme' },
+      detail: { team: 'devs', role: 'write' },
+    }),
+  },
+  deleteTeamPermissions: {
+    method: 'DELETE',
+    path: () => '/api/v1/repository/acme/app/permissions/team/devs',
+    before: () => server.accounts.teams.setPermission({ namespace: 'acme', name: 'app' }, 'devs', 'read'),
+    status: 204,
+    record: () => ({
+      action: 'permission.remove',
+      target: { kind: 'repository', name: 'acme/app', namespace: 'acme' },
+      detail: { team: 'devs' },
+    }),
+  },
+  createOrganization: {
+    method: 'POST',
+    path: () => '/api/v1/organization',
+    body: { name: 'fresh' },
+    status: 201,
+    record: () => ({
+      action: 'namespace.create',
+      target: { kind: 'namespace', name: 'fresh', namespace: 'fresh' },
+    }),
+  },
+  deleteAdminedOrganization: {
+    method: 'DELETE',
+    path: () => '/api/v1/organization/gone',
+    before: () => server.accounts.organizations.create({ name: 'gone', owner: 'kim' }),
+    status: 204,
+    record: () => ({
+      action: 'namespace.delete',
+      target: { kind: 'namespace', name: 'gone', namespace: 'gone' },
+    }),
+  },
+  removeOrganizationMember: {
+    method: 'DELETE',
+    path: () => '/api/v1/organization/acme/members/lee',
+    before: () => server.accounts.teams.addMember('acme', 'devs', 'lee'),
+    status: 204,
+    record: () => ({
+      action: 'namespace.member.remove',
+      target: { kind: 'namespace', name: 'acme', namespace: 'acme' },
+      detail: { user: 'lee' },
+    }),
+  },
+  updateOrganizationTeam: {
+    method: 'PUT',
+    path: () => '/api/v1/organization/acme/team/makers',
+    body: { role: 'creator', description: 'not recorded' },
+    status: 200,
+    record: () => ({
+      action: 'team.set',
+      target: { kind: 'team', name: 'acme/makers', namespace: 'acme' },
+      detail: { role: 'creator', made: true },
+    }),
+  },
+  deleteOrganizationTeam: {
+    method: 'DELETE',
+    path: () => '/api/v1/organization/acme/team/gone',
+    before: () => server.accounts.teams.set('acme', 'gone', {}),
+    status: 204,
+    record: () => ({
+      action: 'team.delete',
+      target: { kind: 'team', name: 'acme/gone', namespace: 'acme' },
+    }),
+  },
+  updateOrganizationTeamMember: {
+    method: 'PUT',
+    path: () => '/api/v1/organization/acme/team/devs/members/lee',
+    status: 200,
+    record: () => ({
+      action: 'team.member.add',
+      target: { kind: 'team', name: 'acme/devs', namespace: 'acme' },
+      detail: { member: 'lee' },
+    }),
+  },
+  deleteOrganizationTeamMember: {
+    method: 'DELETE',
+    path: () => '/api/v1/organization/acme/team/devs/members/lee',
+    before: () => server.accounts.teams.addMember('acme', 'devs', 'lee'),
+    status: 204,
+    record: () => ({
+      action: 'team.member.remove',
+      target: { kind: 'team', name: 'acme/devs', namespace: 'acme' },
+      detail: { member: 'lee' },
+    }),
+  },
+  createUserRobot: {
+    method: 'PUT',
+    path: () => '/api/v1/user/robots/ci',
+    body: { expires: '2100-01-01T00:00:00Z' },
+    status: 201,
+    record: () => ({
+      action: 'robot.create',
+      target: { kind: 'robot', name: 'kim+ci', namespace: 'kim' },
+      detail: { expires: '2100-01-01T00:00:00Z' },
+    }),
+  },
+  regenerateUserRobotToken: {
+    method: 'POST',
+    path: () => '/api/v1/user/robots/again/regenerate',
+    before: () => server.accounts.robots.create({ namespace: 'kim', short: 'again' }),
+    status: 200,
+    record: () => ({
+      action: 'robot.regenerate',
+      target: { kind: 'robot', name: 'kim+again', namespace: 'kim' },
+    }),
+  },
+  deleteUserRobot: {
+    method: 'DELETE',
+    path: () => '/api/v1/user/robots/gone',
+    before: () => server.accounts.robots.create({ namespace: 'kim', short: 'gone' }),
+    status: 204,
+    record: () => ({
+      action: 'robot.delete',
+      target: { kind: 'robot', name: 'kim+gone', namespace: 'kim' },
+    }),
+  },
+  createOrgRobot: {
+    method: 'PUT',
+    path: () => '/api/v1/organization/acme/robots/ci',
+    body: { expires: '2100-01-01T00:00:00Z' },
+    status: 201,
+    record: () => ({
+      action: 'robot.create',
+      target: { kind: 'robot', name: 'acme+ci', namespace: 'acme' },
+      detail: { expires: '2100-01-01T00:00:00Z' },
+    }),
+  },
+  regenerateOrgRobotToken: {
+    method: 'POST',
+    path: () => '/api/v1/organization/acme/robots/again/regenerate',
+    before: () => server.accounts.robots.create({ namespace: 'acme', short: 'again' }),
+    status: 200,
+    record: () => ({
+      action: 'robot.regenerate',
+      target: { kind: 'robot', name: 'acme+again', namespace: 'acme' },
+    }),
+  },
+  deleteOrgRobot: {
+    method: 'DELETE',
+    path: () => '/api/v1/organization/acme/robots/gone',
+    before: () => server.accounts.robots.create({ namespace: 'acme', short: 'gone' }),
+    status: 204,
+    record: () => ({
+      action: 'robot.delete',
+      target: { kind: 'robot', name: 'acme+gone', namespace: 'acme' },
+    }),
+  },
+  changeInstallUser: {
+    method: 'PUT',
+    path: () => '/api/v1/superuser/users/pat',
+    before: () => server.accounts.createUser({ username: 'pat', password }),
+    body: { password: 'another secret password', revoke_tokens: true },
+    as: 'superuser',
+    status: 200,
+    record: () => ({
+      action: 'user.change',
+      target: { kind: 'user', name: 'pat', namespace: 'pat' },
+      detail: { password: 'set', revoke_tokens: true },
+    }),
+  },
+  deleteInstallUser: {
+    method: 'DELETE',
+    path: () => '/api/v1/superuser/users/leaver',
+    before: () => server.accounts.createUser({ username: 'leaver', password }),
+    as: 'superuser',
+    status: 204,
+    record: () => ({
+      action: 'user.delete',
+      target: { kind: 'user', name: 'leaver', namespace: 'leaver' },
+    }),
+  },
+  changeUserDetails: {
+    method: 'PUT',
+    path: () => '/api/v1/user',
+    body: { current_password: password, password },
+    status: 200,
+    record: () => ({ action: 'user.password', target: { kind: 'user', name: 'kim', namespace: 'kim' } }),
+  },
   createInstallUser: {
     method: 'POST',
     path: () => '/api/v1/superuser/users',
@@ -272,7 +482,14 @@ describe.each(Object.entries(calls))('%s', (operation, call) => {
     expect(records[0]?.at).toBeGreaterThanOrEqual(started);
     // Not what was given as a secret, nor what was made.
     const written = JSON.stringify(records);
-    for (const secret of ['hunter2', 'secret password', 'slp_', Buffer.from('hunter2').toString('base64')])
+    for (const secret of [
+      'hunter2',
+      'secret password',
+      'slp_',
+      'slr_',
+      password,
+      Buffer.from('hunter2').toString('base64'),
+    ])
       expect(written).not.toContain(secret);
   });
 

@@ -3,12 +3,19 @@ import Type, { type Static } from 'typebox';
 import { locateDockerfile } from '../context/dockerfile-path.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { BuildRequest, BuildSource } from '../model/build.ts';
+import {
+  faultOfPrivateKey,
+  faultOfToken,
+  type GitCredentials,
+  sealableCredentials,
+} from '../model/git-credentials.ts';
 import { parseUploadId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import { escapeTag } from '../model/tag.ts';
 import type { BuildSecret } from '../queue/build-queue.ts';
 import type { StoredUpload } from '../upload/uploads.ts';
 import { ApiError } from './api-error.ts';
+import { checkGitUrl } from './git-url.ts';
 
 const path = (description: string) => Type.Optional(Type.String({ maxLength: 1024, description }));
 
@@ -24,9 +31,35 @@ export const buildRequestSchema = Type.Object(
     git: Type.Optional(
       Type.Object(
         {
-          url: Type.String({ maxLength: 4096, description: 'https://…, without user name and password' }),
+          url: Type.String({
+            maxLength: 2048,
+            description:
+              'https://…, without user name and password; or ssh://… or user@host:path, with a private_key',
+          }),
           ref: Type.Optional(Type.String({ maxLength: 255, description: 'Branch, tag or full ref' })),
           sha: Type.Optional(Type.String({ description: 'A full commit id; wins over ref' })),
+          private_key: Type.Optional(
+            Type.String({
+              maxLength: 20_000,
+              description:
+                'For ssh: without passphrase, in any form that OpenSSH reads. Kept sealed until the build ends',
+            }),
+          ),
+          token: Type.Optional(
+            Type.String({
+              maxLength: 4096,
+              description: 'For https: the password. Kept sealed until the build ends',
+            }),
+          ),
+          username: Type.Optional(
+            Type.String({
+              maxLength: 255,
+              description: 'Goes with the token; default: oauth2, at bitbucket.org x-token-auth',
+            }),
+          ),
+          lfs: Type.Optional(
+            Type.Boolean({ description: 'Fetch what Git LFS keeps; default: leave its pointers' }),
+          ),
         },
         { description: 'A git repository' },
       ),
@@ -41,7 +74,12 @@ export const buildRequestSchema = Type.Object(
         description: 'Default: latest. What a tag cannot hold becomes _',
       }),
     ),
-    pull_robot: Type.Optional(Type.Union([Type.String({ maxLength: 512 }), Type.Null()])),
+    pull_robot: Type.Optional(
+      Type.Union([Type.String({ maxLength: 512 }), Type.Null()], {
+        description:
+          'A robot of the repository’s namespace, which the build pulls base images as; for who administers the namespace',
+      }),
+    ),
     build_args: Type.Optional(
       Type.Record(Type.String(), Type.String({ maxLength: 65536 }), { maxProperties: 1000 }),
     ),
@@ -83,6 +121,8 @@ export interface RequestContext {
   readonly username: string;
   readonly superuser: boolean;
   readonly egress: EgressGuard;
+  /** Throws ApiError when the robot is none that this build may pull as. */
+  readonly pullRobot: (name: string) => Promise<string>;
   readonly useUpload: (id: NonNullable<ReturnType<typeof parseUploadId>>) => Promise<StoredUpload>;
 }
 
@@ -99,11 +139,8 @@ export async function parseBuildRequest(
     subdirectory: body.subdirectory,
     context: body.context,
   });
-  if (typeof body.pull_robot === 'string')
-    throw new ApiError(
-      'invalid_request',
-      `There is no robot account "${body.pull_robot.slice(0, 100)}". Leave "pull_robot" out: a build pulls what the person who asks for it may pull.`,
-    );
+  const pullRobot =
+    typeof body.pull_robot === 'string' ? await context.pullRobot(body.pull_robot) : undefined;
   const platforms = [...new Set(body.platforms ?? [])];
   for (const platform of platforms) requirePlatform(platform);
   if (platforms.length > 1)
@@ -115,7 +152,7 @@ export async function parseBuildRequest(
   requireNames('labels', body.labels, /^[^\s=\p{Cc}]{1,255}$/u);
   if (body.target !== undefined && !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(body.target))
     throw new ApiError('invalid_request', '"target" is not the name of a stage.');
-  const secrets = parseSecrets(body.secrets);
+  const secrets = [...parseSecrets(body.secrets), ...sealableCredentials(parseGitCredentials(body.git))];
   const tags = [...new Set((body.docker_tags ?? ['latest']).map(escapeTag))];
   // Last, because it ties the upload to the repository.
   const { source, displayName } = await parseSource(body, context);
@@ -134,6 +171,7 @@ export async function parseBuildRequest(
     noCache: body.no_cache ?? false,
     push: body.push ?? true,
     manualUser: context.username,
+    ...(pullRobot === undefined ? {} : { pullRobot }),
     priority,
   };
   return { request, secrets };
@@ -173,10 +211,8 @@ function parseGit(
   git: NonNullable<BuildRequestBody['git']>,
   egress: EgressGuard,
 ): { source: BuildSource; displayName: string } {
-  if (!/^https?:\/\//i.test(git.url))
-    throw new ApiError('invalid_request', '"git.url" must be an http or https URL.');
-  const { href } = egress.checkUrl(git.url);
-  const { sha, ref } = git;
+  const { sha, ref, username, lfs } = git;
+  const url = gitUrlOf(git, egress);
   if (sha !== undefined && !/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(sha))
     throw new ApiError(
       'invalid_request',
@@ -191,11 +227,48 @@ function parseGit(
   return {
     source: {
       kind: 'git',
-      url: href,
+      url,
       ...(sha === undefined ? {} : { sha }),
       ...(ref === undefined ? {} : { ref }),
+      ...(username === undefined ? {} : { username }),
+      ...(lfs === true ? { lfs } : {}),
     },
     displayName: sha?.slice(0, 7) ?? ref?.replace(/^refs\/(?:heads|tags)\//, '').slice(0, 100) ?? 'HEAD',
+  };
+}
+
+/** The URL in the form that is stored. */
+function gitUrlOf(git: NonNullable<BuildRequestBody['git']>, egress: EgressGuard): string {
+  const { href, parsed } = checkGitUrl('git.url', git.url, egress);
+  if (parsed.scheme === 'ssh') {
+    if (git.private_key === undefined)
+      throw new ApiError(
+        'invalid_request',
+        '"git.url" is for ssh, which needs a "git.private_key". Give one, or an http or https URL.',
+      );
+    if (git.token !== undefined || git.username !== undefined)
+      throw new ApiError('invalid_request', '"git.token" is for https; ssh takes "git.private_key" alone.');
+    return parsed.url;
+  }
+  if (git.private_key !== undefined)
+    throw new ApiError('invalid_request', '"git.private_key" is for ssh; an https URL takes "git.token".');
+  return href;
+}
+
+function parseGitCredentials(git: BuildRequestBody['git']): GitCredentials {
+  const { private_key: privateKey, token, username } = git ?? {};
+  const fault = (field: string, why: string | undefined): void => {
+    if (why !== undefined) throw new ApiError('invalid_request', `"git.${field}" ${why}.`);
+  };
+  if (privateKey !== undefined) fault('private_key', faultOfPrivateKey(privateKey));
+  if (token !== undefined) fault('token', faultOfToken(token));
+  if (username !== undefined) {
+    fault('username', faultOfToken(username) ?? (username.includes(':') ? 'has a colon in it' : undefined));
+    if (token === undefined) throw new ApiError('invalid_request', '"git.username" goes with "git.token".');
+  }
+  return {
+    ...(privateKey === undefined ? {} : { privateKey }),
+    ...(token === undefined ? {} : { token }),
   };
 }
 

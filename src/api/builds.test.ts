@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ApiHarness, startApiServer } from '../../test/harness/api-server.ts';
 import { ManualClock } from '../base/clock.ts';
+import { splitSecrets } from '../model/git-credentials.ts';
 import type { BuildId } from '../model/ids.ts';
 import { request } from '../queue/build-queue.suite.ts';
 
@@ -190,6 +191,35 @@ test('everything that was asked for reaches the queue', async () => {
   await cancelAll();
 });
 
+/** Of the form only; ssh could not use it. */
+const key = `-----BEGIN RSA PRIVATE KEY-----\n${Buffer.from('only a form').toString('base64')}\n-----END RSA PRIVATE KEY-----\n`;
+
+test.each([
+  [
+    { url: 'ssh://git@sources.example/team/app.git', private_key: key },
+    'ssh://git@sources.example:22/team/app.git',
+  ],
+  [{ url: 'git@sources.example:team/app.git', private_key: key }, 'git@sources.example:team/app.git'],
+  [
+    { url: 'https://sources.example/app.git', token: 'tok-123', lfs: true },
+    'https://sources.example/app.git',
+  ],
+])('keeps what opens a git repository among the sealed secrets: %j', async (git, url) => {
+  const answer = await post({ git, secrets: { npm: Buffer.from('x').toString('base64') } });
+  expect(answer.status).toBe(201);
+  const id = answer.json.id as Parameters<typeof server.queue.build>[0];
+  const build = await server.queue.build(id);
+  expect(build?.source).toMatchObject({ kind: 'git', url });
+  for (const secret of [key, 'tok-123', 'private_key', '"token"']) {
+    expect(JSON.stringify(build)).not.toContain(secret);
+    expect(answer.text).not.toContain(secret);
+  }
+  const { credentials, secrets } = splitSecrets(await server.queue.secrets(id));
+  expect(credentials).toEqual('private_key' in git ? { privateKey: key } : { token: 'tok-123' });
+  expect(secrets.map(({ id: name }) => name)).toEqual(['npm']);
+  await cancelAll();
+});
+
 test.each([
   ['nothing to build', {}],
   ['two sources', { archive_url, git: { url: 'https://sources.example/a.git' } }],
@@ -199,6 +229,19 @@ test.each([
   ['an archive on the metadata address', { archive_url: 'http://169.254.169.254/latest' }],
   ['an archive with a password in its URL', { archive_url: 'https://user:secret@sources.example/x' }],
   ['git over a local path', { git: { url: '/etc' } }],
+  ['git in a file', { git: { url: 'file:///etc' } }],
+  ['git by ssh without a key', { git: { url: 'git@sources.example:a.git' } }],
+  ['git by ssh with a token', { git: { url: 'git@sources.example:a.git', private_key: key, token: 'x' } }],
+  ['git by ssh with a password', { git: { url: 'ssh://git:secret@sources.example/a', private_key: key } }],
+  ['git by ssh to a program', { git: { url: 'ssh://-oProxyCommand=id/a', private_key: key } }],
+  ['git by ssh to a private address', { git: { url: 'ssh://git@127.0.0.1/a', private_key: key } }],
+  ['git by ssh to a number', { git: { url: 'git@2130706433:a', private_key: key } }],
+  ['git by ssh with another line', { git: { url: 'git@sources.example:a\r\nb', private_key: key } }],
+  ['git by https with a key', { git: { url: 'https://sources.example/a.git', private_key: key } }],
+  ['git by https with a password', { git: { url: 'https://user:secret@sources.example/a.git' } }],
+  ['a key that is none', { git: { url: 'git@sources.example:a.git', private_key: 'ssh-ed25519 AAAA' } }],
+  ['a token of two lines', { git: { url: 'https://sources.example/a.git', token: 'a\nb' } }],
+  ['a user name without a token', { git: { url: 'https://sources.example/a.git', username: 'kim' } }],
   ['git by an external transport', { git: { url: 'ext::sh -c id' } }],
   ['a ref that is an option', { git: { url: 'https://sources.example/a.git', ref: '--upload-pack=id' } }],
   ['a ref with dots', { git: { url: 'https://sources.example/a.git', ref: 'a..b' } }],

@@ -5,7 +5,7 @@ import type { Build } from '../model/build.ts';
 import { type BuildId, parseBuildId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
-import { isAtLeast, repositoryOf, requireUser } from './access.ts';
+import { type AccountPrincipal, accountName, isAtLeast, repositoryOf, requireAccount } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -15,12 +15,17 @@ import {
   newestKeyOf,
   parseBuildRequest,
 } from './build-request-body.ts';
-import { buildViewSchema, viewBuild, viewWithPosition } from './build-view.ts';
+import { BuildTriggers } from './build-triggers.ts';
+import { buildViewSchema, viewBuild, viewBuilds, viewWithPosition } from './build-view.ts';
 import type { ApiDependencies } from './dependencies.ts';
+import { requirePullRobot } from './pull-robot.ts';
 import { buildParams, repositoryParams } from './repository-path.ts';
 import { enqueueInTrace } from './request-trace.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'options'> & {
+type Needs = Pick<
+  ApiDependencies,
+  'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'triggers' | 'options'
+> & {
   readonly trail: AuditTrail;
 };
 
@@ -69,9 +74,15 @@ function readOnly(): ApiError {
   );
 }
 
+/** Refuses where nothing would come of a build. */
+export function requireBuilding(options: Pick<Needs['options'], 'buildSupport' | 'readOnly'>): void {
+  if (!options.buildSupport) throw buildsOff();
+  if (options.readOnly === true) throw readOnly();
+}
+
 export function addBuildRoutes(
   api: Api,
-  { accounts, queue, uploads, egress, metrics, options, trail }: Needs,
+  { accounts, queue, uploads, egress, metrics, triggers, options, trail }: Needs,
 ): void {
   const base = '/api/v1/repository/:namespace/:repository/build';
 
@@ -102,7 +113,7 @@ export function addBuildRoutes(
         limit: request.query.limit,
         ...(since === undefined ? {} : { since: since * 1000 }),
       });
-      return { builds: builds.map((build) => viewBuild(build, { role })) };
+      return { builds: await viewBuilds(builds, () => role, new BuildTriggers(triggers)) };
     },
   );
 
@@ -126,18 +137,19 @@ export function addBuildRoutes(
     async (request, reply) => {
       const { name, role } = repositoryOf(request);
       await requireRepository(accounts, name);
-      if (!options.buildSupport) throw buildsOff();
-      if (options.readOnly === true) throw readOnly();
-      const user = requireUser(request.principal);
-      const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], user.username);
+      requireBuilding(options);
+      const asker = requireAccount(request.principal);
+      const username = accountName(asker);
+      const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], username);
       const { request: asked, secrets } = await parseBuildRequest(request.body, {
         repository: name,
-        username: user.username,
-        superuser: user.superuser,
+        username,
+        superuser: asker.kind === 'user' && asker.superuser,
         egress,
+        pullRobot: async (robot) => await requirePullRobot(robot, name, asker, accounts),
         useUpload: async (id) =>
-          await uploads.use(id, user.username, name, async (first) =>
-            isAtLeast(await accounts.roleOn(user, first), 'write'),
+          await uploads.use(id, username, name, async (first) =>
+            isAtLeast(await accounts.roleOn(asker, first), 'write'),
           ),
       });
       const { maxQueuedPerNamespace } = options;
@@ -163,7 +175,7 @@ export function addBuildRoutes(
           'location',
           `/api/v1/repository/${name.namespace}/${encodeURIComponent(name.name)}/build/${build.id}`,
         )
-        .send(await viewWithPosition(queue, build, role));
+        .send(await viewWithPosition(queue, build, role, new BuildTriggers(triggers)));
     },
   );
 
@@ -173,7 +185,7 @@ export function addBuildRoutes(
       schema: { operationId, summary, tags, params: buildParams, response: { 200: buildViewSchema } },
     }) as const;
   const show = async (name: RepositoryName, role: Role, id: string) =>
-    await viewWithPosition(queue, await buildOf(queue, name, id), role);
+    await viewWithPosition(queue, await buildOf(queue, name, id), role, new BuildTriggers(triggers));
 
   api.get(`${base}/:build`, showRoute('getRepoBuild', 'One build'), async (request) => {
     const { name, role } = repositoryOf(request);
@@ -205,11 +217,16 @@ export function addBuildRoutes(
       const { name, role } = repositoryOf(request);
       const build = await buildOf(queue, name, request.params.build);
       // 201 is what clients of the field's reference system expect here.
-      const verdict = await queue.cancel(build.id, requireUser(request.principal).username);
+      const verdict = await queue.cancel(build.id, accountName(requireAccount(request.principal)));
       switch (verdict.kind) {
         case 'cancelled':
         case 'cancelling':
-          return await reply.status(201).send(viewBuild(verdict.build, { role }));
+          return await reply.status(201).send(
+            viewBuild(verdict.build, {
+              role,
+              trigger: await new BuildTriggers(triggers).of(verdict.build),
+            }),
+          );
         case 'already-final':
           throw new ApiError(
             'invalid_request',
@@ -226,7 +243,7 @@ export function addBuildRoutes(
   api.get(
     '/api/v1/builds',
     {
-      config: { access: 'user' },
+      config: { access: 'account' },
       schema: {
         operationId: 'listBuilds',
         summary: 'The builds of all repositories you have a role in, newest first',
@@ -245,7 +262,7 @@ export function addBuildRoutes(
       },
     },
     async (request) => {
-      const user = requireUser(request.principal);
+      const user = requireAccount(request.principal);
       const roles = new Map<string, Role | undefined>();
       const roleOf = async (name: RepositoryName): Promise<Role | undefined> => {
         const key = formatRepositoryName(name);
@@ -259,21 +276,19 @@ export function addBuildRoutes(
           ? await newestBuilds(user, id === undefined ? request.query.limit : 1000)
           : [await queue.build(whole)].filter((build) => build !== undefined);
       const builds = [];
+      const found = new BuildTriggers(triggers);
       for (const build of candidates) {
         if (builds.length >= request.query.limit) break;
         if (id !== undefined && !build.id.startsWith(id)) continue;
         const role = await roleOf(build.repository);
-        if (role !== undefined) builds.push(viewBuild(build, { role }));
+        if (role !== undefined) builds.push(viewBuild(build, { role, trigger: await found.of(build) }));
       }
       return { builds };
     },
   );
 
-  async function newestBuilds(
-    user: ReturnType<typeof requireUser>,
-    count: number,
-  ): Promise<readonly Build[]> {
-    if (user.superuser) return await queue.builds({ limit: count });
+  async function newestBuilds(user: AccountPrincipal, count: number): Promise<readonly Build[]> {
+    if (user.kind === 'user' && user.superuser) return await queue.builds({ limit: count });
     const repositories = await accounts.repositories(user, { limit: 10_000 });
     const namespaces = [...new Set(repositories.map(({ name }) => name.namespace))];
     if (namespaces.length === 0) return [];

@@ -5,6 +5,7 @@ import type { SignIn } from '../account/sign-in.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { ImageWitness } from '../registry/gateway.ts';
@@ -12,6 +13,8 @@ import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
 import type { Retention } from '../retention/retention.ts';
 import type { HealthCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { Notices } from '../trigger/notices.ts';
+import type { Triggers } from '../trigger/triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 
@@ -52,6 +55,10 @@ export interface ApiDependencies {
   readonly logs: LogStore;
   readonly uploads: Uploads;
   readonly retention: Retention;
+  readonly triggers: Triggers;
+  readonly notices: Notices;
+  /** Of git servers. */
+  readonly hostKeys: Pick<HostKeys, 'list' | 'forget'>;
   /** Signs the links to archived logs. */
   readonly links: UrlSigner;
   /** Judges archive and git URLs before a build is queued; workers check again when they fetch. */

@@ -7,6 +7,8 @@ import { ContextError } from '../context/context-error.ts';
 import { EgressError } from '../egress/egress-error.ts';
 import { LogError } from '../log/log-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
+import { HostError } from '../trigger/host-error.ts';
+import { TriggerError, type TriggerErrorCode } from '../trigger/trigger-error.ts';
 import { UploadError, type UploadErrorCode } from '../upload/upload-error.ts';
 import { ApiError, type ApiErrorCode, apiErrorTable, errorBody } from './api-error.ts';
 import { discardBody } from './unread-body.ts';
@@ -43,9 +45,40 @@ const accountCodes: Record<AccountErrorCode, ApiErrorCode> = {
   'bad-password': 'invalid_request',
   'bad-token': 'invalid_request',
   exists: 'conflict',
-  unknown: 'not_found',
+  'last-admin': 'conflict',
+  'not-empty': 'conflict',
   'too-many': 'conflict',
+  'too-often': 'rate_limited',
+  unknown: 'not_found',
 };
+
+const triggerCodes: Record<TriggerErrorCode, ApiErrorCode> = {
+  malformed: 'invalid_request',
+  'wrong-type': 'unsupported_media_type',
+  'too-large': 'too_large',
+  unknown: 'not_found',
+  forbidden: 'insufficient_scope',
+  'not-active': 'invalid_request',
+  disabled: 'invalid_request',
+  active: 'invalid_request',
+  'bad-config': 'invalid_request',
+  'queue-full': 'rate_limited',
+  'read-only': 'unavailable',
+  host: 'downstream_issue',
+};
+
+/** Seconds after which a queue that is full, or a server that takes no builds now, may be asked again. */
+const worthAnotherTry: Partial<Record<TriggerErrorCode, number>> = { 'queue-full': 30, 'read-only': 60 };
+
+function translateTrigger(error: TriggerError): ApiError {
+  const { cause, code } = error;
+  const waits = cause instanceof HostError ? cause.retryAfter : undefined;
+  const retryAfter = waits === undefined ? worthAnotherTry[code] : waits / 1000;
+  return new ApiError(triggerCodes[code], error.message, {
+    cause: error,
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+  });
+}
 
 export function translate(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
@@ -56,6 +89,7 @@ export function translate(thrown: unknown): ApiError {
   // Which log and why: there is nothing to keep from who may read it.
   if (thrown instanceof LogError) return new ApiError('internal_error', thrown.message, { cause: thrown });
   if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
+  if (thrown instanceof TriggerError) return translateTrigger(thrown);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
   // Whichever part ran into it: the database has a code of this name as well.

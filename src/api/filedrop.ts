@@ -3,7 +3,7 @@ import { PassThrough, type Readable } from 'node:stream';
 import Type from 'typebox';
 import { parseAttemptId, parseUploadId, type UploadId } from '../model/ids.ts';
 import type { PackageHolder } from '../upload/uploads.ts';
-import { requireUser } from './access.ts';
+import { accountName, requireAccount } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { ApiDependencies } from './dependencies.ts';
@@ -27,7 +27,7 @@ export function addFiledropRoutes(api: Api, { uploads, queue, metrics, options }
   api.post(
     '/api/v1/filedrop',
     {
-      config: { access: 'user' },
+      config: { access: 'account' },
       schema: {
         operationId: 'getFiledropUrl',
         summary: 'Get a URL to upload a file to: a Dockerfile, tar, tar.gz or zip',
@@ -38,7 +38,7 @@ export function addFiledropRoutes(api: Api, { uploads, queue, metrics, options }
       },
     },
     async (request) => {
-      const { username } = requireUser(request.principal);
+      const username = accountName(requireAccount(request.principal));
       const { id, url } = await uploads.create(username, request.body.mimeType);
       return { url: `${options.publicOrigin(request.raw)}${url}`, file_id: id };
     },

@@ -15,7 +15,13 @@ interface Described {
 const accessWords: Record<Access, string> = {
   public: 'Open to everybody.',
   'signed-url': 'Open to who holds the signed URL.',
+  webhook: 'Open to who has the write token of the trigger, or signs as its host.',
   user: 'Needs a user who is signed in.',
+  account: 'Needs a user or a robot.',
+  'namespace-member':
+    'Needs somebody in a team of the namespace, with a password or a token of the scope `org:admin`.',
+  'namespace-admin':
+    'Needs an administrator of the namespace, with a password or a token of the scope `org:admin` (for one’s own namespace also `user:admin`).',
   'user-admin': 'Needs a password, or a token with the scope `user:admin`.',
   superuser: 'Needs a superuser.',
   'repository-read': 'Needs read permission on the repository, unless it is public.',
@@ -77,8 +83,16 @@ export class OpenApi {
       components: {
         schemas: Object.fromEntries(schemas),
         securitySchemes: {
-          token: { type: 'http', scheme: 'bearer', description: 'A personal token: slp_…' },
-          password: { type: 'http', scheme: 'basic', description: 'User name and password' },
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'A personal token (slp_…), or a robot’s (slr_…)',
+          },
+          password: {
+            type: 'http',
+            scheme: 'basic',
+            description: 'User name and password, or the name and the token of a robot',
+          },
         },
       },
     };
@@ -110,7 +124,9 @@ function describe({ url, method, access, schema }: Described, schemas: Map<strin
       ...responsesOf(schema, schemas),
       default: { description: 'An error', content: errorContent },
     },
-    ...(access === 'public' || access === 'signed-url' ? {} : { security: securityOf(access) }),
+    ...(access === 'public' || access === 'signed-url' || access === 'webhook'
+      ? {}
+      : { security: securityOf(access) }),
   };
 }
 

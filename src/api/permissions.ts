@@ -1,4 +1,6 @@
 import Type from 'typebox';
+import type { Permission } from '../account/accounts.ts';
+import { isRobotName } from '../account/robot-name.ts';
 import { repositoryOf } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
@@ -9,8 +11,14 @@ import { textEnum } from './text-enum.ts';
 
 const tags = ['repositories'];
 const role = textEnum(['read', 'write', 'admin']);
-const permission = Type.Object({ name: Type.String(), role }, { title: 'Permission' });
-const params = Type.Object({ ...repositoryParams.properties, username: Type.String() });
+const permission = Type.Object(
+  { name: Type.String(), role, is_robot: Type.Boolean() },
+  { title: 'Permission' },
+);
+const params = Type.Object({
+  ...repositoryParams.properties,
+  username: Type.String({ maxLength: 511, description: 'A user, or a robot: namespace+short' }),
+});
 
 /** Who may do what with a repository, besides what its namespace gives. */
 export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies, 'accounts'>): void {
@@ -22,7 +30,7 @@ export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies
       config: { access: 'repository-admin' },
       schema: {
         operationId: 'listRepoUserPermissions',
-        summary: 'Users with a role on a repository',
+        summary: 'Users and robots with a role on a repository',
         tags,
         params: repositoryParams,
         response: { 200: Type.Object({ permissions: Type.Record(Type.String(), permission) }) },
@@ -33,10 +41,32 @@ export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies
       await requireRepository(accounts, name);
       const given = await accounts.permissions(name);
       return {
-        permissions: Object.fromEntries(
-          given.map((each) => [each.username, { name: each.username, role: each.role }]),
-        ),
+        permissions: Object.fromEntries(given.map((each) => [each.username, view(each)])),
       };
+    },
+  );
+
+  api.get(
+    `${base}/:username`,
+    {
+      config: { access: 'repository-admin' },
+      schema: {
+        operationId: 'getUserPermissions',
+        summary: 'The role of its own that a user or a robot has on a repository',
+        tags,
+        params,
+        response: { 200: permission },
+      },
+    },
+    async (request) => {
+      const { name } = repositoryOf(request);
+      await requireRepository(accounts, name);
+      const found = (await accounts.permissions(name)).find(
+        ({ username }) => username === request.params.username,
+      );
+      if (found === undefined)
+        throw new ApiError('not_found', 'There is no role of their own on the repository.');
+      return view(found);
     },
   );
 
@@ -46,7 +76,7 @@ export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies
       config: { access: 'repository-admin' },
       schema: {
         operationId: 'changeUserPermissions',
-        summary: 'Give a user a role on a repository',
+        summary: 'Give a user or a robot a role on a repository',
         tags,
         params,
         body: Type.Object({ role }, { title: 'UserPermission' }),
@@ -58,8 +88,11 @@ export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies
       await requireRepository(accounts, name);
       const { username } = request.params;
       if (!(await accounts.setPermission(name, username, request.body.role)))
-        throw new ApiError('invalid_request', `There is no user "${username.slice(0, 255)}".`);
-      return { name: username, role: request.body.role };
+        throw new ApiError(
+          'invalid_request',
+          `There is no ${isRobotName(username) ? 'robot' : 'user'} "${username.slice(0, 511)}".`,
+        );
+      return view({ username, isRobot: isRobotName(username), role: request.body.role });
     },
   );
 
@@ -69,7 +102,7 @@ export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies
       config: { access: 'repository-admin' },
       schema: {
         operationId: 'deleteUserPermissions',
-        summary: 'Take the role of a user on a repository away',
+        summary: 'Take the role of a user or a robot on a repository away',
         tags,
         params,
         response: { 204: Type.Null() },
@@ -78,8 +111,12 @@ export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies
     async (request, reply) => {
       const { name } = repositoryOf(request);
       if (!(await accounts.setPermission(name, request.params.username, undefined)))
-        throw new ApiError('not_found', 'That user has no role of their own on the repository.');
+        throw new ApiError('not_found', 'There is no role of their own on the repository.');
       return await reply.status(204).send(null);
     },
   );
+}
+
+function view({ username, isRobot, role: given }: Permission) {
+  return { name: username, role: given, is_robot: isRobot };
 }

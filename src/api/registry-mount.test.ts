@@ -40,7 +40,7 @@ beforeEach(async () => {
   database = await Database.open({ provider: 'sqlite', file: ':memory:' });
   clock = new ManualClock();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   await accounts.createUser({ username: 'kim', password });
   await accounts.createUser({ username: 'lee', password });
   await accounts.createRepository({ namespace: 'kim', name: 'web' }, { visibility: 'private' });

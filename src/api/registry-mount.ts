@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Principal } from '../account/accounts.ts';
+import { parseRobotName } from '../account/robot-name.ts';
 import type { AuditOrigin } from '../audit/audit-log.ts';
 import type { ImageChange } from '../registry/gateway.ts';
 import {
@@ -77,7 +79,7 @@ async function answerToken(
   try {
     const answer = await registry.tokens.answer(wanted).finally(async () => {
       for (const username of signedIn) {
-        await trail.signedIn({ kind: 'user', username, superuser: false, scopes: [] }, 'registry', origin);
+        await trail.signedIn(principalNamed(username), 'registry', origin);
       }
       for (const refusal of refusals) await trail.registryRefused(refusal, origin);
     });
@@ -88,6 +90,14 @@ async function answerToken(
     if (refused) response.setHeader('www-authenticate', 'Basic realm="Slipway"');
     sendError(response, refused ? 401 : 400, refused ? 'UNAUTHORIZED' : 'UNSUPPORTED', error.message);
   }
+}
+
+/** As whom somebody signed in, as far as a record of it goes. */
+function principalNamed(name: string): Principal {
+  const robot = parseRobotName(name);
+  return robot === undefined
+    ? { kind: 'user', username: name, superuser: false, scopes: [] }
+    : { kind: 'robot', name, namespace: robot.namespace };
 }
 
 /** Where a request to the registry comes from. */

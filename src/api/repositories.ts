@@ -1,7 +1,8 @@
 import Type, { type Static } from 'typebox';
 import type { Repository, Role } from '../account/accounts.ts';
-import { formatRepositoryName, parseRepositoryName } from '../model/repository-name.ts';
-import { isAtLeast, repositoryOf, requireUser } from './access.ts';
+import { roleOfScopes } from '../account/personal-token.ts';
+import { formatRepositoryName, parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
+import { isAtLeast, repositoryOf, requireUser, type UserPrincipal } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { requireRepository } from './builds.ts';
@@ -49,6 +50,12 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
     can_write: isAtLeast(role, 'write'),
     can_admin: isAtLeast(role, 'admin'),
   });
+
+  /** A team with the role creator lets its members make repositories; a token must be one that could administer them. */
+  const mayCreateIn = async (user: UserPrincipal, namespace: string): Promise<boolean> => {
+    if (roleOfScopes(user.scopes) !== 'admin') return false;
+    return (await accounts.organizations.roleIn(user.username, namespace)) === 'creator';
+  };
 
   api.get(
     '/api/v1/repository',
@@ -121,13 +128,21 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
         );
       // What exists says nothing to who may not create here, so that names are not given away.
       const own = await accounts.roleOn(user, { namespace: name.namespace, name: name.name });
-      if (!isAtLeast(own, 'admin'))
+      const creates = !isAtLeast(own, 'admin') && (await mayCreateIn(user, name.namespace));
+      if (!isAtLeast(own, 'admin') && !creates)
         throw new ApiError(
           'insufficient_scope',
           `You may not create repositories in the namespace ${name.namespace}. Your own is ${user.username}.`,
         );
+      if (user.superuser && (await accounts.organizations.kindOf(name.namespace)) === undefined)
+        throw new ApiError(
+          'not_found',
+          `There is no namespace ${name.namespace}. Make an organization of that name first: slipway org create ${name.namespace}.`,
+        );
       const created = await accounts.createRepository(name, {
         visibility: request.body.visibility ?? 'private',
+        // Whoever makes it can go on with it.
+        ...(creates ? { admin: user.username } : {}),
         ...(description === undefined ? {} : { description }),
       });
       return await reply
@@ -157,6 +172,52 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
       throw new ApiError('conflict', 'The repository was created at this moment. Ask again.');
     },
   );
+
+  api.put(
+    '/api/v1/repository/:namespace/:repository',
+    {
+      config: { access: 'repository-write' },
+      schema: {
+        operationId: 'updateRepo',
+        summary: 'Change the description of a repository',
+        tags,
+        params: repositoryParams,
+        body: Type.Object(
+          { description: Type.String({ maxLength: 25_000 }) },
+          { additionalProperties: false, title: 'RepoUpdate' },
+        ),
+        response: { 200: Type.Object({ success: Type.Literal(true) }) },
+      },
+    },
+    async (request) => await change(repositoryOf(request).name, request.body),
+  );
+
+  api.post(
+    '/api/v1/repository/:namespace/:repository/changevisibility',
+    {
+      config: { access: 'repository-admin' },
+      schema: {
+        operationId: 'changeRepoVisibility',
+        summary: 'Make a repository public or private',
+        tags,
+        params: repositoryParams,
+        body: Type.Object({ visibility }, { additionalProperties: false, title: 'RepoVisibility' }),
+        response: { 200: Type.Object({ success: Type.Literal(true) }) },
+      },
+    },
+    async (request) => await change(repositoryOf(request).name, request.body),
+  );
+
+  async function change(
+    name: RepositoryName,
+    fields: Parameters<Needs['accounts']['changeRepository']>[1],
+  ): Promise<{ success: true }> {
+    if ((await accounts.changeRepository(name, fields)) === undefined) {
+      await requireRepository(accounts, name);
+      throw new ApiError('conflict', 'The repository was created at this moment. Ask again.');
+    }
+    return { success: true };
+  }
 
   api.delete(
     '/api/v1/repository/:namespace/:repository',

@@ -1,57 +1,76 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
 
-const roles = ['anonymous', 'other', 'reader', 'writer', 'admin', 'superuser', 'narrow'] as const;
+/**
+ * `narrow` is the admin with a token that may only read; `robot` may write the repository; `owner` has the namespace of
+ * the repository and administers the organization `acme`, of which `member` is in a team; `other` is nothing anywhere.
+ */
+const roles = [
+  'anonymous',
+  'other',
+  'reader',
+  'writer',
+  'admin',
+  'superuser',
+  'narrow',
+  'owner',
+  'robot',
+  'member',
+] as const;
 type RoleName = (typeof roles)[number];
 
-/** `narrow` is the admin with a token that may only read. */
+/** What a route answers each role, on the private repository `owner/web` or on the organization `acme`. */
 type Row = Readonly<Record<RoleName, number>> & { readonly body?: unknown };
 
-/** What a route answers each role, on the private repository `owner/web`; -1 is a stream that begins. */
-function row(
-  [anonymous, other, reader, writer, admin, superuser, narrow]: readonly [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ],
-  body?: unknown,
-): Row {
-  return { anonymous, other, reader, writer, admin, superuser, narrow, body };
+/** These get the status; all others who are signed in are refused, and who is not is told to. */
+function only(allowed: readonly RoleName[], status: number, body?: unknown): Row {
+  const answers = roles.map((role) => [
+    role,
+    allowed.includes(role) ? status : role === 'anonymous' ? 401 : 403,
+  ]);
+  return { ...(Object.fromEntries(answers) as Record<RoleName, number>), body };
 }
 
-const everybody = (status: number, body?: unknown) =>
-  row([status, status, status, status, status, status, status], body);
-const signedIn = (status: number, body?: unknown) =>
-  row([401, status, status, status, status, status, status], body);
-const readers = (status: number) => row([401, 403, status, status, status, status, status]);
-const writers = (status: number, body?: unknown) => row([401, 403, 403, status, status, status, 403], body);
-const admins = (status: number, body?: unknown) => row([401, 403, 403, 403, status, status, 403], body);
-const superusers = (status: number, body?: unknown) => row([401, 403, 403, 403, 403, status, 403], body);
-/** Needs the scope user:admin, whoever it is. */
-const ownTokens = (status: number, body?: unknown) =>
-  row([401, status, status, status, status, status, 403], body);
+const people = ['other', 'reader', 'writer', 'admin', 'superuser', 'owner', 'member'] as const;
+const everybody = (status: number, body?: unknown) => only(roles, status, body);
+const users = (status: number, body?: unknown) => only([...people, 'narrow'], status, body);
+const accounts = (status: number, body?: unknown) => only([...people, 'narrow', 'robot'], status, body);
+const readers = (status: number) =>
+  only(['reader', 'writer', 'admin', 'superuser', 'narrow', 'owner', 'robot'], status);
+const writers = (status: number, body?: unknown) =>
+  only(['writer', 'admin', 'superuser', 'owner', 'robot'], status, body);
+const admins = (status: number, body?: unknown) => only(['admin', 'superuser', 'owner'], status, body);
+const superusers = (status: number, body?: unknown) => only(['superuser'], status, body);
+/** Needs the scope user:admin, or org:admin, whoever it is. */
+const ownAccount = (status: number, body?: unknown) => only(people, status, body);
+const namespaceAdmins = (status: number, body?: unknown) => only(['superuser', 'owner'], status, body);
+const namespaceMembers = (status: number) => only(['superuser', 'owner', 'member'], status);
 
 const repository = '/api/v1/repository/{namespace}/{repository}';
 const build = `${repository}/build/{build}`;
+const trigger = `${repository}/trigger/{trigger}`;
+const organization = '/api/v1/organization/{namespace}';
+const team = `${organization}/team/{team}`;
 
 /** Every route of the API; one that is not here fails the test. */
 const table: Readonly<Record<string, Row>> = {
   'get /api/v1/repository': everybody(200),
   // In the owner's namespace only who is admin of what is there learns that it is there.
-  'post /api/v1/repository': row([401, 403, 403, 403, 409, 409, 403], {
-    namespace: 'owner',
-    repository: 'web',
-  }),
+  'post /api/v1/repository': admins(409, { namespace: 'owner', repository: 'web' }),
   [`get ${repository}`]: readers(200),
+  [`put ${repository}`]: writers(200, { description: 'the site' }),
+  [`post ${repository}/changevisibility`]: admins(200, { visibility: 'private' }),
   // Its builds are not finished.
   [`delete ${repository}`]: admins(409),
   [`get ${repository}/permissions/user`]: admins(200),
+  [`get ${repository}/permissions/user/{username}`]: admins(404),
   [`put ${repository}/permissions/user/{username}`]: admins(200, { role: 'read' }),
   [`delete ${repository}/permissions/user/{username}`]: admins(404),
+  [`get ${repository}/permissions/team`]: admins(200),
+  [`get ${repository}/permissions/team/{team}`]: admins(404),
+  // A person's namespace has no teams.
+  [`put ${repository}/permissions/team/{team}`]: admins(400, { role: 'read' }),
+  [`delete ${repository}/permissions/team/{team}`]: admins(404),
   [`get ${repository}/limits`]: readers(200),
   [`put ${repository}/limits`]: admins(200, { concurrency: 2 }),
   [`get ${repository}/build`]: readers(200),
@@ -63,25 +82,82 @@ const table: Readonly<Record<string, Row>> = {
   [`get ${build}/logs`]: writers(200),
   [`get ${build}/logs/stream`]: writers(200),
   [`get ${build}/logs/download`]: writers(200),
-  'get /api/v1/builds': signedIn(200),
-  'post /api/v1/filedrop': signedIn(200, { mimeType: 'application/gzip' }),
+  [`get ${repository}/trigger`]: admins(200),
+  [`post ${repository}/trigger`]: admins(201, { service: 'custom-git' }),
+  // Of an active trigger of a custom git repository: there is no host to ask, and it is active already.
+  [`get ${trigger}`]: admins(200),
+  [`put ${trigger}`]: admins(200, { enabled: true }),
+  [`put ${trigger}/config`]: admins(200, { config: { context: '/' } }),
+  // Whoever may deletes one that is not there.
+  [`delete ${trigger}`]: admins(404),
+  [`get ${trigger}/namespaces`]: admins(400),
+  [`post ${trigger}/sources`]: admins(400, { namespace: 'owner' }),
+  [`post ${trigger}/fields/{field}`]: admins(404, {}),
+  [`post ${trigger}/subdir`]: admins(200, {}),
+  [`post ${trigger}/analyze`]: admins(200, { config: { build_source: 'https://git.example.com/a/b.git' } }),
+  [`post ${trigger}/activate`]: admins(400, { config: { build_source: 'https://git.example.com/a/b.git' } }),
+  [`post ${trigger}/start`]: admins(201, { refs: { kind: 'branch', name: 'main' } }),
+  [`get ${trigger}/builds`]: admins(200),
+  [`get ${trigger}/deliveries`]: admins(200),
+  [`post ${trigger}/deliveries/{delivery}/redeliver`]: admins(404),
+  [`get ${trigger}/secrets`]: admins(200),
+  [`put ${trigger}/secrets/{secret}`]: admins(204, { value: 'aGVsbG8=' }),
+  [`delete ${trigger}/secrets/{secret}`]: admins(404),
+  [`get ${repository}/notices`]: admins(200),
+  [`delete ${repository}/notices/{notice}`]: admins(404),
+  // Whoever one is says nothing: the trigger asks for its own proof.
+  'post /webhooks/push/trigger/{trigger}': everybody(403, {}),
+  'get /api/v1/builds': accounts(200),
+  'post /api/v1/filedrop': accounts(200, { mimeType: 'application/gzip' }),
   // Without a signature nobody gets anywhere.
   'get /userfiles/{file}/{attempt}/{epoch}': everybody(400),
   'put /userfiles/{file}': everybody(400),
   'get /logarchive/{build}': everybody(400),
-  'get /api/v1/user': signedIn(200),
-  'get /api/v1/user/tokens': ownTokens(200),
-  'post /api/v1/user/tokens': ownTokens(201, { name: 'one', scopes: ['repo:read'] }),
-  'delete /api/v1/user/tokens/{token}': ownTokens(404),
+  'get /api/v1/user': users(200),
+  'put /api/v1/user': ownAccount(200, { current_password: password, password }),
+  'get /api/v1/user/robots': ownAccount(200),
+  'get /api/v1/user/robots/{robot}': ownAccount(404),
+  'put /api/v1/user/robots/{robot}': ownAccount(201, { description: 'new' }),
+  'delete /api/v1/user/robots/{robot}': ownAccount(404),
+  'post /api/v1/user/robots/{robot}/regenerate': ownAccount(404),
+  'get /api/v1/user/robots/{robot}/permissions': ownAccount(404),
+  'get /api/v1/user/tokens': ownAccount(200),
+  'post /api/v1/user/tokens': ownAccount(201, { name: 'one', scopes: ['repo:read'] }),
+  'delete /api/v1/user/tokens/{token}': ownAccount(404),
   'get /api/v1/superuser/queue': superusers(200),
   'get /api/v1/superuser/namespaces/{namespace}/limits': superusers(200),
   'put /api/v1/superuser/namespaces/{namespace}/limits': superusers(200, { weight: 2, max_running: null }),
+  'get /api/v1/superuser/users': superusers(200),
   'post /api/v1/superuser/users': superusers(201, { username: 'newcomer' }),
+  'get /api/v1/superuser/users/{username}': superusers(404),
+  'put /api/v1/superuser/users/{username}': superusers(404, { enabled: true }),
+  'delete /api/v1/superuser/users/{username}': superusers(404),
   'get /api/v1/superuser/{namespace}/{repository}/build/{build}/logs': superusers(200),
   'post /api/v1/superuser/prune': superusers(200, { keep_younger_than: '720h' }),
+  'get /api/v1/superuser/git-hosts': superusers(200),
+  // None is kept.
+  'delete /api/v1/superuser/git-hosts/{server}': superusers(404),
   'get /api/v1/superuser/audit': superusers(200),
-  // Of the namespace `owner`, which only its own administrators see.
-  'get /api/v1/organization/{namespace}/audit': row([401, 403, 403, 403, 403, 200, 403]),
+  'get /api/v1/organization': users(200),
+  'post /api/v1/organization': ownAccount(409, { name: 'acme' }),
+  [`get ${organization}`]: namespaceMembers(200),
+  // It has a repository.
+  [`delete ${organization}`]: namespaceAdmins(409),
+  [`get ${organization}/members`]: namespaceAdmins(200),
+  [`delete ${organization}/members/{username}`]: namespaceAdmins(404),
+  [`get ${organization}/audit`]: namespaceAdmins(200),
+  [`put ${team}`]: namespaceAdmins(200, { description: 'who develops' }),
+  [`delete ${team}`]: namespaceAdmins(404),
+  [`get ${team}/members`]: namespaceMembers(200),
+  [`put ${team}/members/{member}`]: namespaceAdmins(200),
+  [`delete ${team}/members/{member}`]: namespaceAdmins(404),
+  [`get ${team}/permissions`]: namespaceAdmins(200),
+  [`get ${organization}/robots`]: namespaceAdmins(200),
+  [`get ${organization}/robots/{robot}`]: namespaceAdmins(404),
+  [`put ${organization}/robots/{robot}`]: namespaceAdmins(201),
+  [`delete ${organization}/robots/{robot}`]: namespaceAdmins(404),
+  [`post ${organization}/robots/{robot}/regenerate`]: namespaceAdmins(404),
+  [`get ${organization}/robots/{robot}/permissions`]: namespaceAdmins(404),
   'get /health/instance': everybody(200),
   'get /health/endtoend': everybody(200),
   'get /metrics': everybody(200),
@@ -95,20 +171,30 @@ interface Operation {
   readonly parameters: readonly { readonly name: string; readonly in: string }[];
 }
 
+const organizationName = 'acme';
 let server: ApiHarness;
 let buildId: string;
+let triggerId: string;
 const tokens = new Map<RoleName, string | undefined>();
 
 beforeAll(async () => {
   server = await startApiServer();
-  await server.addUser('owner');
+  tokens.set('owner', await server.addUser('owner'));
   const name = await server.addRepository('owner/web');
   tokens.set('anonymous', undefined);
-  for (const role of ['other', 'reader', 'writer', 'admin', 'superuser'] as const)
+  for (const role of ['other', 'reader', 'writer', 'admin', 'superuser', 'member'] as const)
     tokens.set(role, await server.addUser(role, { superuser: role === 'superuser' }));
   await server.accounts.setPermission(name, 'reader', 'read');
   await server.accounts.setPermission(name, 'writer', 'write');
   await server.accounts.setPermission(name, 'admin', 'admin');
+  const robot = { namespace: 'owner', short: 'ci' };
+  tokens.set('robot', (await server.accounts.robots.create(robot)).token);
+  await server.accounts.setPermission(name, 'owner+ci', 'write');
+  const { organizations, teams } = server.accounts;
+  await organizations.create({ name: organizationName, owner: 'owner' });
+  await teams.set(organizationName, 'devs', {});
+  await teams.addMember(organizationName, 'devs', 'member');
+  await server.addRepository('acme/app');
   const narrow = await server.accounts.createToken('admin', { name: 'narrow', scopes: ['repo:read'] });
   tokens.set('narrow', narrow.token);
   const token = tokens.get('admin') ?? '';
@@ -121,6 +207,15 @@ beforeAll(async () => {
   await server.call('DELETE', `/api/v1/repository/owner/web/build/${buildId}`, { token });
   const log = made.json.id as Parameters<typeof server.logs.close>[0];
   await server.logs.close(log);
+  const trigger = await server.call('POST', '/api/v1/repository/owner/web/trigger/', {
+    token,
+    body: { service: 'custom-git' },
+  });
+  triggerId = String(trigger.json.id);
+  await server.call('POST', `/api/v1/repository/owner/web/trigger/${triggerId}/activate`, {
+    token,
+    body: { config: { build_source: 'https://git.example.com/a/b.git' } },
+  });
   // And one that is not.
   await server.call('POST', '/api/v1/repository/owner/web/build/', {
     token,
@@ -143,21 +238,33 @@ test('every route of the API has its row, and every row a route', async () => {
   expect([...(await operations()).keys()].sort()).toEqual(Object.keys(table).sort());
 });
 
+const missing = '00000000-0000-4000-8000-000000000000';
+
 describe.each(Object.entries(table))('%s', (route, expected) => {
   test.each(roles)('%s', async (role) => {
     const [method = '', path = ''] = route.split(' ');
     const values: Record<string, string> = {
-      namespace: 'owner',
+      namespace: path.startsWith(organization) ? organizationName : 'owner',
       repository: 'web',
+      // What is deleted is not there, so that every role meets the same state.
+      team: route === `delete ${team}` ? 'none' : 'devs',
+      member: method === 'put' ? 'other' : 'nobody',
+      robot: 'new',
       build: buildId,
+      trigger: route.startsWith('delete') && !path.includes('secrets') ? missing : triggerId,
+      delivery: missing,
+      secret: method === 'delete' ? 'none' : 'npm',
+      notice: missing,
+      field: 'refs',
       username: 'other-person',
       token: 'no-such-token',
       attempt: '00000000-0000-4000-8000-000000000000',
       epoch: '1',
       file: path.startsWith('/api/v1/docs') ? 'docs.js' : '00000000-0000-4000-8000-000000000000',
       error_type: 'not_found',
+      server: 'git.example',
     };
-    if (route.startsWith('put') && path.includes('permissions')) values.username = 'other';
+    if (route.startsWith('put') && path.includes('permissions/user')) values.username = 'other';
     const token = tokens.get(role);
     const address = path.replace(/\{([a-z_]+)\}/g, (_match, name: string) => values[name] ?? '');
     const answer = await server.call(method.toUpperCase(), address, {
@@ -170,6 +277,11 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
     // What was given is taken away again, so that every role meets the same state.
     if (values.username === 'other')
       await server.accounts.setPermission({ namespace: 'owner', name: 'web' }, 'other', undefined);
+    if (values.member === 'other' && path.includes('{member}'))
+      await server.accounts.teams.removeMember(organizationName, 'devs', 'other');
+    if (method === 'put' && path.endsWith('/robots/{robot}'))
+      for (const namespace of [organizationName, role])
+        await server.accounts.robots.delete({ namespace, short: 'new' });
     if (answer.status >= 400) {
       expect(Object.keys(answer.json).sort()).toEqual(
         ['detail', 'error_message', 'error_type', 'status', 'title', 'type'].sort(),

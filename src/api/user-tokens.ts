@@ -5,6 +5,7 @@ import { requireUser } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { ApiDependencies } from './dependencies.ts';
+import { expirySchema, parseExpiry, timeOrNull } from './expiry.ts';
 import { textEnum } from './text-enum.ts';
 
 const tags = ['user'];
@@ -58,7 +59,7 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
           {
             name: Type.String({ minLength: 1, maxLength: 255 }),
             scopes,
-            expires: Type.Optional(Type.String({ maxLength: 40, description: 'ISO 8601; default: never' })),
+            expires: expirySchema,
           },
           { title: 'NewToken' },
         ),
@@ -80,9 +81,7 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
           'insufficient_scope',
           `Your token lacks ${missing.join(', ')}, so it cannot pass that on. Sign in with your password.`,
         );
-      const expiresAt = expires === undefined ? undefined : Date.parse(expires);
-      if (expiresAt !== undefined && (Number.isNaN(expiresAt) || !/^\d{4}-/.test(expires ?? '')))
-        throw new ApiError('invalid_request', '"expires" is not a time. Write it like 2030-01-31T12:00:00Z.');
+      const expiresAt = parseExpiry(expires);
       const { token, view } = await accounts.createToken(user.username, {
         name,
         scopes: wanted,
@@ -114,13 +113,12 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
 }
 
 function viewToken(token: PersonalToken): Static<typeof tokenSchema> {
-  const time = (at: number | undefined) => (at === undefined ? null : new Date(at).toISOString());
   return {
     id: token.id,
     name: token.name,
     scopes: [...token.scopes],
     created: new Date(token.createdAt).toISOString(),
-    expires: time(token.expiresAt),
-    last_used: time(token.lastUsedAt),
+    expires: timeOrNull(token.expiresAt),
+    last_used: timeOrNull(token.lastUsedAt),
   };
 }

@@ -23,6 +23,8 @@ export interface AuditTarget {
     | 'repository'
     | 'build'
     | 'user'
+    | 'robot'
+    | 'team'
     | 'token'
     | 'file'
     | 'executor'

@@ -19,6 +19,7 @@ import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
+import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -96,7 +97,7 @@ export async function startClusterServer(
     stops.push(() => blobs.stop());
     const archives = await composeBlobStore(config.storage.logArchive);
     stops.push(() => archives.stop());
-    const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+    const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
       composeStore({
         database,
         blobs,
@@ -127,7 +128,7 @@ export async function startClusterServer(
       clock,
       isSuperuser: (username, stored) => config.features.superUsers && (stored || named.has(username)),
     });
-    const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
     const proxies = new TrustedProxies(site.trustedProxies);
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, {
@@ -169,6 +170,7 @@ export async function startClusterServer(
       registryHost: site.hostname,
       url: site.url,
       ...config.triggers,
+      hosts: composeGitHosts(config.triggers.hosts, clock),
       readOnly: config.features.readOnly || !config.features.build,
       ...(limits.queuedPerNamespace === undefined
         ? {}
@@ -185,6 +187,8 @@ export async function startClusterServer(
       log,
       uploads,
       retention,
+      triggers,
+      hostKeys,
       links,
       blobs,
       registry,
@@ -288,14 +292,13 @@ export async function startClusterServer(
         orchestrator,
         executor,
         ...registry,
+        hostKeys,
         links: {
           packageUrl: async (identity, uploadId) => {
             const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
             const origin = config.workers.server === undefined ? own.origin : site.url;
             return path === undefined ? undefined : new URL(path, origin).toString();
           },
-          // Triggers bring keys; builds that are asked for by hand have none.
-          privateKey: async () => undefined,
         },
         workerTokens: new WorkerTokens({
           keys: new TokenKeySet([keys.workerToken]),

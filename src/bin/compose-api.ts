@@ -9,12 +9,14 @@ import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import { EgressGuard } from '../egress/egress-guard.ts';
 import { EgressPolicy } from '../egress/egress-policy.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Retention } from '../retention/retention.ts';
 import { blobStoreCheck, diskCheck, orchestratorCheck, queueCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { OpenTriggers } from '../trigger/open-triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
@@ -27,8 +29,10 @@ export interface ApiCompositionOptions {
   readonly log: LogStore;
   readonly uploads: Uploads;
   readonly retention: Retention;
+  readonly hostKeys: HostKeys;
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
+  readonly triggers: Pick<OpenTriggers, 'triggers' | 'notices'>;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
@@ -53,6 +57,7 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
   };
   return createApi({
     ...parts,
+    ...parts.triggers,
     logs: log,
     egress: new EgressGuard(
       new EgressPolicy({

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Executor } from '../executor/executor.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import { AttemptEnd } from '../manager/attempt-end.ts';
 import { BuildEnd } from '../manager/build-end.ts';
@@ -31,6 +32,7 @@ export interface ManagerOptions {
   readonly cachedTag: WorkerSessionServiceOptions['cachedTag'];
   readonly credentials: RegistryCredentials;
   readonly links: SourceLinks;
+  readonly hostKeys: Pick<HostKeys, 'known' | 'record'>;
   readonly workerTokens: WorkerTokens;
   readonly worker: WorkerSite;
   readonly site: BuildSite;

@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import type { Database } from '../db/database.ts';
 import type { SecretBox } from '../db/secret-box.ts';
+import { SqlHostKeys } from '../host-key/sql-host-keys.ts';
 import { ArchiveKeeper } from '../log/archive-keeper.ts';
 import type { LogHints } from '../log/log-hints.ts';
 import { SqlLogStore } from '../log/sql-log-store.ts';
@@ -52,6 +53,8 @@ export interface StoreParts {
   /** Signs links to uploads and archived logs. */
   readonly links: UrlSigner;
   readonly retention: Retention;
+  /** Of git servers. */
+  readonly hostKeys: SqlHostKeys;
   /** Moves logs to the archive and removes what is old; not started yet. */
   readonly storeKeepers: StoreKeepers;
   /** Removes uploads nobody used; not started yet. */
@@ -110,6 +113,7 @@ export function composeStore(options: StoreOptions): StoreParts {
     links: signer,
     log,
     retention,
+    hostKeys: new SqlHostKeys({ database, clock }),
     storeKeepers: storeKeepers({ ...options, log, retention, strays, audit }),
     auditRetention: new AuditRetention({
       audit,

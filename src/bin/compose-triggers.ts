@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
-import type { GitHostConfig, TriggerConfig } from '../config/config.ts';
 import type { Database } from '../db/database.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import { parseImageReference } from '../model/image-reference.ts';
@@ -11,16 +10,14 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { BaseImages } from '../trigger/base-images.ts';
-import { gitHosts } from '../trigger/host/hosts.ts';
 import { type OpenTriggers, openTriggers, type TriggersOptions } from '../trigger/open-triggers.ts';
 import type { TriggerMetrics } from '../trigger/trigger-events.ts';
 
 export interface TriggerCompositionOptions
   extends Pick<
     TriggersOptions,
-    'maxQueuedPerNamespace' | 'readOnly' | 'failureThreshold' | 'internalErrorThreshold'
+    'hosts' | 'maxQueuedPerNamespace' | 'readOnly' | 'failureThreshold' | 'internalErrorThreshold'
   > {
-  readonly hosts: TriggerConfig['hosts'];
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly queue: BuildQueue;
@@ -40,25 +37,10 @@ export function composeTriggers(options: TriggerCompositionOptions): OpenTrigger
   const { accounts, registryHost, url, metrics, logger } = options;
   return openTriggers({
     ...options,
-    hosts: hostsOf(options.hosts, options.clock),
     baseImages: ownImages(accounts, registryHost),
     logUrl: ({ namespace, name }, build) => `${url}/repository/${namespace}/${name}/build/${build}`,
     metrics: triggerMetrics(metrics),
     log: logger,
-  });
-}
-
-function hostsOf({ github, gitlab, bitbucket }: TriggerConfig['hosts'], clock: Clock) {
-  const options = ({ site, api, oauth }: GitHostConfig) => ({
-    clock,
-    ...(site === undefined ? {} : { site }),
-    ...(api === undefined ? {} : { api }),
-    ...(oauth === undefined ? {} : { oauth: { id: oauth.id, secret: oauth.secret.reveal() } }),
-  });
-  return gitHosts({
-    ...(github === undefined ? {} : { github: options(github) }),
-    ...(gitlab === undefined ? {} : { gitlab: options(gitlab) }),
-    ...(bitbucket === undefined ? {} : { bitbucket: options(bitbucket) }),
   });
 }
 

@@ -30,6 +30,7 @@ import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
+import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -133,7 +134,7 @@ export async function startEmbeddedServer(
     const secretBox = new SecretBox({ key: await loadSecretKey(folder.keys, 'database-secret-key') });
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
     const blobs = new FolderBlobStore({ folder: folder.blobs });
-    const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+    const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
       composeStore({
         database,
         blobs,
@@ -154,7 +155,7 @@ export async function startEmbeddedServer(
     const metrics = new Metrics();
 
     const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-    const signIn = new SignIn(accounts, new LoginLimiter(clock));
+    const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, { trustForwarded: false, fallback: url });
     const registry = composeRegistry({
@@ -202,13 +203,12 @@ export async function startEmbeddedServer(
       orchestrator,
       executor,
       ...registry,
+      hostKeys,
       links: {
         packageUrl: async (identity, uploadId) => {
           const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
           return path === undefined ? undefined : new URL(path, `${scheme}://${ownAddress}`).toString();
         },
-        // Triggers bring keys; builds that are asked for by hand have none.
-        privateKey: async () => undefined,
       },
       workerTokens: new WorkerTokens({
         keys: new TokenKeySet([await loadOrMake(folder.keys, 'worker-token.key.pem', newTokenKey)]),
@@ -244,7 +244,7 @@ export async function startEmbeddedServer(
       audit,
       accounts,
       // The public services; people bring tokens that they made there.
-      hosts: { github: publicHost, gitlab: publicHost, bitbucket: publicHost },
+      hosts: composeGitHosts({ github: publicHost, gitlab: publicHost, bitbucket: publicHost }, clock),
       registryHost,
       url,
       failureThreshold: 100,
@@ -262,6 +262,8 @@ export async function startEmbeddedServer(
       log,
       uploads,
       retention,
+      triggers,
+      hostKeys,
       links,
       blobs,
       registry,
@@ -369,7 +371,7 @@ async function firstAdministrator(
   await rm(file, { force: true });
   const { token, view } = await accounts.createToken(administrator, {
     name: `command line on ${machineName()}`,
-    scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+    scopes: ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
   });
   await audit.write({
     actor: system,

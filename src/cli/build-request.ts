@@ -38,3 +38,29 @@ export async function readSecrets(
   }
   return out;
 }
+
+/** The fields of a request's `git` that let the server in; keys and tokens come from files, where nobody else sees them. */
+export async function readGitAccess(
+  cwd: string,
+  flags: {
+    readonly gitKey?: string;
+    readonly gitTokenFile?: string;
+    readonly gitUser?: string;
+    readonly gitLfs?: boolean;
+  },
+): Promise<Record<string, unknown>> {
+  const read = async (what: string, file: string): Promise<string> => {
+    try {
+      return await readFile(resolve(cwd, file), 'utf8');
+    } catch (cause) {
+      throw new CliError('local', `Cannot read the ${what} in ${file}: ${messageOf(cause)}`, { cause });
+    }
+  };
+  const { gitKey, gitTokenFile, gitUser, gitLfs } = flags;
+  return {
+    ...(gitKey === undefined ? {} : { private_key: await read('private key', gitKey) }),
+    ...(gitTokenFile === undefined ? {} : { token: (await read('token', gitTokenFile)).trim() }),
+    ...(gitUser === undefined ? {} : { username: gitUser }),
+    ...(gitLfs === true ? { lfs: true } : {}),
+  };
+}

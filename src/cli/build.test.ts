@@ -169,11 +169,24 @@ describe('slipway build', () => {
     expect(api.builds[0]?.view.repository).toEqual({ namespace: 'ada', name: 'web' });
   });
 
+  it('sends what opens a git repository out of files, without the line end of a token', async () => {
+    await writeFile(join(folder, 'id_ed25519'), 'KEY\n');
+    await writeFile(join(folder, 'token'), 'tok-1\n');
+    const url = 'git@git.example.com:team/web.git';
+    const { asked } = await run({ git: url, gitKey: 'id_ed25519', gitLfs: true });
+    expect(asked).toMatchObject({ git: { url, private_key: 'KEY\n', lfs: true } });
+    await run({ git: 'https://git.example.com/team/web.git', gitTokenFile: 'token', gitUser: 'kim' });
+    expect(api.builds[0]?.asked).toMatchObject({ git: { token: 'tok-1', username: 'kim' } });
+    await expect(run({ git: url, gitKey: 'nowhere' })).rejects.toMatchObject({ code: 'local' });
+  });
+
   it.each([
     { tag: ['a b'] },
     { repo: 'Web' },
     { git: 'https://x/y', archiveUrl: 'https://x/y' },
     { ref: 'main' },
+    { gitKey: 'id_ed25519' },
+    { gitLfs: true },
     { buildArg: ['A'] },
     { secret: ['id=a'] },
   ])('refuses %j before it asks the server anything', async (flags) => {

@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { parseTag } from '../model/tag.ts';
-import { parsePairs, readSecrets } from './build-request.ts';
+import { parsePairs, readGitAccess, readSecrets } from './build-request.ts';
 import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
 import { type BuildView, repositoryPath } from './client.ts';
 import { type Connection, connect, type ServerFlags } from './command.ts';
@@ -20,6 +20,10 @@ export interface BuildFlags extends ServerFlags {
   readonly platform?: readonly string[];
   readonly git?: string;
   readonly ref?: string;
+  readonly gitKey?: string;
+  readonly gitTokenFile?: string;
+  readonly gitUser?: string;
+  readonly gitLfs?: boolean;
   readonly archiveUrl?: string;
   readonly cache: boolean;
   readonly push: boolean;
@@ -32,6 +36,7 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
   // What can be wrong without a server is found before anything is sent to one.
   checkFlags(flags);
   const wanted = await requestOf(terminal, flags);
+  const access = await readGitAccess(terminal.cwd, flags);
   const connection = await connect(terminal, flags);
   const { client } = connection;
   const url = flags.git ?? flags.archiveUrl;
@@ -45,7 +50,7 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
   let source: Record<string, unknown>;
   try {
     if (await ensureRepository(client, repository)) say(`Created the repository ${repository}`);
-    source = upload === undefined ? remoteSource(path, flags) : await upload.send(client);
+    source = upload === undefined ? remoteSource(path, flags, access) : await upload.send(client);
   } finally {
     upload?.close();
   }
@@ -71,8 +76,15 @@ function checkFlags(flags: BuildFlags): void {
   if (flags.repo !== undefined) requireRepositoryName(flags.repo);
   if (flags.git !== undefined && flags.archiveUrl !== undefined)
     throw new CliError('usage', 'Give --git or --archive-url, not both');
-  if (flags.ref !== undefined && flags.git === undefined)
-    throw new CliError('usage', '--ref goes with --git');
+  for (const [flag, given] of [
+    ['--ref', flags.ref],
+    ['--git-key', flags.gitKey],
+    ['--git-token-file', flags.gitTokenFile],
+    ['--git-user', flags.gitUser],
+    ['--git-lfs', flags.gitLfs],
+  ] as const)
+    if (given !== undefined && flags.git === undefined)
+      throw new CliError('usage', `${flag} goes with --git`);
 }
 
 /** What is asked for, wherever the source comes from. */
@@ -91,13 +103,17 @@ async function requestOf(terminal: Terminal, flags: BuildFlags): Promise<Record<
 }
 
 /** A source the server fetches itself. PATH is the context in it, and --file a path from its root. */
-function remoteSource(path: string, flags: BuildFlags): Record<string, unknown> {
+function remoteSource(
+  path: string,
+  flags: BuildFlags,
+  access: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
   const { git, ref, archiveUrl, file } = flags;
   const commit = ref !== undefined && /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(ref);
   return {
     ...(git === undefined
       ? { archive_url: archiveUrl }
-      : { git: { url: git, ...(ref === undefined ? {} : commit ? { sha: ref } : { ref }) } }),
+      : { git: { url: git, ...(ref === undefined ? {} : commit ? { sha: ref } : { ref }), ...access } }),
     context: path === '.' ? '/' : fromRoot(path),
     ...(file === undefined ? {} : { dockerfile_path: fromRoot(file) }),
   };

@@ -10,6 +10,7 @@ export interface LoginFlags {
   readonly server?: string;
   readonly username?: string;
   readonly passwordStdin?: boolean;
+  readonly superuser?: boolean;
 }
 
 /** Exchanges a name and password for a personal token and keeps that, never the password. */
@@ -24,7 +25,7 @@ export async function login(terminal: Terminal, flags: LoginFlags): Promise<Exit
   if (username === undefined) return exitStatus.interrupted;
   const password = flags.passwordStdin ? await readLine(terminal) : await ask(terminal, 'Password: ', true);
   if (password === undefined) return exitStatus.interrupted;
-  const { token } = await makeToken(server, username, password);
+  const { token } = await makeToken(server, username, password, flags.superuser === true);
   await writeLogin(terminal.profileFile, server, { username, token });
   printLine(
     terminal.stdout,
@@ -33,11 +34,23 @@ export async function login(terminal: Terminal, flags: LoginFlags): Promise<Exit
   return exitStatus.ok;
 }
 
-async function makeToken(server: string, username: string, password: string): Promise<{ token: string }> {
+async function makeToken(
+  server: string,
+  username: string,
+  password: string,
+  superuser: boolean,
+): Promise<{ token: string }> {
   try {
     return await Client.basic(server, username, password).post<{ token: string }>('/api/v1/user/tokens', {
       name: `cli on ${hostname()}`.slice(0, 255),
-      scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin'],
+      scopes: [
+        'repo:read',
+        'repo:write',
+        'repo:admin',
+        'org:admin',
+        'user:admin',
+        ...(superuser ? ['super:user'] : []),
+      ],
     });
   } catch (cause) {
     // "Run: slipway login" is of no use to somebody who just did.

@@ -1,20 +1,19 @@
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
+import { addAccountCommands } from './account-commands.ts';
 import type { PruneFlags } from './admin-prune.ts';
 import type { AuditFlags } from './audit.ts';
 import type { BuildFlags } from './build.ts';
 import type { BuildsFlags } from './builds.ts';
-import { type ExitStatus, exitStatus } from './cli-error.ts';
+import { exitStatus } from './cli-error.ts';
 import type { ServerFlags } from './command.ts';
 import type { NamespaceLimitsFlags } from './limits-namespace.ts';
 import type { RepositoryLimitsFlags } from './limits-repo.ts';
 import type { LoginFlags } from './login.ts';
 import type { LogsFlags } from './logs.ts';
 import type { RepoCreateFlags } from './repo-create.ts';
+import type { Report } from './report.ts';
 import { type Shell, shells } from './shells.ts';
 import type { Terminal } from './terminal.ts';
-
-/** A running command reports its exit status here; the composition root ends the process with it. */
-export type Report = (status: ExitStatus) => void;
 
 /** An option that is a whole number. */
 export function wholeNumber(least: number, most: number) {
@@ -56,6 +55,7 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .addOption(server())
     .option('-u, --username <name>', 'user name')
     .option('--password-stdin', 'read the password from standard input')
+    .option('--superuser', 'a token that may also administer the server, for those who may')
     .action(async (flags: LoginFlags) => report(await (await import('./login.ts')).login(terminal, flags)));
 
   program
@@ -82,6 +82,10 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     .option('--platform <os/arch>', 'platform to build for (default: that of the server)', gather)
     .option('--git <url>', 'build from a git repository instead of a folder')
     .option('--ref <ref>', 'branch, tag or commit for --git')
+    .option('--git-key <file>', 'private key without passphrase for --git by ssh')
+    .option('--git-token-file <file>', 'file with the token for --git by https')
+    .option('--git-user <name>', 'user name that goes with the token (default: what is usual at the host)')
+    .option('--git-lfs', 'fetch what Git LFS keeps of the repository')
     .option('--archive-url <url>', 'build from an archive that the server downloads')
     .option('--no-cache', 'build every layer anew')
     .option('--no-push', 'build only; publish nothing')
@@ -176,6 +180,8 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
       report(await (await import('./repo-create.ts')).repoCreate(terminal, name, flags)),
     );
 
+  addAccountCommands(program, terminal, report);
+
   const limits = program.command('limits').description('Show and set how many builds may run at once');
   limits
     .command('namespace')
@@ -239,6 +245,31 @@ export function addAdminCommands(admin: Command, terminal: Terminal, report: Rep
     .option('--server <url>', 'the Slipway server (default: the one you logged in to last)')
     .action(async (flags: PruneFlags) =>
       report(await (await import('./admin-prune.ts')).adminPrune(terminal, flags)),
+    );
+
+  const hosts = admin
+    .command('git-hosts')
+    .description('The host keys of git servers that builds reached by ssh. Needs a superuser');
+  hosts
+    .command('list')
+    .description('List the servers, with the key each has to show')
+    .option('--json', 'print JSON for programs')
+    .option('--server <url>', 'the Slipway server (default: the one you logged in to last)')
+    .action(async (flags: ServerFlags) =>
+      report(await (await import('./git-hosts.ts')).listGitHosts(terminal, flags)),
+    );
+  hosts
+    .command('forget')
+    .summary('Forget the key of a server that has a new one')
+    .description(
+      'The next build that fetches from the server takes the key that it shows then.\n' +
+        'Ask who runs the server for its fingerprint first: a key that changed may be somebody in between.',
+    )
+    .argument('<host>', 'host, or host:port where it is not 22')
+    .option('--json', 'print JSON for programs')
+    .option('--server <url>', 'the Slipway server (default: the one you logged in to last)')
+    .action(async (host: string, flags: ServerFlags) =>
+      report(await (await import('./git-hosts.ts')).forgetGitHost(terminal, host, flags)),
     );
 }
 

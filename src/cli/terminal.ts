@@ -51,6 +51,13 @@ export async function writeAll(stream: Writable, text: string | Uint8Array): Pro
   });
 }
 
+/** What comes on standard input up to the first end of a line. */
+export async function firstLineOf(input: Readable): Promise<string> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of input) parts.push(Buffer.from(chunk));
+  return Buffer.concat(parts).toString('utf8').split(/\r?\n/, 1)[0] ?? '';
+}
+
 export function printLine(stream: Writable, text = ''): void {
   stream.write(`${text}\n`);
 }

@@ -26,10 +26,8 @@ export function databaseSuite(name: string, open: OpenScratch): void {
         name: 'SqlError',
         code: 'unique-violation',
       });
-      const member = { namespace: 'none', username: 'ann', role: 'admin' };
-      await expect(
-        database.sql.insertInto('namespace_members').values(member).execute(),
-      ).rejects.toMatchObject({
+      const member = { namespace: 'none', team: 'owners', username: 'ann' };
+      await expect(database.sql.insertInto('team_members').values(member).execute()).rejects.toMatchObject({
         code: 'foreign-key',
       });
       await expect(

@@ -33,11 +33,63 @@ export interface Schema {
     /** Builds that may run at once; null: no limit. */
     max_running: number | null;
     created_at: number;
+    /** Names of users and organizations share one space: this one. */
+    kind: Generated<string>;
+    /** Of an organization. */
+    email: Generated<string | null>;
   };
-  namespace_members: {
+  robots: {
+    /** `namespace+short`. */
+    name: string;
     namespace: string;
-    username: string;
+    description: Generated<string>;
+    /** SHA-256 of the token, hex. */
+    hash: string;
+    created_at: number;
+    expires_at: number | null;
+    last_used_at: number | null;
+  };
+  robot_permissions: {
+    namespace: string;
+    name: string;
+    robot: string;
     role: string;
+  };
+  /** Of organizations only. */
+  teams: {
+    namespace: string;
+    name: string;
+    role: string;
+    description: Generated<string>;
+    created_at: number;
+  };
+  team_members: {
+    namespace: string;
+    team: string;
+    username: string;
+  };
+  team_robots: {
+    namespace: string;
+    team: string;
+    robot: string;
+  };
+  team_permissions: {
+    namespace: string;
+    name: string;
+    team: string;
+    role: string;
+  };
+  /** Sign-ins that failed lately, by user name, by address and by both. */
+  login_failures: {
+    key: string;
+    count: number;
+    last_at: number;
+  };
+  /** How many tokens somebody made since a moment. */
+  token_turns: {
+    owner: string;
+    since: number;
+    count: number;
   };
   /** A repository without a row runs one build at once. */
   repositories: {
@@ -277,6 +329,18 @@ export interface Schema {
     build_id: string;
     id: string;
     sealed: Uint8Array;
+  };
+  /** The key each SSH server of git repositories showed when it was seen first; managers are the only writers. */
+  git_host_keys: {
+    host: string;
+    port: number;
+    key_type: string;
+    /** Base64. */
+    public_key: string;
+    first_seen: number;
+    /** The build that saw it, and whose it was. */
+    build_id: string;
+    namespace: string;
   };
   log_heads: {
     build_id: string;

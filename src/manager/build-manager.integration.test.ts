@@ -230,9 +230,9 @@ async function openRig(
       attemptEnd,
       buildEnd,
       cachedTag: async ({ requested }) => requested[0] ?? '',
+      hostKeys: { known: async () => [], record: async () => {} },
       links: {
         packageUrl: async (_, id) => (uploads.has(id) ? `http://127.0.0.1/upload/${id}` : undefined),
-        privateKey: async () => undefined,
       },
       credentials: {
         openings: [],

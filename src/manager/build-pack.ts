@@ -1,5 +1,9 @@
 import { posix } from 'node:path';
+import { parseGitUrl } from '../egress/git-url.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { Build } from '../model/build.ts';
+import { type GitCredentials, splitSecrets } from '../model/git-credentials.ts';
+import type { HostKey } from '../model/host-key.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import { ManagerError } from './manager-error.ts';
@@ -23,6 +27,7 @@ export interface BuildPackOptions {
   readonly queue: Pick<BuildQueue, 'secrets'>;
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
+  readonly hostKeys: Pick<HostKeys, 'known'>;
   readonly site: BuildSite;
 }
 
@@ -36,18 +41,25 @@ export interface PackRequest {
   readonly maxSeconds: number;
 }
 
+/** In whose name a build pulls: the robot's that it was given, else that of whoever asked for it. */
+function askerOf({ pullRobot, manualUser }: Build): { readonly asker?: string } {
+  const asker = pullRobot ?? manualUser;
+  return asker === undefined ? {} : { asker };
+}
+
 /** Puts together what a worker needs for its attempt. Throws ManagerError `source-missing`. */
 export async function buildPack(
   { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
-  { queue, links, credentials, site }: BuildPackOptions,
+  { queue, links, credentials, hostKeys, site }: BuildPackOptions,
 ): Promise<BuildPack> {
-  const source = await packSource(identity, build, links);
+  const { secrets, credentials: gitCredentials } = splitSecrets(await queue.secrets(build.id));
+  const source = await packSource(identity, build, links, gitCredentials);
   const tokens = await credentials.issue({
     identity,
     repository: build.repository,
     push: byDigest ? { kind: 'by-digest' } : { kind: 'tags', tags: build.push ? build.tags : [] },
     expiresAt,
-    ...(build.manualUser === undefined ? {} : { asker: build.manualUser }),
+    ...askerOf(build),
   });
   return {
     identity,
@@ -59,7 +71,7 @@ export async function buildPack(
     ...tokens,
     tags: build.tags,
     buildArgs: build.buildArgs,
-    secrets: await queue.secrets(build.id),
+    secrets,
     labels: build.labels,
     ...(build.target === undefined ? {} : { target: build.target }),
     platform,
@@ -68,13 +80,15 @@ export async function buildPack(
     maxSeconds,
     maxSourceBytes: site.maxSourceBytes,
     allowedPrivateHosts: site.allowedPrivateHosts,
+    gitHostKeys: source.kind === 'git' ? await hostKeys.known(serverOf(source.url)) : [],
   };
 }
 
 async function packSource(
   identity: WorkerIdentity,
-  { id, source }: Build,
+  { source }: Build,
   links: SourceLinks,
+  credentials: GitCredentials,
 ): Promise<BuildPack['source']> {
   switch (source.kind) {
     case 'upload': {
@@ -87,10 +101,17 @@ async function packSource(
     }
     case 'archive':
       return { kind: 'package', url: source.url, ours: false };
-    case 'git': {
-      const privateKey = await links.privateKey(id);
-      return { ...source, ...(privateKey === undefined ? {} : { privateKey }) };
-    }
+    case 'git':
+      return { ...source, ...credentials };
+  }
+}
+
+/** The server of a git URL; undefined when it cannot be told here, and the worker will say what is wrong with it. */
+function serverOf(url: string): Pick<HostKey, 'host' | 'port'> | undefined {
+  try {
+    return parseGitUrl(url);
+  } catch {
+    return undefined;
   }
 }
 

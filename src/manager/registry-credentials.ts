@@ -15,7 +15,7 @@ export interface RegistryCredentials {
     readonly identity: WorkerIdentity;
     readonly repository: RepositoryName;
     readonly push: PushRight;
-    /** Who asked for the build, when a person did: it may pull what that person may. */
+    /** A user or robot: the build may pull what that one may. */
     readonly asker?: string;
     /** Milliseconds since 1970. */
     readonly expiresAt: number;

@@ -1,9 +1,11 @@
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import { unreachable } from '../base/unreachable.ts';
+import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogRun, LogStore } from '../log/log-store.ts';
 import { isRunning, type Outcome, outcomeOfFault, type PushedImage } from '../model/attempt.ts';
 import { type Fault, ownerOf } from '../model/fault.ts';
+import type { HostKey } from '../model/host-key.ts';
 import type { AttemptId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import type { Tag } from '../model/tag.ts';
@@ -47,6 +49,7 @@ export interface WorkerSessionServiceOptions {
   readonly credentials: RegistryCredentials;
   /** How the tokens begin that workers register and call with. */
   readonly tokenOpenings: readonly Uint8Array[];
+  readonly hostKeys: Pick<HostKeys, 'known' | 'record'>;
   readonly site: BuildSite;
   readonly clock: Clock;
   readonly settings: ManagerSettings;
@@ -183,7 +186,7 @@ export class WorkerSessionService implements WorkerSessions {
   async #enterStage(
     identity: WorkerIdentity,
     sequence: number,
-    { stage, commit, pullMetadata }: Extract<StageReport, { kind: 'stage' }>,
+    { stage, commit, pullMetadata, gitHostKeys }: Extract<StageReport, { kind: 'stage' }>,
   ): Promise<boolean> {
     const { queue, buildEnd } = this.#options;
     const detail = commit === undefined ? {} : { commit };
@@ -192,6 +195,9 @@ export class WorkerSessionService implements WorkerSessions {
       sequence,
     });
     if (verdict === 'stale') throw await this.#refusal(identity);
+    // Later on the build's own steps run, and nothing that they might have got hold of is to be believed.
+    if (gitHostKeys !== undefined && stage === 'unpacking' && verdict !== 'late')
+      await this.#recordHostKeys(identity, gitHostKeys);
     const session = this.#session(identity);
     const data = { ...pullMetadata, ...detail };
     // The same, and not seen by this process before: another one took it, or this one failed to write it down.
@@ -206,6 +212,12 @@ export class WorkerSessionService implements WorkerSessions {
     const build = await this.#options.queue.build(identity.buildId);
     const attempts = build?.jobs.flatMap((job) => job.attempts) ?? [];
     return attempts.find(({ id }) => id === identity.attemptId)?.outcome?.kind === kind;
+  }
+
+  async #recordHostKeys({ buildId }: WorkerIdentity, keys: readonly HostKey[]): Promise<void> {
+    const build = await this.#options.queue.build(buildId);
+    if (build?.source.kind !== 'git') return;
+    await this.#options.hostKeys.record(keys, { buildId, namespace: build.repository.namespace });
   }
 
   async #end(
@@ -278,14 +290,11 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async secrets(identity: WorkerIdentity): Promise<Unspeakable> {
-    const { queue, links, credentials, tokenOpenings } = this.#options;
+    const { queue, credentials, tokenOpenings } = this.#options;
     const { buildId } = await this.#current(identity);
-    const [secrets, privateKey] = await Promise.all([queue.secrets(buildId), links.privateKey(buildId)]);
+    const secrets = await queue.secrets(buildId);
     return {
-      secrets: [
-        ...secrets.map(({ value }) => value),
-        ...(privateKey === undefined ? [] : [Buffer.from(privateKey)]),
-      ],
+      secrets: secrets.map(({ value }) => value),
       // Another manager may have made the tokens and signed the link, so they are known by how they begin.
       openings: [
         ...tokenOpenings,

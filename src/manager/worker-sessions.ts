@@ -1,6 +1,7 @@
 import type { LogRun } from '../log/log-store.ts';
 import type { PushedImage, WorkerStage } from '../model/attempt.ts';
 import type { Fault, FaultOwner } from '../model/fault.ts';
+import type { HostKey } from '../model/host-key.ts';
 import type { AttemptId, BuildId, JobId } from '../model/ids.ts';
 
 /** What a worker's token proves. */
@@ -32,6 +33,9 @@ export interface BuildPack {
         readonly sha?: string;
         readonly ref?: string;
         readonly privateKey?: string;
+        readonly token?: string;
+        readonly username?: string;
+        readonly lfs?: boolean;
       };
   /** Folder in the source. */
   readonly context: string;
@@ -56,6 +60,8 @@ export interface BuildPack {
   readonly maxSeconds: number;
   readonly maxSourceBytes: number;
   readonly allowedPrivateHosts: readonly string[];
+  /** Of SSH servers that were seen before; for a git source. */
+  readonly gitHostKeys: readonly HostKey[];
 }
 
 export type StageReport =
@@ -64,6 +70,8 @@ export type StageReport =
       readonly stage: WorkerStage;
       readonly pullMetadata?: Readonly<Record<string, string>>;
       readonly commit?: string;
+      /** Of SSH servers that were not in the build pack. */
+      readonly gitHostKeys?: readonly HostKey[];
     }
   | { readonly kind: 'complete'; readonly image?: PushedImage }
   | { readonly kind: 'error'; readonly fault?: Fault; readonly owner?: FaultOwner };

@@ -17,6 +17,10 @@ export type BuildSource =
       readonly sha?: string;
       /** A branch, tag or full ref, when the commit is not known yet. */
       readonly ref?: string;
+      /** Goes with a token; see git-credentials.ts for what opens a private repository. */
+      readonly username?: string;
+      /** Fetch what Git LFS keeps. */
+      readonly lfs?: boolean;
     };
 
 /** What a build was asked for; never changes after the build is queued. */

@@ -54,3 +54,16 @@ export function parseKnownHost(line: string): HostKey | undefined {
   const host = bracketed ?? plain;
   return host === undefined ? undefined : parseHostKey({ host, port: Number(port ?? 22), type, key });
 }
+
+/** How people name a server: `host`, `host:port`, `[address]:port`; 22 unless given. Undefined: it is none. */
+export function parseKeyServer(text: string): Pick<HostKey, 'host' | 'port'> | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text.trim().toLowerCase());
+  const host = match?.[1] ?? match?.[2] ?? (isKeyHost(text.toLowerCase()) ? text.toLowerCase() : '');
+  const port = Number(match?.[3] ?? 22);
+  return isKeyHost(host) && port >= 1 && port <= 65_535 ? { host, port } : undefined;
+}
+
+export function formatKeyServer({ host, port }: Pick<HostKey, 'host' | 'port'>): string {
+  const plain = host.includes(':') ? `[${host}]` : host;
+  return port === 22 ? plain : `${plain}:${port}`;
+}

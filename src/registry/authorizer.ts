@@ -23,8 +23,8 @@ export interface Authorizer {
   authenticate(credentials: RegistryCredentials): Promise<RegistrySubject | undefined>;
 
   /**
-   * The subject on whose behalf a build reads: a user of this name who may still sign in, with no more than the right
-   * to read. Undefined: there is none.
+   * The subject on whose behalf a build reads: a user or robot of this name who may still sign in, with no more than the
+   * right to read. Undefined: there is none.
    */
   readerNamed(name: string): Promise<RegistrySubject | undefined>;
 

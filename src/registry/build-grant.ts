@@ -23,7 +23,7 @@ export interface BuildGrant {
    */
   readonly worker: 'slipway' | 'reference';
   readonly tags: readonly Tag[];
-  /** Who asked for the build: elsewhere than in its own repository it may pull what that person may pull. */
+  /** In whose name the build pulls: elsewhere than in its own repository it may pull what that user or robot may. */
   readonly asker?: string;
 }
 

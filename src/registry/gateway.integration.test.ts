@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { type OutgoingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { RegistryServer } from '../../test/fakes/registry-server.ts';
+import { ociLayout } from '../../test/harness/oci-layout.ts';
 import { systemClock } from '../base/clock.ts';
 import { type Digest, digestOf } from '../model/digest.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
@@ -471,40 +472,6 @@ describe('real clients', () => {
   const storage = () => ['--root', path.join(folder, 'root'), '--runroot', path.join(folder, 'run')];
   const buildah = (...args: string[]) => run('buildah', [...storage(), ...args], { env: environment() });
 
-  /** An OCI layout folder with one image whose layer is an empty archive. */
-  async function layout(): Promise<string> {
-    const at = await mkdtemp(path.join(folder, 'layout-'));
-    const blobs = path.join(at, 'blobs', 'sha256');
-    await mkdir(blobs, { recursive: true });
-    const add = async (mediaType: string, bytes: Buffer) => {
-      const digest = digestOf(bytes);
-      await writeFile(path.join(blobs, digest.slice('sha256:'.length)), bytes);
-      return { mediaType, digest, size: bytes.length };
-    };
-    const tar = Buffer.alloc(10_240);
-    const layer = await add('application/vnd.oci.image.layer.v1.tar', tar);
-    const config = await add(
-      'application/vnd.oci.image.config.v1+json',
-      Buffer.from(
-        JSON.stringify({
-          architecture: 'amd64',
-          os: 'linux',
-          config: { Labels: { unique: randomBytes(8).toString('hex') } },
-          rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
-        }),
-      ),
-    );
-    const manifest = await add(
-      mediaTypes.ociManifest,
-      Buffer.from(
-        JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: [layer] }),
-      ),
-    );
-    await writeFile(path.join(at, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }));
-    await writeFile(path.join(at, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [manifest] }));
-    return at;
-  }
-
   test('skopeo copies in and out, and inspects', async () => {
     const repository = newRepository();
     const target = `docker://${server.host}/${repository}:v1`;
@@ -513,7 +480,7 @@ describe('real clients', () => {
       '--dest-tls-verify=false',
       '--dest-creds',
       'ann:secret',
-      `oci:${await layout()}`,
+      `oci:${await ociLayout(folder)}`,
       target,
     );
     const { stdout } = await skopeo('inspect', '--tls-verify=false', '--creds', 'ann:secret', target);
@@ -546,7 +513,7 @@ describe('real clients', () => {
         `$token:${password}`,
         '--digestfile',
         digestFile,
-        `oci:${await layout()}`,
+        `oci:${await ociLayout(folder)}`,
         `docker://${server.host}/${repository}:latest`,
       );
     await push();
@@ -566,7 +533,7 @@ describe('real clients', () => {
       '--dest-tls-verify=false',
       '--dest-creds',
       'ann:secret',
-      `oci:${await layout()}`,
+      `oci:${await ociLayout(folder)}`,
       `docker://${image}:v1`,
     );
     await expect(

@@ -1,4 +1,5 @@
 import type { BuildPack } from '../manager/worker-sessions.ts';
+import { parseHostKey } from '../model/host-key.ts';
 import { parseAttemptId, parseBuildId } from '../model/ids.ts';
 import type { BuildPack as WireBuildPack } from './generated/buildman.ts';
 import { RpcError } from './rpc-error.ts';
@@ -25,6 +26,9 @@ export function packToWire(pack: BuildPack, jobJwt: string): WireBuildPack {
               sha: source.sha ?? '',
               privateKey: source.privateKey ?? '',
               ref: source.ref ?? '',
+              token: source.token ?? '',
+              username: source.username ?? '',
+              lfs: source.lfs ?? false,
             },
           },
     packageIsPrivateUrl: source.kind === 'package' && source.ours,
@@ -51,6 +55,7 @@ export function packToWire(pack: BuildPack, jobJwt: string): WireBuildPack {
     maxSeconds: pack.maxSeconds,
     maxSourceBytes: pack.maxSourceBytes,
     allowedPrivateHosts: [...pack.allowedPrivateHosts],
+    gitHostKeys: [...pack.gitHostKeys],
   };
 }
 
@@ -92,19 +97,23 @@ export function packFromWire(wire: WireBuildPack): { pack: ReceivedBuildPack; jo
     maxSeconds: wire.maxSeconds,
     maxSourceBytes: wire.maxSourceBytes,
     allowedPrivateHosts: wire.allowedPrivateHosts,
+    gitHostKeys: wire.gitHostKeys.flatMap((key) => parseHostKey(key) ?? []),
   };
   return { pack, jobToken: wire.jobJwt };
 }
 
 function sourceFromWire(source: NonNullable<WireBuildPack['buildPack']>, ours: boolean): BuildPack['source'] {
   if (source.$case === 'packageUrl') return { kind: 'package', url: source.packageUrl, ours };
-  const { url, sha, ref, privateKey } = source.gitPackage;
+  const { url, sha, ref, privateKey, token, username, lfs } = source.gitPackage;
   return {
     kind: 'git',
     url,
     ...(sha === '' ? {} : { sha }),
     ...(ref === '' ? {} : { ref }),
     ...(privateKey === '' ? {} : { privateKey }),
+    ...(token === '' ? {} : { token }),
+    ...(username === '' ? {} : { username }),
+    ...(lfs ? { lfs } : {}),
   };
 }
 

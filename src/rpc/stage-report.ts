@@ -3,6 +3,7 @@ import type { StageReport } from '../manager/worker-sessions.ts';
 import type { PushedImage, WorkerStage } from '../model/attempt.ts';
 import { parseDigest } from '../model/digest.ts';
 import { type FaultOwner, ownerOf, parseFaultCode } from '../model/fault.ts';
+import { parseHostKey } from '../model/host-key.ts';
 import {
   Phase,
   type SetPhaseRequest,
@@ -13,6 +14,8 @@ import {
 
 /** A fault's message is shown and stored; nothing that explains a failure is longer. */
 const maximumMessage = 16_384;
+/** A source has no more servers than submodules. */
+const mostHostKeys = 200;
 
 /** Undefined: not a phase that a worker reports. */
 export function reportFromWire(request: SetPhaseRequest): StageReport | undefined {
@@ -39,7 +42,8 @@ export function reportFromWire(request: SetPhaseRequest): StageReport | undefine
   }
 }
 
-function stage(name: WorkerStage, { pullMetadata, commit }: SetPhaseRequest): StageReport {
+function stage(name: WorkerStage, { pullMetadata, commit, gitHostKeys }: SetPhaseRequest): StageReport {
+  const hostKeys = gitHostKeys.slice(0, mostHostKeys).flatMap((key) => parseHostKey(key) ?? []);
   return {
     kind: 'stage',
     stage: name,
@@ -54,6 +58,7 @@ function stage(name: WorkerStage, { pullMetadata, commit }: SetPhaseRequest): St
           },
         }),
     ...(commit === '' ? {} : { commit }),
+    ...(hostKeys.length === 0 ? {} : { gitHostKeys: hostKeys }),
   };
 }
 
@@ -89,7 +94,13 @@ function ownerFromWire(owner: WireOwner): FaultOwner | undefined {
 
 /** The fields of SetPhaseRequest that carry a report. */
 export function reportToWire(report: StageReport): Omit<SetPhaseRequest, 'jobJwt' | 'sequenceNumber'> {
-  const empty = { pullMetadata: undefined, fault: undefined, image: undefined, commit: '' };
+  const empty = {
+    pullMetadata: undefined,
+    fault: undefined,
+    image: undefined,
+    commit: '',
+    gitHostKeys: [],
+  };
   switch (report.kind) {
     case 'stage':
       return {
@@ -97,6 +108,7 @@ export function reportToWire(report: StageReport): Omit<SetPhaseRequest, 'jobJwt
         phase: stagePhase[report.stage],
         pullMetadata: metadataToWire(report.pullMetadata),
         commit: report.commit ?? '',
+        gitHostKeys: [...(report.gitHostKeys ?? [])],
       };
     case 'complete':
       return {

@@ -37,6 +37,7 @@ export const buildPackages: readonly SystemPackage[] = [
 
 /** What the tests need beyond that. */
 export const testPackages: readonly SystemPackage[] = [
+  { name: 'podman', programs: ['podman'], why: 'logs in, pulls and pushes as people do' },
   { name: 'mmdebstrap', programs: ['mmdebstrap'], why: 'makes base images for tests' },
   {
     name: 'redis-server',

@@ -14,6 +14,10 @@ export class HostConnections {
     this.#store = store;
   }
 
+  has(service: TriggerService): boolean {
+    return this.#hosts.has(service);
+  }
+
   /** Throws TriggerError `bad-config` when the server is not set up for it. */
   host(service: TriggerService): GitHost {
     const host = this.#hosts.get(service);

@@ -44,6 +44,8 @@ export interface GitHost {
   readonly service: TriggerService;
   /** For people: "GitHub". */
   readonly title: string;
+  /** Where people see a repository in a browser; undefined: there is no such place. */
+  repositoryUrl(source: string): string | undefined;
   /** The host's own name of the delivery, the same when it is sent again; absent: it gives none. */
   deliveryName(delivery: HookDelivery): string | undefined;
   /** Compared in constant time. Signatures with SHA-1 only count as missing. */

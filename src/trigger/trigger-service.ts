@@ -67,6 +67,12 @@ export class TriggerService implements Triggers {
     return its?.namespace === namespace && its.name === name ? found : undefined;
   }
 
+  repositoryUrl({ service, config }: Trigger): string | undefined {
+    // A host that was switched off since leads nowhere.
+    const host = this.#parts.connections.has(service) ? this.#parts.connections.host(service) : undefined;
+    return config === undefined ? undefined : host?.repositoryUrl(config.build_source);
+  }
+
   async setEnabled(id: TriggerId, enabled: boolean): Promise<Trigger> {
     const { store, notices, clock } = this.#parts;
     const before = await this.#trigger(id);

@@ -74,6 +74,8 @@ export interface Triggers {
   ): Promise<Trigger>;
   list(repository: RepositoryName): Promise<readonly Trigger[]>;
   find(repository: RepositoryName, id: TriggerId): Promise<Trigger | undefined>;
+  /** Where people see its source in a browser; undefined where there is no such place, or no source yet. */
+  repositoryUrl(trigger: Trigger): string | undefined;
   /** Also brings a trigger back that was switched off by itself; its count of failures begins anew. */
   setEnabled(id: TriggerId, enabled: boolean): Promise<Trigger>;
   /** Changes what an active trigger builds, but not its source. */

@@ -94,7 +94,8 @@ function tooLong(seconds: number): OwnedFault {
 /** All that was handed over for this build and that its log must not show. */
 function secretsOf(pack: ReceivedBuildPack): Uint8Array[] {
   const texts = [pack.pullToken, pack.pushToken, pack.baseImage?.password ?? ''];
-  if (pack.source.kind === 'git') texts.push(pack.source.privateKey ?? '', ...credentialsIn(pack.source.url));
+  if (pack.source.kind === 'git')
+    texts.push(pack.source.privateKey ?? '', pack.source.token ?? '', ...credentialsIn(pack.source.url));
   else texts.push(...credentialsIn(pack.source.url));
   return [...texts.map((text) => Buffer.from(text)), ...pack.secrets.map(({ value }) => value)];
 }

@@ -38,7 +38,14 @@ export async function build(options: BuildOptions): Promise<PushedImage | undefi
   const { pack, engine, workspace, pipe, stages, clock, signal } = options;
   const say = (text: string): Promise<void> => pipe.say(text);
   const [source, report] = await bothOrFirstFailure(
-    fetchSource({ pack, workspace, clock, say, signal }),
+    fetchSource({
+      pack,
+      workspace,
+      clock,
+      say,
+      report: (gitHostKeys) => stages.reach('unpacking', { gitHostKeys }),
+      signal,
+    }),
     engine.probe(signal),
   );
   await say(describe(report));

@@ -1,4 +1,5 @@
 import type { PushedImage, WorkerStage } from '../model/attempt.ts';
+import type { HostKey } from '../model/host-key.ts';
 import type { ManagerLink } from '../rpc/manager-link.ts';
 import type { OwnedFault } from './fault.ts';
 import type { LogPipe } from './log/log-pipe.ts';
@@ -6,6 +7,8 @@ import type { LogPipe } from './log/log-pipe.ts';
 export interface StageDetails {
   readonly pullMetadata?: Readonly<Record<string, string>>;
   readonly commit?: string;
+  /** Of servers that the build pack did not name. */
+  readonly gitHostKeys?: readonly HostKey[];
 }
 
 /**

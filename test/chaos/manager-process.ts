@@ -9,6 +9,7 @@ import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { loadOrMake, loadSecretKey } from '../../src/bin/keys.ts';
 import { hintsOver } from '../../src/bin/log-hints.ts';
 import { managerMetrics } from '../../src/bin/manager-metrics.ts';
@@ -24,6 +25,7 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { FaultyExecutor } from './faulty-executor.ts';
 import type { ManagerConfig, ManagerOrder, ProcessReady } from './manager-config.ts';
@@ -65,14 +67,15 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     onState: (state) => logger.info({ state: state.kind }, 'redis'),
     onWarning: (error) => logger.warn({ err: error }, 'Redis does not do all that was asked of it'),
   });
-  const { queue, log, uploads, sweeper, audit, auditRetention, retention, links, storeKeepers } =
+  const secretBox = new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') });
+  const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
     composeStore({
       database,
       blobs,
       archives,
       archiveLogs: true,
       hints: hintsOver(orchestrator),
-      secretBox: new SecretBox({ key: await loadSecretKey(keys, 'database-secret-key') }),
+      secretBox,
       signer: new UrlSigner(await loadSecretKey(keys, 'url-signing-key'), clock),
       clock,
       logger,
@@ -82,7 +85,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
   await blobs.start();
   await archives.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const publicOriginOf = (incoming: IncomingMessage) =>
     publicOrigin(incoming, { trustForwarded: false, fallback: url });
   const registry = composeRegistry({
@@ -115,12 +118,12 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     orchestrator,
     executor,
     ...registry,
+    hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, settings.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
-      privateKey: async () => undefined,
     },
     workerTokens: new WorkerTokens({
       keys: new TokenKeySet([await loadOrMake(keys, 'worker-token.key.pem', newTokenKey)]),
@@ -140,7 +143,23 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     logger,
     metrics: managerMetrics(metrics),
   });
+  const triggers = composeTriggers({
+    database,
+    secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts({}),
+    registryHost: front,
+    url,
+    failureThreshold: undefined,
+    internalErrorThreshold: undefined,
+    metrics,
+    clock,
+    logger,
+  });
   const api = composeApi({
+    triggers,
     accounts,
     signIn,
     audit,
@@ -148,6 +167,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,

@@ -163,6 +163,7 @@ const emptyPack: Omit<BuildPack, 'identity'> = {
   maxSeconds: 7200,
   maxSourceBytes: 0,
   allowedPrivateHosts: [],
+  gitHostKeys: [],
 };
 
 /** The entries of a log as they read: lines end with "\n", pieces of longer lines do not. */

@@ -14,11 +14,13 @@ import type { ApiOptions } from '../../src/api/dependencies.ts';
 import { createApi } from '../../src/api/server.ts';
 import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
 import { EgressGuard } from '../../src/egress/egress-guard.ts';
 import { EgressPolicy } from '../../src/egress/egress-policy.ts';
+import { SqlHostKeys } from '../../src/host-key/sql-host-keys.ts';
 import { SqlLogStore } from '../../src/log/sql-log-store.ts';
 import { parseRepositoryName } from '../../src/model/repository-name.ts';
 import { SqlBuildQueue } from '../../src/queue/sql-build-queue.ts';
@@ -26,6 +28,7 @@ import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { type GitHostsOptions, gitHosts } from '../../src/trigger/host/hosts.ts';
 import { Uploads } from '../../src/upload/uploads.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 
@@ -36,6 +39,8 @@ export interface ApiHarnessOptions {
   readonly options?: Partial<ApiOptions>;
   readonly health?: readonly HealthCheck[];
   readonly registry?: 'none' | 'echo';
+  /** Besides custom-git. */
+  readonly hosts?: GitHostsOptions;
 }
 
 export const password = 'correct horse';
@@ -48,12 +53,14 @@ export async function startApiServer({
   options = {},
   health,
   registry = 'none',
+  hosts = {},
 }: ApiHarnessOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
   const database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
-  const queue = new SqlBuildQueue(database, { secretBox: new SecretBox({ key: randomBytes(32) }), clock });
+  const secretBox = new SecretBox({ key: randomBytes(32) });
+  const queue = new SqlBuildQueue(database, { secretBox, clock });
   await queue.start();
   const logs = new SqlLogStore(database, {
     clock,
@@ -62,7 +69,7 @@ export async function startApiServer({
   });
   await logs.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const authorizer = new AccountAuthorizer(accounts, signIn);
   const signer = new UrlSigner(randomBytes(32), clock);
   const strays = new StrayBlobs({
@@ -74,6 +81,7 @@ export async function startApiServer({
     },
   });
   const retention = new Retention({ database, strays, clock });
+  const hostKeys = new SqlHostKeys({ database, clock });
   const uploads = new Uploads({
     database,
     blobs,
@@ -85,6 +93,25 @@ export async function startApiServer({
   const audit = new SqlAuditLog({ database, clock });
   const logged: string[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(line) });
+  const triggers = composeTriggers({
+    database,
+    secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts(hosts),
+    registryHost: 'registry.example',
+    url: 'http://slipway.example',
+    failureThreshold: 100,
+    internalErrorThreshold: 5,
+    ...(options.maxQueuedPerNamespace === undefined
+      ? {}
+      : { maxQueuedPerNamespace: options.maxQueuedPerNamespace }),
+    readOnly: options.readOnly ?? false,
+    metrics,
+    clock,
+    logger,
+  });
   const checks = health ?? [diskCheck(folder, 1)];
   const api = createApi({
     accounts,
@@ -94,6 +121,9 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    triggers: triggers.triggers,
+    notices: triggers.notices,
+    hostKeys,
     links: signer,
     egress: new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example'] })),
     metrics,
@@ -121,7 +151,7 @@ export async function startApiServer({
     username: string,
     {
       superuser = false,
-      scopes = ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+      scopes = ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
     }: { superuser?: boolean; scopes?: readonly TokenScope[] } = {},
   ): Promise<string> => {
     await accounts.createUser({ username, password, superuser });
@@ -136,11 +166,14 @@ export async function startApiServer({
     accounts,
     signIn,
     audit,
+    /** Not started: rounds of what goes on in the background are made by hand. */
+    triggers,
     authorizer,
     queue,
     logs,
     uploads,
     retention,
+    hostKeys,
     metrics,
     logged,
     api,
@@ -180,6 +213,7 @@ export async function startApiServer({
       };
     },
     async [Symbol.asyncDispose]() {
+      await triggers.stop();
       await logs.stop();
       await api.stop();
       api.server.closeAllConnections();

@@ -12,6 +12,7 @@ import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { freePort } from '../../src/bin/free-port.ts';
 import { fallbackMetrics, managerMetrics } from '../../src/bin/manager-metrics.ts';
 import { watchParts } from '../../src/bin/watch-parts.ts';
@@ -29,6 +30,7 @@ import { createOnePort } from '../../src/rpc/one-port.ts';
 import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { runAgent } from '../../src/worker/agent.ts';
 import { DummyEngine } from '../../src/worker/engine/dummy.ts';
@@ -55,10 +57,11 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
   await mkdir(join(folder, 'registry'));
-  const { queue, log, uploads, audit, retention, links } = composeStore({
+  const secretBox = new SecretBox({ key: randomBytes(32) });
+  const { queue, log, uploads, audit, retention, hostKeys, links } = composeStore({
     database,
     blobs,
-    secretBox: new SecretBox({ key: randomBytes(32) }),
+    secretBox,
     signer: new UrlSigner(randomBytes(32), clock),
     clock,
     logger,
@@ -67,7 +70,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   await log.start();
   const metrics = new Metrics();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const publicOrigin = () => url;
   const registry = composeRegistry({
     database,
@@ -121,12 +124,12 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     orchestrator,
     executor,
     ...registry,
+    hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
         const path = await uploads.packageUrl(uploadId, identity, all.machineMaxTime);
         return path === undefined ? undefined : new URL(path, url).toString();
       },
-      privateKey: async () => undefined,
     },
     workerTokens: new WorkerTokens({
       keys: new TokenKeySet([newTokenKey()]),
@@ -144,7 +147,23 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   metrics.live.watchManager(() => parts.manager.supervising);
   const executors = ['dummy', ...before.map((entry) => entry.executor.name)];
   watchParts({ metrics, database, executors, orchestrator, archiveLogs: false, clock });
+  const triggers = composeTriggers({
+    database,
+    secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts({}),
+    registryHost: host,
+    url,
+    failureThreshold: undefined,
+    internalErrorThreshold: undefined,
+    metrics,
+    clock,
+    logger,
+  });
   const api = composeApi({
+    triggers,
     accounts,
     signIn,
     audit,
@@ -152,6 +171,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,
@@ -175,6 +195,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
   await api.start();
   await door.listen({ host: '127.0.0.1', port });
   await parts.manager.start();
+  triggers.start();
   await accounts.createUser({ username: 'kim', password: 'correct horse', superuser: true });
   const { token } = await accounts.createToken('kim', {
     name: 'test',
@@ -201,6 +222,8 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     host,
     folder,
     logged,
+    database,
+    accounts,
     queue,
     blobs,
     audit,
@@ -225,6 +248,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
       return (await call('GET', `${path}/${asked.json.id}`)).json;
     },
     async [Symbol.asyncDispose]() {
+      await triggers.stop();
       await parts.stop(0);
       api.endStreams();
       await door.stop();

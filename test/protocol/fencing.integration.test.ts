@@ -103,6 +103,7 @@ describe.each([
       fault: undefined,
       image: { ...image, mediaType: mediaTypes.ociManifest },
       commit: '',
+      gitHostKeys: [],
     };
     return await new Promise((resolve, reject) => {
       own.setPhase(request, (error, reply) => (error === null ? resolve(reply) : reject(error)));

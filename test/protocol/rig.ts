@@ -13,6 +13,7 @@ import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { freePort } from '../../src/bin/free-port.ts';
 import { managerMetrics } from '../../src/bin/manager-metrics.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
@@ -35,6 +36,7 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { type OpenScratch, scratchFile } from '../harness/scratch-database.ts';
 
@@ -106,7 +108,7 @@ export async function openRig({
     secretBox: new SecretBox({ key: randomBytes(32) }),
     signer: new UrlSigner(randomBytes(32), clock),
   };
-  const { queue, log, uploads, audit, retention, links } = composeStore({
+  const { queue, log, uploads, audit, retention, hostKeys, links } = composeStore({
     ...keys,
     database,
     blobs,
@@ -116,7 +118,7 @@ export async function openRig({
   await queue.start();
   await log.start();
   const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
-  const signIn = new SignIn(accounts, new LoginLimiter(clock));
+  const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const publicOrigin = (_incoming: IncomingMessage) => url;
   const issuer = 'slipway';
   await mkdir(join(folder, 'registry'));
@@ -167,7 +169,8 @@ export async function openRig({
       name: `manager-${randomBytes(6).toString('hex')}`,
       ...own,
       ...registry,
-      links: { packageUrl: async () => undefined, privateKey: async () => undefined },
+      hostKeys,
+      links: { packageUrl: async () => undefined },
       workerTokens,
       worker: { server, serverTls: false, registryHost: host },
       site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
@@ -180,7 +183,23 @@ export async function openRig({
   const orchestrator = await newOrchestrator();
   const parts = manage(host, { queue, log, executor, orchestrator });
   const joined: (() => Promise<void>)[] = [];
+  const triggers = composeTriggers({
+    database,
+    secretBox: keys.secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts({}),
+    registryHost: host,
+    url,
+    failureThreshold: undefined,
+    internalErrorThreshold: undefined,
+    metrics,
+    clock,
+    logger,
+  });
   const api = composeApi({
+    triggers,
     accounts,
     signIn,
     audit,
@@ -188,6 +207,7 @@ export async function openRig({
     log,
     uploads,
     retention,
+    hostKeys,
     links,
     blobs,
     registry,

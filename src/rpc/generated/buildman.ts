@@ -39,7 +39,8 @@ export const protobufFileName = "buildman.proto";
  *                           three of them in a row, and the worker stops
  *   4. SetPhase             UNPACKING, PULLING, BUILDING, PUSHING, then COMPLETE or ERROR; forwards only, stages may be
  *                           skipped, the phase it is already in is answered success and changes nothing. Sequence
- *                           numbers start at 1
+ *                           numbers start at 1; one under which the phase was changed is answered success and
+ *                           changes nothing more, whatever phase it comes with
  *   5. LogMessage           one entry a message, answered in order; sequence numbers start at 1. An entry is durable
  *      or LogBatches        when its reply arrives. A repeated sequence number is answered success and stored once
  *   6. DetermineCachedTag   which tag of the repository to warm the layer cache from
@@ -175,6 +176,8 @@ export interface BuildPack {
    * repositories there may be asked by plain http.
    */
   allowedPrivateHosts: string[];
+  /** Of SSH servers that were seen before: one that shows another key ends the build. */
+  gitHostKeys: GitHostKey[];
 }
 
 export interface BuildPack_GitPackage {
@@ -183,6 +186,12 @@ export interface BuildPack_GitPackage {
   privateKey: string;
   /** What to check out when sha is empty: a branch, a tag or a full ref. */
   ref: string;
+  /** Like private_key for the server of `url` only, never for those of submodules elsewhere. */
+  token: string;
+  /** user name that goes with it; empty: what is usual at the host */
+  username: string;
+  /** fetch what Git LFS keeps; false: leave its pointers */
+  lfs: boolean;
 }
 
 export interface BuildPack_BaseImage {
@@ -190,6 +199,16 @@ export interface BuildPack_BaseImage {
   password: string;
   /** The registry these are for, when it is not the one of `registry`. */
   registry: string;
+}
+
+/** The key of an SSH server, as known_hosts has it. */
+export interface GitHostKey {
+  host: string;
+  port: number;
+  /** e.g. "ssh-ed25519" */
+  type: string;
+  /** base64 */
+  key: string;
 }
 
 export interface BuildArgument {
@@ -234,6 +253,11 @@ export interface SetPhaseRequest {
     | undefined;
   /** with PULLING or later: the commit that was checked out */
   commit: string;
+  /**
+   * With UNPACKING, sent once more for this after fetching the source: SSH servers that were not in the build pack and
+   * were believed. Who was the first to report a server decides; a report never replaces a key.
+   */
+  gitHostKeys: GitHostKey[];
 }
 
 export interface SetPhaseRequest_PullMetadata {
@@ -616,6 +640,7 @@ function createBaseBuildPack(): BuildPack {
     maxSeconds: 0,
     maxSourceBytes: 0,
     allowedPrivateHosts: [],
+    gitHostKeys: [],
   };
 }
 
@@ -703,6 +728,9 @@ export const BuildPack: MessageFns<BuildPack> = {
     }
     for (const v of message.allowedPrivateHosts) {
       writer.uint32(922).string(v!);
+    }
+    for (const v of message.gitHostKeys) {
+      GitHostKey.encode(v!, writer.uint32(930).fork()).join();
     }
     return writer;
   },
@@ -939,6 +967,14 @@ export const BuildPack: MessageFns<BuildPack> = {
             message.allowedPrivateHosts.push(reader.string());
             continue;
           }
+          case 116: {
+            if (tag !== 930) {
+              break;
+            }
+
+            message.gitHostKeys.push(GitHostKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1000,12 +1036,13 @@ export const BuildPack: MessageFns<BuildPack> = {
     message.maxSeconds = object.maxSeconds ?? 0;
     message.maxSourceBytes = object.maxSourceBytes ?? 0;
     message.allowedPrivateHosts = object.allowedPrivateHosts?.map((e) => e) || [];
+    message.gitHostKeys = object.gitHostKeys?.map((e) => GitHostKey.fromPartial(e)) || [];
     return message;
   },
 };
 
 function createBaseBuildPack_GitPackage(): BuildPack_GitPackage {
-  return { url: "", sha: "", privateKey: "", ref: "" };
+  return { url: "", sha: "", privateKey: "", ref: "", token: "", username: "", lfs: false };
 }
 
 export const BuildPack_GitPackage: MessageFns<BuildPack_GitPackage> = {
@@ -1021,6 +1058,15 @@ export const BuildPack_GitPackage: MessageFns<BuildPack_GitPackage> = {
     }
     if (message.ref !== "") {
       writer.uint32(802).string(message.ref);
+    }
+    if (message.token !== "") {
+      writer.uint32(810).string(message.token);
+    }
+    if (message.username !== "") {
+      writer.uint32(818).string(message.username);
+    }
+    if (message.lfs !== false) {
+      writer.uint32(824).bool(message.lfs);
     }
     return writer;
   },
@@ -1070,6 +1116,30 @@ export const BuildPack_GitPackage: MessageFns<BuildPack_GitPackage> = {
             message.ref = reader.string();
             continue;
           }
+          case 101: {
+            if (tag !== 810) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 102: {
+            if (tag !== 818) {
+              break;
+            }
+
+            message.username = reader.string();
+            continue;
+          }
+          case 103: {
+            if (tag !== 824) {
+              break;
+            }
+
+            message.lfs = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1091,6 +1161,9 @@ export const BuildPack_GitPackage: MessageFns<BuildPack_GitPackage> = {
     message.sha = object.sha ?? "";
     message.privateKey = object.privateKey ?? "";
     message.ref = object.ref ?? "";
+    message.token = object.token ?? "";
+    message.username = object.username ?? "";
+    message.lfs = object.lfs ?? false;
     return message;
   },
 };
@@ -1170,6 +1243,97 @@ export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
     message.username = object.username ?? "";
     message.password = object.password ?? "";
     message.registry = object.registry ?? "";
+    return message;
+  },
+};
+
+function createBaseGitHostKey(): GitHostKey {
+  return { host: "", port: 0, type: "", key: "" };
+}
+
+export const GitHostKey: MessageFns<GitHostKey> = {
+  encode(message: GitHostKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).int32(message.port);
+    }
+    if (message.type !== "") {
+      writer.uint32(26).string(message.type);
+    }
+    if (message.key !== "") {
+      writer.uint32(34).string(message.key);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GitHostKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGitHostKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GitHostKey>): GitHostKey {
+    return GitHostKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GitHostKey>): GitHostKey {
+    const message = createBaseGitHostKey();
+    message.host = object.host ?? "";
+    message.port = object.port ?? 0;
+    message.type = object.type ?? "";
+    message.key = object.key ?? "";
     return message;
   },
 };
@@ -1506,6 +1670,7 @@ function createBaseSetPhaseRequest(): SetPhaseRequest {
     fault: undefined,
     image: undefined,
     commit: "",
+    gitHostKeys: [],
   };
 }
 
@@ -1531,6 +1696,9 @@ export const SetPhaseRequest: MessageFns<SetPhaseRequest> = {
     }
     if (message.commit !== "") {
       writer.uint32(818).string(message.commit);
+    }
+    for (const v of message.gitHostKeys) {
+      GitHostKey.encode(v!, writer.uint32(826).fork()).join();
     }
     return writer;
   },
@@ -1604,6 +1772,14 @@ export const SetPhaseRequest: MessageFns<SetPhaseRequest> = {
             message.commit = reader.string();
             continue;
           }
+          case 103: {
+            if (tag !== 826) {
+              break;
+            }
+
+            message.gitHostKeys.push(GitHostKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1634,6 +1810,7 @@ export const SetPhaseRequest: MessageFns<SetPhaseRequest> = {
       ? PushedImage.fromPartial(object.image)
       : undefined;
     message.commit = object.commit ?? "";
+    message.gitHostKeys = object.gitHostKeys?.map((e) => GitHostKey.fromPartial(e)) || [];
     return message;
   },
 };

@@ -20,17 +20,18 @@ export class Bitbucket implements GitHost {
   readonly service = 'bitbucket';
   readonly title = 'Bitbucket';
   readonly #access: HostAccess;
+  readonly #site: string;
   readonly #api: string;
 
   constructor(options: BitbucketOptions) {
-    const site = withoutSlash(options.site ?? 'https://bitbucket.org');
+    this.#site = withoutSlash(options.site ?? 'https://bitbucket.org');
     this.#api = withoutSlash(options.api ?? 'https://api.bitbucket.org/2.0');
     this.#access = new HostAccess({
       title: this.title,
       api: this.#api,
       flow: {
-        authorizeUrl: `${site}/site/oauth2/authorize`,
-        tokenUrl: `${site}/site/oauth2/access_token`,
+        authorizeUrl: `${this.#site}/site/oauth2/authorize`,
+        tokenUrl: `${this.#site}/site/oauth2/access_token`,
         scope: 'account repository:admin pullrequest webhook',
         clientAuth: 'basic',
         pkce: false,
@@ -43,6 +44,10 @@ export class Bitbucket implements GitHost {
 
   get oauth(): OAuthClient | undefined {
     return this.#access.oauth;
+  }
+
+  repositoryUrl(source: string): string {
+    return `${this.#site}/${source}`;
   }
 
   deliveryName(delivery: HookDelivery): string | undefined {

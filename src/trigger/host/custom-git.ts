@@ -9,6 +9,10 @@ export class CustomGit implements GitHost {
   readonly title = 'Custom git repository';
   readonly oauth = undefined;
 
+  repositoryUrl(): undefined {
+    return undefined;
+  }
+
   deliveryName(delivery: HookDelivery): string | undefined {
     return nameIn(delivery, 'x-slipway-delivery');
   }

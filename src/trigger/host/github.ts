@@ -22,19 +22,20 @@ export class Github implements GitHost {
   readonly service = 'github';
   readonly title = 'GitHub';
   readonly #access: HostAccess;
+  readonly #site: string;
   readonly #api: string;
   readonly #clock: Clock;
 
   constructor(options: GithubOptions) {
-    const site = withoutSlash(options.site ?? 'https://github.com');
-    this.#api = withoutSlash(options.api ?? apiOf(site));
+    this.#site = withoutSlash(options.site ?? 'https://github.com');
+    this.#api = withoutSlash(options.api ?? apiOf(this.#site));
     this.#clock = options.clock;
     this.#access = new HostAccess({
       title: this.title,
       api: this.#api,
       flow: {
-        authorizeUrl: `${site}/login/oauth/authorize`,
-        tokenUrl: `${site}/login/oauth/access_token`,
+        authorizeUrl: `${this.#site}/login/oauth/authorize`,
+        tokenUrl: `${this.#site}/login/oauth/access_token`,
         // Hooks, keys and statuses of private repositories, and the names of organizations.
         scope: 'repo admin:repo_hook read:org',
         clientAuth: 'body',
@@ -48,6 +49,10 @@ export class Github implements GitHost {
 
   get oauth(): OAuthClient | undefined {
     return this.#access.oauth;
+  }
+
+  repositoryUrl(source: string): string {
+    return `${this.#site}/${source}`;
   }
 
   deliveryName(delivery: HookDelivery): string | undefined {

@@ -47,6 +47,10 @@ export class Gitlab implements GitHost {
     return this.#access.oauth;
   }
 
+  repositoryUrl(source: string): string {
+    return `${this.#site}/${source}`;
+  }
+
   /**
    * The same for every try of one delivery. X-Gitlab-Event-UUID is not: deliveries that other webhooks led to share it.
    */

@@ -6,11 +6,13 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { LfsServer } from '../../../test/fakes/lfs-server.ts';
 import { startSshd, type TestKey, type TestSshd } from '../../../test/services/sshd.ts';
 import { EgressGuard } from '../../egress/egress-guard.ts';
 import { EgressPolicy } from '../../egress/egress-policy.ts';
@@ -24,8 +26,8 @@ let runs = 0;
 
 /** Names that only this resolver knows, so what ssh connects to can only be the address that was checked. */
 const guard = new EgressGuard(
-  new EgressPolicy({ allowHosts: ['git.example', 'other.example'] }),
-  async () => [{ address: '127.0.0.1', family: 4 }],
+  new EgressPolicy({ allowHosts: ['git.example', 'other.example', 'lfs.example'] }),
+  async (host) => [{ address: host === 'inside.example' ? '10.0.0.1' : '127.0.0.1', family: 4 }],
 );
 
 beforeAll(async () => {
@@ -275,6 +277,130 @@ describe('submodules over ssh', () => {
     await expect(fetchFrom(app.name)).rejects.toMatchObject({
       code: 'gitfailure',
       message: expect.stringContaining('other.example wants a key, and none was given'),
+    });
+  });
+});
+
+describe('Git LFS', () => {
+  const large = Buffer.from('large file\n'.repeat(10_000));
+  const attributes = '*.bin filter=lfs diff=lfs merge=lfs -text\n';
+  let lfs: LfsServer;
+  beforeEach(async () => {
+    lfs = await LfsServer.start();
+  });
+  afterEach(async () => await lfs[Symbol.asyncDispose]());
+
+  async function withLfs(files: Record<string, string> = {}): Promise<Clone> {
+    const app = await repository('app');
+    const pointer = lfs.add(large);
+    app.push({
+      '.gitattributes': attributes,
+      'a.bin': pointer,
+      'deep/b.bin': pointer,
+      'c.txt': pointer,
+      ...files,
+    });
+    await sshd.answerLfs({
+      href: `http://lfs.example:${lfs.port}/team/app.git/info/lfs`,
+      header: { Authorization: 'RemoteAuth by-ssh' },
+      expires_in: 600,
+    });
+    lfs.wanted = 'RemoteAuth by-ssh';
+    return app;
+  }
+
+  it('gives its files when it is asked for, by what the SSH server says, and the same tree each time', async () => {
+    const app = await withLfs();
+    const fetched = await fetchFrom(app.name, { lfs: true });
+    for (const path of ['a.bin', 'deep/b.bin']) {
+      expect(readFileSync(join(fetched.root, path)).equals(large)).toBe(true);
+      const { mode, mtimeMs } = statSync(join(fetched.root, path));
+      expect([mode & 0o777, mtimeMs]).toEqual([0o644, statSync(join(fetched.root, 'c.txt')).mtimeMs]);
+    }
+    // The attributes do not give it to LFS, whatever it looks like.
+    expect(readFileSync(join(fetched.root, 'c.txt'), 'utf8')).toContain('git-lfs.github.com/spec');
+    expect(fetched.bytes).toBeGreaterThan(2 * large.length);
+    // One object, however many files it is.
+    expect(lfs.requests.filter(({ method }) => method === 'GET')).toHaveLength(1);
+    expect(await sshd.commands()).toContain(
+      `git-lfs-authenticate '${sshd.repositories}/${app.name}' download`,
+    );
+  });
+
+  it('leaves pointers when it is not, and says so', async () => {
+    const app = await withLfs();
+    const { root, lines } = await fetchFrom(app.name);
+    expect(readFileSync(join(root, 'a.bin'), 'utf8')).toContain(`size ${large.length}`);
+    expect(lines.join('\n')).toContain('Git LFS keeps 2 files');
+    expect(lfs.requests).toEqual([]);
+  });
+
+  it('is asked where .lfsconfig says, without credentials for another place', async () => {
+    const app = await withLfs({ '.lfsconfig': `[lfs]\n\turl = http://lfs.example:${lfs.port}/own\n` });
+    lfs.wanted = undefined;
+    const { root } = await fetchFrom(app.name, { lfs: true });
+    expect(readFileSync(join(root, 'a.bin')).equals(large)).toBe(true);
+    expect(lfs.requests[0]).toMatchObject({ path: '/own/objects/batch' });
+    expect(lfs.requests[0]?.headers.authorization).toBeUndefined();
+  });
+
+  it.each(['http://inside.example/x', 'https://127.0.0.1:1/x', 'file:///etc', 'ssh://git.example/x'])(
+    'is not asked at %s',
+    async (url) => {
+      const app = await withLfs({ '.lfsconfig': `[lfs]\n\turl = ${url}\n` });
+      await expect(fetchFrom(app.name, { lfs: true })).rejects.toMatchObject({ code: 'gitfailure' });
+    },
+  );
+
+  it.each([
+    [
+      'an object somewhere inside',
+      (server: LfsServer) => (server.href = () => 'http://inside.example/x'),
+      /may not reach/,
+    ],
+    ['an object in a file', (server: LfsServer) => (server.href = () => 'file:///etc/passwd'), /scheme/],
+    ['other bytes', (server: LfsServer) => (server.forged = Buffer.alloc(large.length, 'x')), /other bytes/],
+    [
+      'too many bytes',
+      (server: LfsServer) => (server.forged = Buffer.alloc(large.length + 1)),
+      /larger than/,
+    ],
+    ['too few bytes', (server: LfsServer) => (server.forged = Buffer.alloc(1)), /other bytes/],
+    ['a closed door', (server: LfsServer) => (server.wanted = 'another'), /without credentials/],
+  ])('may not give %s', async (_what, change, message) => {
+    const app = await withLfs();
+    change(lfs);
+    await expect(fetchFrom(app.name, { lfs: true })).rejects.toMatchObject({
+      code: 'gitfailure',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('says which object nobody pushed', async () => {
+    const oid = 'a'.repeat(64);
+    const app = await withLfs({
+      'lost.bin': `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize 5\n`,
+    });
+    await expect(fetchFrom(app.name, { lfs: true })).rejects.toMatchObject({
+      code: 'gitfailure',
+      message: expect.stringContaining(`the object ${oid} is not to be had: Object does not exist`),
+    });
+  });
+
+  it('counts against the limits of a source before anything is fetched, and against its time', async () => {
+    const app = await withLfs();
+    await expect(
+      fetchFrom(app.name, { lfs: true, limits: { maxBytes: 2 * large.length } }),
+    ).rejects.toMatchObject({ code: 'sourcetoolarge' });
+    expect(lfs.requests).toEqual([]);
+    lfs.silent = true;
+    await expect(fetchFrom(app.name, { lfs: true, idleTimeout: 6_000 })).rejects.toMatchObject({
+      code: 'gitfailure',
+      message: expect.stringContaining('Nothing was received'),
+    });
+    await expect(fetchFrom(app.name, { lfs: true, totalTimeout: 3_000 })).rejects.toMatchObject({
+      code: 'gitfailure',
+      message: expect.stringContaining('longer than 3 s'),
     });
   });
 });

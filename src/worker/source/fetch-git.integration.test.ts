@@ -290,6 +290,93 @@ describe('fetchGit', () => {
     });
   });
 
+  it('gives a token to its own server only, and writes it nowhere', async () => {
+    const token = 'tok-0123456789abcdef';
+    repository('lib');
+    const lib = commit('lib', { deep: 'deep' });
+    wantedAuthorization = `Basic ${Buffer.from(`oauth2:${token}`).toString('base64')}`;
+    const options = { credentials: { token }, keepGit: true };
+    const withSubmodule = (url: string) => {
+      writeFileSync(join(base, 'app/.gitmodules'), `[submodule "lib"]\n\tpath = lib\n\turl = ${url}\n`);
+      git('app', 'update-index', '--add', '--cacheinfo', `160000,${lib},lib`);
+      git('app', 'add', '.gitmodules');
+      git('app', 'commit', '-q', '--allow-empty', '-m', 'app');
+    };
+    for (const url of ['../../lib/.git', `${origin}/lib/.git`]) {
+      withSubmodule(url);
+      const { root, lines } = await fetchFrom('main', options);
+      expect(readFileSync(join(root, 'lib/deep'), 'utf8')).toBe('deep');
+      const config = ['.git/config', 'lib/.git/config'].map((file) => readFileSync(join(root, file), 'utf8'));
+      const seen = [...config, ...lines, ...seenCommandLines];
+      for (const secret of [token, Buffer.from(`oauth2:${token}`).toString('base64')])
+        expect(seen.filter((text) => text.includes(secret))).toEqual([]);
+    }
+    // The very same server by another name, which would let the token in.
+    withSubmodule(`${origin.replace('git.example', 'other.example')}/lib/.git`);
+    await expect(fetchFrom('main', options)).rejects.toMatchObject({
+      code: 'gitfailure',
+      message: expect.stringContaining('other.example'),
+    });
+    wantedAuthorization = `Basic ${Buffer.from(`kim:${token}`).toString('base64')}`;
+    withSubmodule('../../lib/.git');
+    expect((await fetchFrom('main', { ...options, username: 'kim' })).submodules).toBe(1);
+  });
+
+  it('takes a token to no other place that a repository has moved to', async () => {
+    const sha = commit('app', { Dockerfile: '1' });
+    const seen: (string | undefined)[] = [];
+    intercept = (request, response) => {
+      seen.push(request.headers.authorization);
+      const match = /^\/moved\/(.*)$/.exec(request.url ?? '');
+      if (match === null) return false;
+      const there = origin.replace('git.example', 'other.example');
+      response.writeHead(301, { location: `${there}/app/.git/${match[1]}` }).end();
+      return true;
+    };
+    const moved = await fetchFrom('main', { url: `${origin}/moved`, credentials: { token: 'secret-token' } });
+    expect(moved.commit).toBe(sha);
+    expect(seen[0]).toMatch(/^Basic /);
+    expect(seen.slice(1).filter((header) => header !== undefined)).toEqual([]);
+  });
+
+  it('limits how many submodules there are, and how deep', async () => {
+    repository('lib');
+    writeFileSync(join(base, 'lib/.gitmodules'), '[submodule "lib"]\n\tpath = lib\n\turl = ../../lib/.git\n');
+    git('lib', 'add', '.gitmodules');
+    git('lib', 'commit', '-q', '-m', 'first');
+    // Each commit holds the one before as a submodule.
+    for (let i = 0; i < 3; i++) {
+      git('lib', 'update-index', '--add', '--cacheinfo', `160000,${git('lib', 'rev-parse', 'HEAD')},lib`);
+      git('lib', 'commit', '-q', '-m', `${i}`);
+    }
+    const url = `${origin}/lib/.git`;
+    expect((await fetchFrom('main', { url })).submodules).toBe(3);
+    for (const submoduleLimits of [
+      { deepest: 2, most: 200 },
+      { deepest: 10, most: 2 },
+    ])
+      await expect(fetchFrom('main', { url, submoduleLimits })).rejects.toMatchObject({
+        code: 'gitfailure',
+        message: expect.stringContaining('submodules'),
+      });
+  });
+
+  it('puts no submodule at a path that deceives', async () => {
+    repository('lib');
+    const lib = commit('lib', { deep: 'deep' });
+    writeFileSync(
+      join(base, 'app/.gitmodules'),
+      `[submodule "a"]\n\tpath = "lib\r"\n\turl = ${origin}/lib/.git\n`,
+    );
+    git('app', 'add', '-A');
+    git('app', 'update-index', '--add', '--cacheinfo', `160000,${lib},lib\r`);
+    git('app', 'commit', '-q', '-m', 'app');
+    await expect(fetchFrom('main')).rejects.toMatchObject({
+      code: 'gitfailure',
+      message: expect.stringContaining('control character'),
+    });
+  });
+
   it('tells a repository that cannot be cloned from a ref that is not there', async () => {
     commit('app', { Dockerfile: '1' });
     await expect(fetchFrom('main', { url: `${origin}/nowhere` })).rejects.toMatchObject({

@@ -1,0 +1,4 @@
+import { scratchPostgres } from '../../test/harness/scratch-database.ts';
+import { loginLimiterSuite } from './login-limiter.suite.ts';
+
+loginLimiterSuite('failed sign-ins in PostgreSQL', scratchPostgres);
