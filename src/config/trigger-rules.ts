@@ -10,4 +10,11 @@ export function triggerRules(config: LooseConfig, report: RuleReport): void {
     'CONSUMER_KEY',
     'CONSUMER_SECRET',
   );
+  for (const [block, key, url] of [
+    ['GITHUB_TRIGGER_CONFIG', 'GITHUB_ENDPOINT', config.GITHUB_TRIGGER_CONFIG?.GITHUB_ENDPOINT],
+    ['GITHUB_TRIGGER_CONFIG', 'API_ENDPOINT', config.GITHUB_TRIGGER_CONFIG?.API_ENDPOINT],
+    ['GITLAB_TRIGGER_CONFIG', 'GITLAB_ENDPOINT', config.GITLAB_TRIGGER_CONFIG?.GITLAB_ENDPOINT],
+  ] as const)
+    if (url !== undefined && !URL.canParse(url))
+      report.notAllowed([block, key], url, 'a URL such as https://git.example.com');
 }

@@ -1,7 +1,10 @@
 import Type from 'typebox';
 import { flag, text } from './leaf.ts';
 
-const url = { pattern: '^https?://[^\\s?#@]+$', allowed: 'a URL such as https://git.example.com' };
+const url = {
+  pattern: '^https?://[^\\s?#@]+$',
+  allowed: 'a URL such as https://git.example.com, without a user, password or query',
+};
 const client = {
   CLIENT_ID: Type.Optional(text('What the service knows Slipway by.')),
   CLIENT_SECRET: Type.Optional(text('What Slipway proves that with.', { secret: true })),

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { GitHostServer } from '../../test/fakes/git-host-server.ts';
 import type { FakeRepository } from '../../test/fakes/git-host-state.ts';
 import { ManualClock } from '../base/clock.ts';
@@ -404,6 +404,15 @@ export function hostClientSuite(title: string, rig: HostRig): void {
         headers: { 'content-type': 'application/json' },
       });
       expect((await fault((signal) => client.account(signal))).code).toBe('unexpected');
+    });
+
+    it('says nothing by itself', async () => {
+      const said = vi.spyOn(console, 'warn').mockImplementation(() => {});
+      const deprecated = { deprecation: 'true', sunset: 'Sat, 31 Dec 2027 00:00:00 GMT' };
+      fake.fail({ at: /./, status: 200, headers: deprecated, body: { login: 'k', username: 'k' } });
+      await client.account(never);
+      expect(said).not.toHaveBeenCalled();
+      said.mockRestore();
     });
 
     it('follows a redirect within the host', async () => {

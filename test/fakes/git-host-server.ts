@@ -141,6 +141,11 @@ export abstract class GitHostServer {
     this.#faults.push({ fault, left: fault.times ?? 1 });
   }
 
+  /** Ends all faults. */
+  forgive(): void {
+    this.#faults.length = 0;
+  }
+
   /** Sends a payload to every hook of a repository that wants the event, signed as the host does. */
   async deliver(repository: FakeRepository, event: string, payload: unknown): Promise<DeliveryResult[]> {
     const results: DeliveryResult[] = [];

@@ -309,7 +309,7 @@ export class GithubClient implements HostClient {
           baseUrl: this.#api,
           userAgent: 'slipway',
           log: silent,
-          request: { fetch: this.#http.fetchFor(signal, secrets) },
+          request: { fetch: this.#http.fetchFor(signal, secrets), log: silent },
         }),
       );
     } catch (thrown) {

@@ -78,7 +78,9 @@ describe.each([
 
   it('gives a token that acts as the person', async () => {
     const query = await visit(begin());
-    const token = await connection.finish(service, { ...kim, repository, query }, never);
+    const back = await connection.finish(service, { ...kim, query }, never);
+    expect(back.repository).toEqual(repository);
+    const { token } = back;
     expect(await hosts.get(service)?.connect(token)?.account(never)).toEqual({ username: 'kim' });
   });
 

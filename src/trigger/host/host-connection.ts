@@ -2,7 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { messageOf } from '../../base/coded-error.ts';
 import { type SecretBox, SecretBoxError } from '../../db/secret-box.ts';
-import { formatRepositoryName, type RepositoryName } from '../../model/repository-name.ts';
+import {
+  formatRepositoryName,
+  parseRepositoryName,
+  type RepositoryName,
+} from '../../model/repository-name.ts';
 import type { GitHost, HostAuthorization } from '../git-host.ts';
 import { HostError } from '../host-error.ts';
 import type { TriggerService } from '../trigger.ts';
@@ -34,7 +38,8 @@ interface Begun extends Connecting {
  * kept here between: what was begun is in `state`, sealed, so that nobody fills anything by beginning, and every server
  * can finish what another one began. It is finished once, by who began it, in the same session, for the same repository.
  *
- * The routes are those of whoever has this: `/oauth2/HOST/callback/trigger/NAMESPACE/REPOSITORY`.
+ * The routes are those of whoever has this: `/oauth2/HOST/callback/trigger/NAMESPACE/REPOSITORY`, or without the repository at
+ * GitLab, where every address has to be registered: the state knows it.
  */
 export class HostConnection {
   readonly #hosts: ReadonlyMap<TriggerService, GitHost>;
@@ -87,13 +92,14 @@ export class HostConnection {
   }
 
   /**
-   * The token, as `Triggers.create` takes it. Throws TriggerError: `forbidden` when it was not begun so, was finished
+   * The token, as `Triggers.create` takes it, and what it is for. Throws TriggerError: `forbidden` when it was not begun so, was finished
    * before, took too long, or the person said no; `host` when the host gave no token.
    */
   async finish(
     service: TriggerService,
     back: Connecting & {
-      readonly repository: RepositoryName;
+      /** That of the callback's path, if there is one in it. */
+      readonly repository?: RepositoryName;
       /** The query of the callback. */
       readonly query: {
         readonly state?: string | undefined;
@@ -102,13 +108,15 @@ export class HostConnection {
       };
     },
     signal: AbortSignal,
-  ): Promise<string> {
+  ): Promise<{ readonly repository: RepositoryName; readonly token: string }> {
     const oauth = this.#oauth(service);
     const { state = '', code, error } = back.query;
     const begun = this.#open(state);
+    const repository = parseRepositoryName(begun.repository);
+    if (repository === undefined) throw foreign();
     const same =
       begun.service === service &&
-      begun.repository === formatRepositoryName(back.repository) &&
+      (back.repository === undefined || begun.repository === formatRepositoryName(back.repository)) &&
       begun.username === back.username &&
       begun.session === back.session;
     if (!same) throw foreign();
@@ -124,7 +132,8 @@ export class HostConnection {
         'The host was not allowed to connect the account. Begin again, and allow it there.',
       );
     try {
-      return await oauth.exchange({ code, redirect: begun.redirect, verifier: begun.verifier }, signal);
+      const { redirect, verifier } = begun;
+      return { repository, token: await oauth.exchange({ code, redirect, verifier }, signal) };
     } catch (thrown) {
       if (thrown instanceof HostError && thrown.code !== 'cancelled')
         throw new TriggerError('host', messageOf(thrown), thrown);
