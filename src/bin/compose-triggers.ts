@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
+import { namespaceRoleOf } from '../api/namespace-role.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Database } from '../db/database.ts';
@@ -54,22 +55,34 @@ function triggerMetrics(metrics: Metrics): TriggerMetrics {
   };
 }
 
+/** Robots that people choose from; a namespace with more names its robots itself. */
+const mostRobots = 200;
+
 /** The images of our own registry, by what the person who asks may do with their repositories. */
 function ownImages(accounts: Accounts, registryHost: string): BaseImages {
   return {
-    async look(image, { username, superuser = false }) {
+    async look(image, { username, superuser = false, for: builder }) {
       const reference = parseImageReference(image);
       if (reference === undefined || reference.registry !== registryHost) return 'elsewhere';
       const name = parseRepositoryName(reference.repository);
       const found = name === undefined ? undefined : await accounts.repository(name);
       if (found === undefined) return undefined;
-      const role = await accounts.roleOn({ kind: 'user', username, superuser, scopes: 'all' }, found.name);
+      const asker = { kind: 'user', username, superuser, scopes: 'all' } as const;
+      const { namespace } = builder;
+      // Who may not choose a robot does not learn which there are.
+      const isAdmin = (await namespaceRoleOf(asker, namespace, accounts)) === 'admin';
+      const robots = isAdmin ? await accounts.robots.robots(namespace, { limit: mostRobots }) : [];
       return {
         repository: found.name,
         visibility: found.visibility,
-        canRead: role !== undefined,
-        isAdmin: role === 'admin',
-        robots: [],
+        canRead: (await accounts.roleOn(asker, found.name)) !== undefined,
+        isAdmin,
+        robots: await Promise.all(
+          robots.map(async (robot) => {
+            const role = await accounts.roleOn({ kind: 'robot', name: robot.name, namespace }, found.name);
+            return { name: robot.name, canRead: role !== undefined };
+          }),
+        ),
       };
     },
   };
