@@ -1,32 +1,12 @@
 import type { RepositoryName } from '../model/repository-name.ts';
 import type { Organizations } from './organizations.ts';
+import type { Principal, TokenScope } from './principal.ts';
 import type { Robots } from './robots.ts';
+import type { Role } from './role.ts';
 import type { Teams } from './teams.ts';
 import type { Users } from './users.ts';
 
-/** Who makes a request. */
-export type Principal =
-  | { readonly kind: 'anonymous' }
-  | {
-      readonly kind: 'user';
-      readonly username: string;
-      readonly superuser: boolean;
-      readonly scopes: readonly TokenScope[] | 'all';
-      /** Of the personal token that was used; absent: a password. */
-      readonly tokenId?: string;
-    }
-  | { readonly kind: 'robot'; readonly name: string; readonly namespace: string };
-
-export type Role = 'read' | 'write' | 'admin';
-
-/** What a personal token may be used for; a token has one or more. */
-export type TokenScope =
-  | 'repo:read'
-  | 'repo:write'
-  | 'repo:admin'
-  | 'org:admin'
-  | 'user:admin'
-  | 'super:user';
+export type { Principal, Role, TokenScope };
 
 export interface Repository {
   readonly name: RepositoryName;

@@ -95,6 +95,16 @@ export function loginLimiterSuite(name: string, openScratch: OpenScratch): void 
       expect(await limiter.lockedFor('alice', '192.0.2.1')).toBeGreaterThan(0);
     });
 
+    test('nobody locks a robot out, or those who come with tokens, from elsewhere', async () => {
+      const { limiter } = make();
+      for (const name of ['team+ci', '$oauthtoken']) {
+        for (let host = 1; host < 60; host += 1) await fail(limiter, 1, name, `192.0.2.${host}`);
+        expect(await limiter.lockedFor(name, '198.51.100.1')).toBe(0);
+        await fail(limiter, 5, name, '203.0.113.9');
+        expect(await limiter.lockedFor(name, '203.0.113.9')).toBeGreaterThan(0);
+      }
+    });
+
     test('managers of one database count together', async () => {
       const { clock, limiter } = make();
       const other = new LoginLimiter(scratch.database, clock);

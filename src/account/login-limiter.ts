@@ -130,9 +130,14 @@ export class LoginLimiter {
     return [
       { key: `address ${storable(networkOf(address))}`, allowed: perAddress },
       { key: pairKey(username, address), allowed: perUser },
-      { key: `user ${nameOf(username)}`, allowed: perUser * 10 },
+      ...(hasPassword(username) ? [{ key: `user ${nameOf(username)}`, allowed: perUser * 10 }] : []),
     ];
   }
+}
+
+/** Robots and `$oauthtoken` have tokens, which nobody guesses: a lock of the name would only keep them out. */
+function hasPassword(username: string): boolean {
+  return !/^\$|\+/.test(username);
 }
 
 function pairKey(username: string, address: string): string {

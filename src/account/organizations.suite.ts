@@ -216,6 +216,21 @@ export function organizationsSuite(name: string, openScratch: OpenScratch): void
       expect(await accounts.changeRepository({ ...web, name: 'none' }, { description: '' })).toBeUndefined();
     });
 
+    test('no repository is left without its namespace, whichever of both is quicker', async () => {
+      for (let round = 0; round < 5; round += 1) {
+        await accounts.organizations.create({ name: 'racy', owner: 'alice' });
+        const repository = { namespace: 'racy', name: 'app' };
+        await Promise.allSettled([
+          accounts.createRepository(repository, { visibility: 'private' }),
+          accounts.organizations.delete('racy'),
+        ]);
+        expect(await accounts.repository(repository)).toBeDefined();
+        expect(await accounts.organizations.kindOf('racy')).toBe('organization');
+        await accounts.deleteRepository(repository);
+        await accounts.organizations.delete('racy');
+      }
+    });
+
     test('users are listed, disabled and enabled; disabling ends their sessions', async () => {
       const names = async (query: { after?: string; enabledOnly?: boolean; limit?: number } = {}) =>
         (await accounts.users.users({ limit: 10, ...query })).map(({ username }) => username);

@@ -1,6 +1,7 @@
 import type { RepositoryName } from '../model/repository-name.ts';
-import type { Principal, Role } from './accounts.ts';
+import type { Principal } from './principal.ts';
 import type { RobotName } from './robot-name.ts';
+import type { Role } from './role.ts';
 
 /** An account for programs. It belongs to a namespace and is worth what repositories give it, nothing more. */
 export interface Robot {

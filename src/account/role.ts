@@ -1,4 +1,4 @@
-import type { Role } from './accounts.ts';
+export type Role = 'read' | 'write' | 'admin';
 
 const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
 

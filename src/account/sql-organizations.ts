@@ -105,6 +105,7 @@ export class SqlOrganizations implements Organizations {
 
   async delete(name: string): Promise<boolean> {
     return await this.#database.transaction(async (sql) => {
+      if (!(await lockOrganization(sql, storable(name)))) return false;
       const repository = await sql
         .selectFrom('repositories')
         .select('name')

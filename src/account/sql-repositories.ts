@@ -42,6 +42,12 @@ export class SqlRepositories
     const createdAt = this.#clock.now();
     try {
       await this.#database.transaction(async (sql) => {
+        // A repository has a namespace, which cannot be deleted at the same time: its row is locked.
+        await sql
+          .insertInto('namespaces')
+          .values({ name: name.namespace, created_at: createdAt })
+          .onConflict((on) => on.column('name').doUpdateSet((row) => ({ kind: row.ref('namespaces.kind') })))
+          .execute();
         await sql
           .insertInto('repositories')
           .values({ ...name, description, visibility, created_at: createdAt })

@@ -105,6 +105,13 @@ export class SqlUsers implements Users {
   async delete(username: string): Promise<boolean> {
     const name = storable(username);
     return await this.#database.transaction(async (sql) => {
+      // So that no repository comes into the namespace meanwhile.
+      await sql
+        .updateTable('namespaces')
+        .set({ kind: 'user' })
+        .where('name', '=', name)
+        .where('kind', '=', 'user')
+        .execute();
       const repository = await sql
         .selectFrom('repositories')
         .select('name')

@@ -1,7 +1,7 @@
 import type { RepositoryName } from '../model/repository-name.ts';
-import type { Role } from './accounts.ts';
 import type { NamespaceRole } from './organizations.ts';
 import type { Grant } from './robots.ts';
+import type { Role } from './role.ts';
 
 export interface Team {
   readonly name: string;

@@ -181,9 +181,11 @@ describe('an organization', () => {
     expect((await call('GET', '/organization/kim/robots', token)).status).toBe(200);
   });
 
-  test('a repository cannot be made in a namespace that is not there, by a superuser either', async () => {
+  test('comes to be with its first repository, when a superuser makes that', async () => {
     const body = { namespace: 'nowhere', repository: 'app' };
-    expect((await call('POST', '/repository', root, body)).status).toBe(404);
+    expect((await call('POST', '/repository', kim, body)).status).toBe(403);
+    expect((await call('POST', '/repository', root, body)).status).toBe(201);
+    expect(await server.accounts.organizations.roleIn('root', 'nowhere')).toBe('admin');
   });
 });
 

@@ -32,6 +32,7 @@ let server: Server;
 let url: string;
 let audit: SqlAuditLog;
 let builds: BuildCredentials;
+let accounts: SqlAccounts;
 let clock: ManualClock;
 const faults: unknown[] = [];
 
@@ -39,7 +40,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'slipway-mount-'));
   database = await Database.open({ provider: 'sqlite', file: ':memory:' });
   clock = new ManualClock();
-  const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
+  accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
   const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   await accounts.createUser({ username: 'kim', password });
   await accounts.createUser({ username: 'lee', password });
@@ -103,11 +104,23 @@ async function ask(username: string | undefined, secret: string, scope?: string)
 const records = async (): Promise<readonly AuditRecord[]> => await audit.records({ limit: 100 });
 const origin = { address: '192.0.2.9', userAgent: 'docker/28' };
 
-async function worker(epoch: number, isCurrent: boolean): Promise<{ attemptId: AttemptId; secret: string }> {
+async function worker(
+  epoch: number,
+  isCurrent: boolean,
+  asker?: string,
+): Promise<{ attemptId: AttemptId; secret: string }> {
   const attemptId = newAttemptId();
   if (isCurrent) current.set(attemptId, epoch);
   const secret = await builds.issue({
-    grant: { buildId: newBuildId(), jobId: newJobId(), attemptId, epoch, worker: 'slipway', tags: [] },
+    grant: {
+      buildId: newBuildId(),
+      jobId: newJobId(),
+      attemptId,
+      epoch,
+      worker: 'slipway',
+      tags: [],
+      ...(asker === undefined ? {} : { asker }),
+    },
     repository: 'kim/web',
     actions: ['pull', 'push'],
     expiresAt: clock.now() + 3_600_000,
@@ -217,5 +230,55 @@ describe('the registry’s tokens in the audit log', () => {
     expect(await records()).toMatchObject([
       { actor: { kind: 'worker', name: 'unknown' }, result: 'refused', reason: 'wrong-credentials' },
     ]);
+  });
+});
+
+describe('robots', () => {
+  const base = { namespace: 'kim', name: 'base' };
+
+  test('are recorded as robots, whatever they do', async () => {
+    const { token } = await accounts.robots.create({ namespace: 'kim', short: 'ci' });
+    expect(await ask('kim+ci', token, 'repository:kim/web:pull')).toBe(200);
+    expect(await records()).toMatchObject([
+      { actor: { kind: 'robot', name: 'kim+ci' }, action: 'registry.token', reason: 'not-allowed' },
+      {
+        actor: { kind: 'robot', name: 'kim+ci' },
+        action: 'sign-in',
+        target: { kind: 'robot', name: 'kim+ci', namespace: 'kim' },
+      },
+    ]);
+    expect(await ask('kim+ci', 'wrong')).toBe(401);
+    expect((await records())[0]).toMatchObject({
+      actor: { kind: 'anonymous' },
+      target: { kind: 'robot', name: 'kim+ci' },
+      result: 'refused',
+    });
+  });
+
+  test('a build that pulls as one reads what the robot may read, and only while there is that robot', async () => {
+    await accounts.createRepository(base, { visibility: 'private' });
+    await accounts.robots.create({ namespace: 'kim', short: 'ci' });
+    await accounts.setPermission(base, 'kim+ci', 'admin');
+    const { secret } = await worker(1, true, 'kim+ci');
+    const given = async (actions: string, repository = 'kim/base') => {
+      const response = await fetch(`${url}?scope=repository:${repository}:${actions}`, {
+        headers: { authorization: `Basic ${Buffer.from(`$token:${secret}`).toString('base64')}` },
+      });
+      const { token } = (await response.json()) as { token: string };
+      const [, payload = ''] = token.split('.');
+      const { access } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as {
+        access: { actions: string[] }[];
+      };
+      return access.flatMap((entry) => entry.actions);
+    };
+    // Its being an administrator of it gives a build no more than reading.
+    expect(await given('pull,push')).toEqual(['pull']);
+    expect(await given('pull,push', 'kim/web')).toEqual(['pull', 'push']);
+    await accounts.users.change('kim', { enabled: false });
+    expect(await given('pull')).toEqual([]);
+    await accounts.users.change('kim', { enabled: true });
+    expect(await given('pull')).toEqual(['pull']);
+    await accounts.robots.delete({ namespace: 'kim', short: 'ci' });
+    expect(await given('pull')).toEqual([]);
   });
 });

@@ -103,6 +103,8 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
       schema: {
         operationId: 'createRepo',
         summary: 'Create a repository',
+        description:
+          'For a superuser a namespace that is not there becomes an organization, which the superuser administers.',
         tags,
         body: Type.Object(
           {
@@ -134,11 +136,9 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
           'insufficient_scope',
           `You may not create repositories in the namespace ${name.namespace}. Your own is ${user.username}.`,
         );
-      if (user.superuser && (await accounts.organizations.kindOf(name.namespace)) === undefined)
-        throw new ApiError(
-          'not_found',
-          `There is no namespace ${name.namespace}. Make an organization of that name first: slipway org create ${name.namespace}.`,
-        );
+      // Only superusers get so far in a namespace that is not there.
+      if ((await accounts.organizations.kindOf(name.namespace)) === undefined)
+        await accounts.organizations.create({ name: name.namespace, owner: user.username });
       const created = await accounts.createRepository(name, {
         visibility: request.body.visibility ?? 'private',
         // Whoever makes it can go on with it.

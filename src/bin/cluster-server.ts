@@ -19,6 +19,7 @@ import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
+import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -169,6 +170,7 @@ export async function startClusterServer(
       registryHost: site.hostname,
       url: site.url,
       ...config.triggers,
+      hosts: composeGitHosts(config.triggers.hosts, clock),
       readOnly: config.features.readOnly || !config.features.build,
       ...(limits.queuedPerNamespace === undefined
         ? {}

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
+import { namespaceRoleOf } from '../api/namespace-role.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
-import type { GitHostConfig, TriggerConfig } from '../config/config.ts';
 import type { Database } from '../db/database.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import { parseImageReference } from '../model/image-reference.ts';
@@ -11,16 +11,14 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { BaseImages } from '../trigger/base-images.ts';
-import { gitHosts } from '../trigger/host/hosts.ts';
 import { type OpenTriggers, openTriggers, type TriggersOptions } from '../trigger/open-triggers.ts';
 import type { TriggerMetrics } from '../trigger/trigger-events.ts';
 
 export interface TriggerCompositionOptions
   extends Pick<
     TriggersOptions,
-    'maxQueuedPerNamespace' | 'readOnly' | 'failureThreshold' | 'internalErrorThreshold'
+    'hosts' | 'maxQueuedPerNamespace' | 'readOnly' | 'failureThreshold' | 'internalErrorThreshold'
   > {
-  readonly hosts: TriggerConfig['hosts'];
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly queue: BuildQueue;
@@ -40,25 +38,10 @@ export function composeTriggers(options: TriggerCompositionOptions): OpenTrigger
   const { accounts, registryHost, url, metrics, logger } = options;
   return openTriggers({
     ...options,
-    hosts: hostsOf(options.hosts, options.clock),
     baseImages: ownImages(accounts, registryHost),
     logUrl: ({ namespace, name }, build) => `${url}/repository/${namespace}/${name}/build/${build}`,
     metrics: triggerMetrics(metrics),
     log: logger,
-  });
-}
-
-function hostsOf({ github, gitlab, bitbucket }: TriggerConfig['hosts'], clock: Clock) {
-  const options = ({ site, api, oauth }: GitHostConfig) => ({
-    clock,
-    ...(site === undefined ? {} : { site }),
-    ...(api === undefined ? {} : { api }),
-    ...(oauth === undefined ? {} : { oauth: { id: oauth.id, secret: oauth.secret.reveal() } }),
-  });
-  return gitHosts({
-    ...(github === undefined ? {} : { github: options(github) }),
-    ...(gitlab === undefined ? {} : { gitlab: options(gitlab) }),
-    ...(bitbucket === undefined ? {} : { bitbucket: options(bitbucket) }),
   });
 }
 
@@ -72,22 +55,34 @@ function triggerMetrics(metrics: Metrics): TriggerMetrics {
   };
 }
 
+/** Robots that people choose from; a namespace with more names its robots itself. */
+const mostRobots = 200;
+
 /** The images of our own registry, by what the person who asks may do with their repositories. */
 function ownImages(accounts: Accounts, registryHost: string): BaseImages {
   return {
-    async look(image, { username, superuser = false }) {
+    async look(image, { username, superuser = false, for: builder }) {
       const reference = parseImageReference(image);
       if (reference === undefined || reference.registry !== registryHost) return 'elsewhere';
       const name = parseRepositoryName(reference.repository);
       const found = name === undefined ? undefined : await accounts.repository(name);
       if (found === undefined) return undefined;
-      const role = await accounts.roleOn({ kind: 'user', username, superuser, scopes: 'all' }, found.name);
+      const asker = { kind: 'user', username, superuser, scopes: 'all' } as const;
+      const { namespace } = builder;
+      // Who may not choose a robot does not learn which there are.
+      const isAdmin = (await namespaceRoleOf(asker, namespace, accounts)) === 'admin';
+      const robots = isAdmin ? await accounts.robots.robots(namespace, { limit: mostRobots }) : [];
       return {
         repository: found.name,
         visibility: found.visibility,
-        canRead: role !== undefined,
-        isAdmin: role === 'admin',
-        robots: [],
+        canRead: (await accounts.roleOn(asker, found.name)) !== undefined,
+        isAdmin,
+        robots: await Promise.all(
+          robots.map(async (robot) => {
+            const role = await accounts.roleOn({ kind: 'robot', name: robot.name, namespace }, found.name);
+            return { name: robot.name, canRead: role !== undefined };
+          }),
+        ),
       };
     },
   };

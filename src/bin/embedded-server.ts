@@ -30,6 +30,7 @@ import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
+import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeRegistry } from './compose-registry.ts';
@@ -243,7 +244,7 @@ export async function startEmbeddedServer(
       audit,
       accounts,
       // The public services; people bring tokens that they made there.
-      hosts: { github: publicHost, gitlab: publicHost, bitbucket: publicHost },
+      hosts: composeGitHosts({ github: publicHost, gitlab: publicHost, bitbucket: publicHost }, clock),
       registryHost,
       url,
       failureThreshold: 100,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { packPaths } from './build-pack.ts';
+import { askerOf, packPaths } from './build-pack.ts';
 
 test.each([
   ['/', '/Dockerfile', '/', 'Dockerfile'],
@@ -28,4 +28,10 @@ test('the Dockerfile is always below its context, and never leads out of the sou
       expect(made.dockerfilePath.endsWith('Dockerfile')).toBe(true);
     }),
   );
+});
+
+test('a build pulls as its pull robot, else as whoever asked for it', () => {
+  expect(askerOf({ manualUser: 'kim', pullRobot: 'team+ci' })).toEqual({ asker: 'team+ci' });
+  expect(askerOf({ manualUser: 'kim' })).toEqual({ asker: 'kim' });
+  expect(askerOf({})).toEqual({});
 });

@@ -42,7 +42,9 @@ export interface PackRequest {
 }
 
 /** In whose name a build pulls: the robot's that it was given, else that of whoever asked for it. */
-function askerOf({ pullRobot, manualUser }: Build): { readonly asker?: string } {
+export function askerOf({ pullRobot, manualUser }: Pick<Build, 'pullRobot' | 'manualUser'>): {
+  readonly asker?: string;
+} {
   const asker = pullRobot ?? manualUser;
   return asker === undefined ? {} : { asker };
 }

@@ -36,6 +36,7 @@ export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildO
       url,
       ...(commit !== undefined && fullCommit.test(commit) ? { sha: commit } : {}),
       ...(commit !== undefined && fullCommit.test(commit) ? {} : { ref: commit ?? ref ?? 'HEAD' }),
+      ...(config.lfs === true ? { lfs: true } : {}),
     },
     context: config.context,
     dockerfilePath: config.dockerfile_path,

@@ -225,12 +225,13 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
           dockerfile_path: '/app/Dockerfile',
           context: '/app',
           build_args: { A: '1' },
+          lfs: true,
           platforms: ['linux/arm64'],
           tag_templates: [`b-\${commit_info.short_sha}`],
         });
         expect(build).toMatchObject({
           repository: siteRepository,
-          source: { kind: 'git', url: sourceUrl, sha: 'c'.repeat(40) },
+          source: { kind: 'git', url: sourceUrl, sha: 'c'.repeat(40), lfs: true },
           context: '/app',
           dockerfilePath: '/app/Dockerfile',
           tags: ['b-ccccccc', 'latest', 'main'],
