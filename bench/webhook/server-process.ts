@@ -18,6 +18,7 @@ import { loadSigningKey } from '../../src/registry/signing-key.ts';
 import { createOnePort } from '../../src/rpc/one-port.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { usageNow } from '../manager/messages.ts';
 import type { FromServer, ServerOptions, ToServer } from './messages.ts';
@@ -73,11 +74,7 @@ const triggers = composeTriggers({
   queue,
   audit,
   accounts,
-  hosts: {
-    github: { site: options.github, api: `${options.github}/api/v3`, oauth: undefined },
-    gitlab: undefined,
-    bitbucket: undefined,
-  },
+  hosts: gitHosts({ github: { site: options.github, api: `${options.github}/api/v3`, clock } }),
   registryHost,
   url,
   failureThreshold: 100,

@@ -25,6 +25,7 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { FaultyExecutor } from './faulty-executor.ts';
 import type { ManagerConfig, ManagerOrder, ProcessReady } from './manager-config.ts';
@@ -148,7 +149,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     queue,
     audit,
     accounts,
-    hosts: { github: undefined, gitlab: undefined, bitbucket: undefined },
+    hosts: gitHosts({}),
     registryHost: front,
     url,
     failureThreshold: undefined,

@@ -16,7 +16,6 @@ import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
-import type { TriggerConfig } from '../../src/config/config.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
 import { EgressGuard } from '../../src/egress/egress-guard.ts';
@@ -29,6 +28,7 @@ import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { type GitHostsOptions, gitHosts } from '../../src/trigger/host/hosts.ts';
 import { Uploads } from '../../src/upload/uploads.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 
@@ -40,7 +40,7 @@ export interface ApiHarnessOptions {
   readonly health?: readonly HealthCheck[];
   readonly registry?: 'none' | 'echo';
   /** Besides custom-git. */
-  readonly hosts?: Partial<TriggerConfig['hosts']>;
+  readonly hosts?: GitHostsOptions;
 }
 
 export const password = 'correct horse';
@@ -99,7 +99,7 @@ export async function startApiServer({
     queue,
     audit,
     accounts,
-    hosts: { github: undefined, gitlab: undefined, bitbucket: undefined, ...hosts },
+    hosts: gitHosts(hosts),
     registryHost: 'registry.example',
     url: 'http://slipway.example',
     failureThreshold: 100,

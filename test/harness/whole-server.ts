@@ -30,6 +30,7 @@ import { createOnePort } from '../../src/rpc/one-port.ts';
 import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { runAgent } from '../../src/worker/agent.ts';
 import { DummyEngine } from '../../src/worker/engine/dummy.ts';
@@ -152,7 +153,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     queue,
     audit,
     accounts,
-    hosts: { github: undefined, gitlab: undefined, bitbucket: undefined },
+    hosts: gitHosts({}),
     registryHost: host,
     url,
     failureThreshold: undefined,

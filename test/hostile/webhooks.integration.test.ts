@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ManualClock } from '../../src/base/clock.ts';
+import { ManualClock, systemClock } from '../../src/base/clock.ts';
 import { GithubApi } from '../fakes/github-api.ts';
 import { type ApiHarness, startApiServer } from '../harness/api-server.ts';
 
@@ -27,7 +27,7 @@ beforeAll(async () => {
   const repository = github.state.addRepository('kim/app', { kim: 'admin' });
   repository.commit('main', { files: { Dockerfile: 'FROM scratch\n' } });
   server = await startApiServer({
-    hosts: { github: { site: github.url, api: `${github.url}/api/v3`, oauth: undefined } },
+    hosts: { github: { site: github.url, api: `${github.url}/api/v3`, clock: systemClock } },
   });
   kim = await server.addUser('kim');
   await server.addRepository('kim/web');

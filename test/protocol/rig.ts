@@ -36,6 +36,7 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { type OpenScratch, scratchFile } from '../harness/scratch-database.ts';
 
@@ -188,7 +189,7 @@ export async function openRig({
     queue,
     audit,
     accounts,
-    hosts: { github: undefined, gitlab: undefined, bitbucket: undefined },
+    hosts: gitHosts({}),
     registryHost: host,
     url,
     failureThreshold: undefined,
