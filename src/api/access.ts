@@ -35,7 +35,7 @@ export function enforceAccess(api: Api, needs: Needs): void {
     const { access } = request.routeOptions.config;
     request.principal = anonymous;
     // Nothing is registered at the address: the answer is 404 or 405 whoever asks.
-    if (access === undefined || access === 'signed-url') return;
+    if (access === undefined || access === 'signed-url' || access === 'webhook') return;
     request.principal = await authenticate(request, needs);
     protectSession(request, needs);
     await authorize(request, access, needs);
@@ -112,6 +112,7 @@ async function authorize(request: FastifyRequest, access: Access, needs: Needs):
   switch (access) {
     case 'public':
     case 'signed-url':
+    case 'webhook':
       return;
     case 'user':
       requireUser(principal);

@@ -11,6 +11,7 @@ export const apiErrorTable = {
   },
   not_found: { status: 404, meaning: 'there is nothing at this address' },
   method_not_allowed: { status: 405, meaning: 'the address does not know this method' },
+  too_slow: { status: 408, meaning: 'the body did not come in time' },
   conflict: { status: 409, meaning: 'the state of the thing forbids it now' },
   too_large: { status: 413, meaning: 'the body is larger than is allowed here' },
   unsupported_media_type: { status: 415, meaning: 'the content type of the body is not understood' },
@@ -18,6 +19,10 @@ export const apiErrorTable = {
   internal_error: { status: 500, meaning: 'something in Slipway failed; the log of the server says what' },
   read_only: { status: 503, meaning: 'the server is set to be read only for now' },
   unavailable: { status: 503, meaning: 'something Slipway needs does not answer' },
+  downstream_issue: {
+    status: 502,
+    meaning: 'another service that had to be asked refused, or did not answer as it should',
+  },
   insufficient_storage: { status: 507, meaning: 'the disk of the server is full' },
 } as const satisfies Record<string, { status: number; meaning: string }>;
 

@@ -21,6 +21,7 @@ export type Api = FastifyInstance<
  * |------------------|-----------------------------------------------------------------------------|
  * | public           | anybody                                                                     |
  * | signed-url       | whoever holds a signed URL; the route checks it                             |
+ * | webhook          | whoever proves to send for the trigger in the path; the trigger checks it    |
  * | user             | any user who is signed in                                                   |
  * | account          | any user or robot                                                           |
  * | user-admin       | a user, with a password or a token of scope `user:admin`                    |
@@ -35,6 +36,7 @@ export type Api = FastifyInstance<
 export type Access =
   | 'public'
   | 'signed-url'
+  | 'webhook'
   | 'user'
   | 'account'
   | 'user-admin'

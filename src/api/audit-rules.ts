@@ -1,4 +1,5 @@
 import type { AuditEvent, AuditTarget } from '../audit/audit-log.ts';
+import { redactUrl } from '../model/redact-url.ts';
 
 /** One request that is over, as a rule sees it. Nothing in it was checked if the request was refused. */
 export interface AuditedCall {
@@ -37,6 +38,12 @@ export function plainDetail(fields: Readonly<Record<string, unknown>>): NonNulla
 function repository({ params }: AuditedCall): AuditTarget {
   const namespace = text(params.namespace);
   return { kind: 'repository', name: `${namespace}/${text(params.repository)}`, namespace };
+}
+
+function trigger({ params, answer }: AuditedCall): AuditTarget | undefined {
+  // One that was made has its id in the answer, all others have it in the path.
+  const name = text(params.trigger) || text(answer.id);
+  return name === '' ? undefined : { kind: 'trigger', name, namespace: text(params.namespace) };
 }
 
 function build(call: AuditedCall): AuditTarget {
@@ -217,6 +224,70 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
       secrets: secretNames(call),
     }),
   },
+  createBuildTrigger: {
+    action: 'trigger.create',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), service: call.body.service }),
+  },
+  activateBuildTrigger: {
+    action: 'trigger.activate',
+    target: trigger,
+    detail: (call) => ({
+      ...ofRepository(call),
+      source: redactUrl(text(call.answer.build_source)),
+      pull_robot: call.body.pull_robot,
+    }),
+  },
+  updateBuildTrigger: {
+    action: 'trigger.update',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), enabled: call.body.enabled }),
+  },
+  changeBuildTriggerConfig: {
+    action: 'trigger.configure',
+    target: trigger,
+    detail: (call) => ({
+      ...ofRepository(call),
+      changed: fieldNames(call.body.config),
+      pull_robot: call.body.pull_robot === null ? 'none' : call.body.pull_robot,
+    }),
+  },
+  deleteBuildTrigger: {
+    action: 'trigger.delete',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), left_at_host: call.answer.left_at_host }),
+  },
+  manuallyStartBuildTrigger: {
+    action: 'trigger.start',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), build: call.answer.id }),
+  },
+  redeliverToTrigger: {
+    action: 'trigger.redeliver',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), delivery: call.params.delivery }),
+  },
+  setTriggerSecret: {
+    action: 'trigger.secret.set',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), secret: call.params.secret }),
+  },
+  deleteTriggerSecret: {
+    action: 'trigger.secret.remove',
+    target: trigger,
+    detail: (call) => ({ ...ofRepository(call), secret: call.params.secret }),
+  },
+  buildTriggerWebhook: { action: 'trigger.delivery', target: trigger },
+  // These only ask a host for something.
+  listTriggerBuildSources: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  listTriggerFieldValues: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  listBuildTriggerSubdirs: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  analyzeBuildTrigger: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  dismissRepoNotice: {
+    action: 'notice.dismiss',
+    target: repository,
+    detail: ({ params }) => ({ notice: params.notice }),
+  },
   cancelRepoBuild: { action: 'build.cancel', target: build, detail: ofRepository },
   getRepoBuildLogs: { action: 'build.logs.read', target: build, detail: ofRepository, superusersOnly: true },
   streamRepoBuildLogs: {
@@ -324,6 +395,8 @@ function registry({ params, body }: AuditedCall): AuditTarget {
 function registryDetail({ body: { host, prefix, username, use, insecure } }: AuditedCall) {
   return { host, prefix, username, use, insecure };
 }
+const fieldNames = (fields: unknown): readonly string[] =>
+  typeof fields === 'object' && fields !== null ? Object.keys(fields).slice(0, 50) : [];
 
 /** The ids of a build's secrets, never their values. */
 function secretNames({ body: { secrets } }: AuditedCall): readonly string[] {

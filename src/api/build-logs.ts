@@ -3,13 +3,17 @@ import Type from 'typebox';
 import { isFinal } from '../model/phase.ts';
 import { repositoryOf } from './access.ts';
 import type { Api } from './api.ts';
+import { BuildTriggers } from './build-triggers.ts';
 import { buildOf } from './builds.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { signedArchivePath } from './log-archive.ts';
 import { logEvents } from './log-events.ts';
 import { buildParams } from './repository-path.ts';
 
-type Needs = Pick<ApiDependencies, 'queue' | 'logs' | 'links' | 'clock' | 'metrics' | 'options'> & {
+type Needs = Pick<
+  ApiDependencies,
+  'queue' | 'triggers' | 'logs' | 'links' | 'clock' | 'metrics' | 'options'
+> & {
   /** Fires when the streams have to end. */
   readonly closing: AbortSignal;
 };
@@ -47,7 +51,7 @@ export const logPageQuery = Type.Object({
 
 export function addBuildLogRoutes(
   api: Api,
-  { queue, logs, links, clock, metrics, options, closing }: Needs,
+  { queue, triggers, logs, links, clock, metrics, options, closing }: Needs,
 ): void {
   const base = '/api/v1/repository/:namespace/:repository/build/:build/logs';
 
@@ -104,7 +108,17 @@ export function addBuildLogRoutes(
       reply.raw.once('close', () => over.abort());
       const signal = AbortSignal.any([over.signal, closing]);
       const events = Readable.from(
-        logEvents({ build, role, start, queue, logs, clock, metrics, signal }),
+        logEvents({
+          build,
+          role,
+          start,
+          queue,
+          triggers: new BuildTriggers(triggers),
+          logs,
+          clock,
+          metrics,
+          signal,
+        }),
         // One page is read ahead at most, so a slow reader holds back the reading and no memory.
         { objectMode: true, highWaterMark: 1 },
       );

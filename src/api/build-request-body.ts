@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto';
 import Type, { type Static } from 'typebox';
-import { messageOf } from '../base/coded-error.ts';
 import { locateDockerfile } from '../context/dockerfile-path.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
-import { type GitUrl, parseGitUrl } from '../egress/git-url.ts';
 import type { BuildRequest, BuildSource } from '../model/build.ts';
 import {
   faultOfPrivateKey,
@@ -17,6 +15,7 @@ import { escapeTag } from '../model/tag.ts';
 import type { BuildSecret } from '../queue/build-queue.ts';
 import type { StoredUpload } from '../upload/uploads.ts';
 import { ApiError } from './api-error.ts';
+import { checkGitUrl } from './git-url.ts';
 
 const path = (description: string) => Type.Optional(Type.String({ maxLength: 1024, description }));
 
@@ -213,7 +212,7 @@ function parseGit(
   egress: EgressGuard,
 ): { source: BuildSource; displayName: string } {
   const { sha, ref, username, lfs } = git;
-  const url = checkGitUrl(git, egress);
+  const url = gitUrlOf(git, egress);
   if (sha !== undefined && !/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(sha))
     throw new ApiError(
       'invalid_request',
@@ -238,16 +237,9 @@ function parseGit(
   };
 }
 
-/** The URL in the form that is stored. What is wrong with it is said here where that can be seen without a name server. */
-function checkGitUrl(git: NonNullable<BuildRequestBody['git']>, egress: EgressGuard): string {
-  const isHttp = /^https?:\/\//i.test(git.url);
-  const href = isHttp ? egress.checkUrl(git.url).href : git.url;
-  let parsed: GitUrl;
-  try {
-    parsed = parseGitUrl(href);
-  } catch (error) {
-    throw new ApiError('invalid_request', `"git.url": ${messageOf(error)}`);
-  }
+/** The URL in the form that is stored. */
+function gitUrlOf(git: NonNullable<BuildRequestBody['git']>, egress: EgressGuard): string {
+  const { href, parsed } = checkGitUrl('git.url', git.url, egress);
   if (parsed.scheme === 'ssh') {
     if (git.private_key === undefined)
       throw new ApiError(
@@ -256,8 +248,6 @@ function checkGitUrl(git: NonNullable<BuildRequestBody['git']>, egress: EgressGu
       );
     if (git.token !== undefined || git.username !== undefined)
       throw new ApiError('invalid_request', '"git.token" is for https; ssh takes "git.private_key" alone.');
-    const host = parsed.host.includes(':') ? `[${parsed.host}]` : parsed.host;
-    egress.checkUrl(`https://${host}:${parsed.port}/`);
     return parsed.url;
   }
   if (git.private_key !== undefined)

@@ -6,7 +6,9 @@ import { isFinal, phases } from '../model/phase.ts';
 import { redactUrl } from '../model/redact-url.ts';
 import type { BuildQueue, QueuePosition } from '../queue/build-queue.ts';
 import { isAtLeast } from './access.ts';
+import type { BuildTrigger, BuildTriggers } from './build-triggers.ts';
 import { textEnum } from './text-enum.ts';
+import { triggerViewSchema, viewTrigger } from './trigger-view.ts';
 
 const nullable = <Schema extends Type.TSchema>(schema: Schema, description?: string) =>
   Type.Union([schema, Type.Null()], description === undefined ? {} : { description });
@@ -45,7 +47,10 @@ export const buildViewSchema = Type.Object(
     tags: Type.Array(Type.String()),
     manual_user: nullable(Type.String()),
     is_writer: Type.Boolean({ description: 'Whether you may write the repository' }),
-    trigger: Type.Null(),
+    trigger: nullable(
+      triggerViewSchema,
+      'The build trigger that made it; null when a person did, or when it is gone',
+    ),
     trigger_metadata: nullable(Type.Record(Type.String(), Type.Unknown())),
     resource_key: nullable(Type.String({ description: 'The file_id, for an upload' })),
     pull_robot: nullable(
@@ -105,6 +110,7 @@ export type BuildView = Static<typeof buildViewSchema>;
 export interface Beholder {
   readonly role: Role | undefined;
   readonly position?: QueuePosition | undefined;
+  readonly trigger: BuildTrigger | undefined;
 }
 
 /**
@@ -112,7 +118,7 @@ export interface Beholder {
  * know. `phase` is shown as it is stored: the manager decides between `internalerror` and `expired` when the last try
  * is used up, so nothing has to be computed again for display.
  */
-export function viewBuild(build: Build, { role, position }: Beholder): BuildView {
+export function viewBuild(build: Build, { role, position, trigger }: Beholder): BuildView {
   const { source, fault } = build;
   const attempts = build.jobs.flatMap((job) =>
     job.attempts.map((attempt) => viewAttempt(attempt, job.platform)),
@@ -131,7 +137,7 @@ export function viewBuild(build: Build, { role, position }: Beholder): BuildView
     tags: [...build.tags],
     manual_user: build.manualUser ?? null,
     is_writer: isAtLeast(role, 'write'),
-    trigger: null,
+    trigger: trigger === undefined ? null : viewTrigger(trigger.trigger, { ...trigger, role }),
     trigger_metadata: build.triggerMetadata === undefined ? null : { ...build.triggerMetadata },
     resource_key: source.kind === 'upload' ? source.uploadId : null,
     pull_robot:
@@ -179,9 +185,20 @@ export async function viewWithPosition(
   queue: BuildQueue,
   build: Build,
   role: Role | undefined,
+  triggers: BuildTriggers,
 ): Promise<BuildView> {
   const position = build.phase === 'waiting' ? await queue.position(build.id) : undefined;
-  return viewBuild(build, { role, position });
+  return viewBuild(build, { role, position, trigger: await triggers.of(build) });
+}
+
+export async function viewBuilds(
+  builds: readonly Build[],
+  roleOf: (build: Build) => Role | undefined,
+  triggers: BuildTriggers,
+): Promise<BuildView[]> {
+  return await Promise.all(
+    builds.map(async (build) => viewBuild(build, { role: roleOf(build), trigger: await triggers.of(build) })),
+  );
 }
 
 function viewAttempt(attempt: AttemptView, platform: string): Static<typeof attemptView> {

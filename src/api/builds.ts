@@ -15,15 +15,17 @@ import {
   newestKeyOf,
   parseBuildRequest,
 } from './build-request-body.ts';
-import { buildViewSchema, viewBuild, viewWithPosition } from './build-view.ts';
+import { BuildTriggers } from './build-triggers.ts';
+import { buildViewSchema, viewBuild, viewBuilds, viewWithPosition } from './build-view.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { requirePullRobot } from './pull-robot.ts';
 import { buildParams, repositoryParams } from './repository-path.ts';
 import { enqueueInTrace } from './request-trace.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'options'> & {
-  readonly trail: AuditTrail;
-};
+type Needs = Pick<
+  ApiDependencies,
+  'accounts' | 'queue' | 'uploads' | 'egress' | 'metrics' | 'triggers' | 'options'
+> & { readonly trail: AuditTrail };
 
 const tags = ['builds'];
 const listSchema = Type.Object({ builds: Type.Array(buildViewSchema) });
@@ -70,9 +72,15 @@ function readOnly(): ApiError {
   );
 }
 
+/** Refuses where nothing would come of a build. */
+export function requireBuilding(options: Pick<Needs['options'], 'buildSupport' | 'readOnly'>): void {
+  if (!options.buildSupport) throw buildsOff();
+  if (options.readOnly === true) throw readOnly();
+}
+
 export function addBuildRoutes(
   api: Api,
-  { accounts, queue, uploads, egress, metrics, options, trail }: Needs,
+  { accounts, queue, uploads, egress, metrics, triggers, options, trail }: Needs,
 ): void {
   const base = '/api/v1/repository/:namespace/:repository/build';
 
@@ -103,7 +111,7 @@ export function addBuildRoutes(
         limit: request.query.limit,
         ...(since === undefined ? {} : { since: since * 1000 }),
       });
-      return { builds: builds.map((build) => viewBuild(build, { role })) };
+      return { builds: await viewBuilds(builds, () => role, new BuildTriggers(triggers)) };
     },
   );
 
@@ -127,8 +135,7 @@ export function addBuildRoutes(
     async (request, reply) => {
       const { name, role } = repositoryOf(request);
       await requireRepository(accounts, name);
-      if (!options.buildSupport) throw buildsOff();
-      if (options.readOnly === true) throw readOnly();
+      requireBuilding(options);
       const asker = requireAccount(request.principal);
       const username = accountName(asker);
       const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key'], username);
@@ -166,7 +173,7 @@ export function addBuildRoutes(
           'location',
           `/api/v1/repository/${name.namespace}/${encodeURIComponent(name.name)}/build/${build.id}`,
         )
-        .send(await viewWithPosition(queue, build, role));
+        .send(await viewWithPosition(queue, build, role, new BuildTriggers(triggers)));
     },
   );
 
@@ -176,7 +183,7 @@ export function addBuildRoutes(
       schema: { operationId, summary, tags, params: buildParams, response: { 200: buildViewSchema } },
     }) as const;
   const show = async (name: RepositoryName, role: Role, id: string) =>
-    await viewWithPosition(queue, await buildOf(queue, name, id), role);
+    await viewWithPosition(queue, await buildOf(queue, name, id), role, new BuildTriggers(triggers));
 
   api.get(`${base}/:build`, showRoute('getRepoBuild', 'One build'), async (request) => {
     const { name, role } = repositoryOf(request);
@@ -212,7 +219,12 @@ export function addBuildRoutes(
       switch (verdict.kind) {
         case 'cancelled':
         case 'cancelling':
-          return await reply.status(201).send(viewBuild(verdict.build, { role }));
+          return await reply.status(201).send(
+            viewBuild(verdict.build, {
+              role,
+              trigger: await new BuildTriggers(triggers).of(verdict.build),
+            }),
+          );
         case 'already-final':
           throw new ApiError(
             'invalid_request',
@@ -262,11 +274,12 @@ export function addBuildRoutes(
           ? await newestBuilds(user, id === undefined ? request.query.limit : 1000)
           : [await queue.build(whole)].filter((build) => build !== undefined);
       const builds = [];
+      const found = new BuildTriggers(triggers);
       for (const build of candidates) {
         if (builds.length >= request.query.limit) break;
         if (id !== undefined && !build.id.startsWith(id)) continue;
         const role = await roleOf(build.repository);
-        if (role !== undefined) builds.push(viewBuild(build, { role }));
+        if (role !== undefined) builds.push(viewBuild(build, { role, trigger: await found.of(build) }));
       }
       return { builds };
     },

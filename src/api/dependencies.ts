@@ -17,6 +17,8 @@ import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
 import type { Retention } from '../retention/retention.ts';
 import type { HealthCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { Notices } from '../trigger/notices.ts';
+import type { Triggers } from '../trigger/triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 
@@ -66,6 +68,8 @@ export interface ApiDependencies {
   readonly probe: RegistryProbe;
   readonly uploads: Uploads;
   readonly retention: Retention;
+  readonly triggers: Triggers;
+  readonly notices: Notices;
   /** Of git servers. */
   readonly hostKeys: Pick<HostKeys, 'list' | 'forget'>;
   /** Signs the links to archived logs. */

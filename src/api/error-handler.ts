@@ -9,6 +9,8 @@ import { LogError } from '../log/log-error.ts';
 import { LoginError, type LoginErrorCode } from '../login/login-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
 import { RegistriesError, type RegistriesErrorCode } from '../registries/registries-error.ts';
+import { HostError } from '../trigger/host-error.ts';
+import { TriggerError, type TriggerErrorCode } from '../trigger/trigger-error.ts';
 import { UploadError, type UploadErrorCode } from '../upload/upload-error.ts';
 import { ApiError, type ApiErrorCode, apiErrorTable, errorBody } from './api-error.ts';
 import { discardBody } from './unread-body.ts';
@@ -83,6 +85,34 @@ const registriesCodes: Record<RegistriesErrorCode, ApiErrorCode> = {
   'too-many': 'conflict',
 };
 
+const triggerCodes: Record<TriggerErrorCode, ApiErrorCode> = {
+  malformed: 'invalid_request',
+  'wrong-type': 'unsupported_media_type',
+  'too-large': 'too_large',
+  unknown: 'not_found',
+  forbidden: 'insufficient_scope',
+  'not-active': 'invalid_request',
+  disabled: 'invalid_request',
+  active: 'invalid_request',
+  'bad-config': 'invalid_request',
+  'queue-full': 'rate_limited',
+  'read-only': 'unavailable',
+  host: 'downstream_issue',
+};
+
+/** Seconds after which a queue that is full, or a server that takes no builds now, may be asked again. */
+const worthAnotherTry: Partial<Record<TriggerErrorCode, number>> = { 'queue-full': 30, 'read-only': 60 };
+
+function translateTrigger(error: TriggerError): ApiError {
+  const { cause, code } = error;
+  const waits = cause instanceof HostError ? cause.retryAfter : undefined;
+  const retryAfter = waits === undefined ? worthAnotherTry[code] : waits / 1000;
+  return new ApiError(triggerCodes[code], error.message, {
+    cause: error,
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+  });
+}
+
 export function translate(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof UploadError) return new ApiError(uploadCodes[thrown.code], thrown.message);
@@ -94,6 +124,7 @@ export function translate(thrown: unknown): ApiError {
   if (thrown instanceof LoginError) return new ApiError(loginCodes[thrown.code], thrown.message);
   if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
   if (thrown instanceof RegistriesError) return new ApiError(registriesCodes[thrown.code], thrown.message);
+  if (thrown instanceof TriggerError) return translateTrigger(thrown);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
   // Whichever part ran into it: the database has a code of this name as well.

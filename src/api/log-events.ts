@@ -5,6 +5,7 @@ import type { Build } from '../model/build.ts';
 import { isFinal } from '../model/phase.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { BuildTriggers } from './build-triggers.ts';
 import { type BuildView, viewWithPosition } from './build-view.ts';
 
 /** Milliseconds between signs of life on a silent stream. */
@@ -18,6 +19,7 @@ export interface LogEventsOptions {
   /** Position of the first entry wanted. */
   readonly start: number;
   readonly queue: BuildQueue;
+  readonly triggers: BuildTriggers;
   readonly logs: LogStore;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -29,7 +31,7 @@ export interface LogEventsOptions {
  * next page is asked for once the last was taken. Ends early when the signal fires.
  */
 export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buffer> {
-  const { queue, logs, clock, metrics, role } = options;
+  const { queue, triggers, logs, clock, metrics, role } = options;
   const closing = new AbortController();
   const signal = AbortSignal.any([options.signal, closing.signal]);
   const id = options.build.id;
@@ -76,7 +78,7 @@ export async function* logEvents(options: LogEventsOptions): AsyncGenerator<Buff
   const phaseEvent = async (): Promise<{ view: BuildView; event: Buffer | undefined } | undefined> => {
     const build = await queue.build(id);
     if (build === undefined) return undefined;
-    const view = await viewWithPosition(queue, build, role);
+    const view = await viewWithPosition(queue, build, role, triggers);
     const text = JSON.stringify(view);
     const changed = text !== shown;
     shown = text;

@@ -4,6 +4,7 @@ import { type ApiHarness, startApiServer } from '../../test/harness/api-server.t
 import { ManualClock } from '../base/clock.ts';
 import type { BuildId } from '../model/ids.ts';
 import { Metrics } from '../telemetry/metrics.ts';
+import { BuildTriggers } from './build-triggers.ts';
 import { logEvents } from './log-events.ts';
 
 interface Event {
@@ -179,13 +180,14 @@ test('a reader that takes nothing for long misses nothing when the build ends me
   for (let at = 0; at < lines.length; at += 5_000) await append(id, lines.slice(at, at + 5_000));
   const build = await server.queue.build(id);
   if (build === undefined) throw new Error('the build is gone');
-  const { queue, logs } = server;
+  const { queue, logs, triggers } = server;
   const signal = new AbortController().signal;
   const events = logEvents({
     build,
     role: 'admin',
     start: 0,
     queue,
+    triggers: new BuildTriggers(triggers.triggers),
     logs,
     clock,
     metrics: new Metrics(),

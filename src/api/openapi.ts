@@ -15,6 +15,7 @@ interface Described {
 const accessWords: Record<Access, string> = {
   public: 'Open to everybody.',
   'signed-url': 'Open to who holds the signed URL.',
+  webhook: 'Open to who has the write token of the trigger, or signs as its host.',
   user: 'Needs a user who is signed in.',
   account: 'Needs a user or a robot.',
   'namespace-member':
@@ -131,7 +132,9 @@ function describe({ url, method, access, schema }: Described, schemas: Map<strin
       ...responsesOf(schema, schemas),
       default: { description: 'An error', content: errorContent },
     },
-    ...(access === 'public' || access === 'signed-url' ? {} : { security: securityOf(access) }),
+    ...(access === 'public' || access === 'signed-url' || access === 'webhook'
+      ? {}
+      : { security: securityOf(access) }),
   };
 }
 

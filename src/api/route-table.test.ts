@@ -51,6 +51,7 @@ const newRegistry = { host: '127.0.0.1:1', username: 'u', use: ['pull'] };
 
 const repository = '/api/v1/repository/{namespace}/{repository}';
 const build = `${repository}/build/{build}`;
+const trigger = `${repository}/trigger/{trigger}`;
 const organization = '/api/v1/organization/{namespace}';
 const team = `${organization}/team/{team}`;
 
@@ -88,6 +89,31 @@ const table: Readonly<Record<string, Row>> = {
   [`get ${build}/logs`]: writers(200),
   [`get ${build}/logs/stream`]: writers(200),
   [`get ${build}/logs/download`]: writers(200),
+  [`get ${repository}/trigger`]: admins(200),
+  [`post ${repository}/trigger`]: admins(201, { service: 'custom-git' }),
+  // Of an active trigger of a custom git repository: there is no host to ask, and it is active already.
+  [`get ${trigger}`]: admins(200),
+  [`put ${trigger}`]: admins(200, { enabled: true }),
+  [`put ${trigger}/config`]: admins(200, { config: { context: '/' } }),
+  // Whoever may deletes one that is not there.
+  [`delete ${trigger}`]: admins(404),
+  [`get ${trigger}/namespaces`]: admins(400),
+  [`post ${trigger}/sources`]: admins(400, { namespace: 'owner' }),
+  [`post ${trigger}/fields/{field}`]: admins(404, {}),
+  [`post ${trigger}/subdir`]: admins(200, {}),
+  [`post ${trigger}/analyze`]: admins(200, { config: { build_source: 'https://git.example.com/a/b.git' } }),
+  [`post ${trigger}/activate`]: admins(400, { config: { build_source: 'https://git.example.com/a/b.git' } }),
+  [`post ${trigger}/start`]: admins(201, { refs: { kind: 'branch', name: 'main' } }),
+  [`get ${trigger}/builds`]: admins(200),
+  [`get ${trigger}/deliveries`]: admins(200),
+  [`post ${trigger}/deliveries/{delivery}/redeliver`]: admins(404),
+  [`get ${trigger}/secrets`]: admins(200),
+  [`put ${trigger}/secrets/{secret}`]: admins(204, { value: 'aGVsbG8=' }),
+  [`delete ${trigger}/secrets/{secret}`]: admins(404),
+  [`get ${repository}/notices`]: admins(200),
+  [`delete ${repository}/notices/{notice}`]: admins(404),
+  // Whoever one is says nothing: the trigger asks for its own proof.
+  'post /webhooks/push/trigger/{trigger}': everybody(403, {}),
   'get /api/v1/builds': accounts(200),
   'post /api/v1/filedrop': accounts(200, { mimeType: 'application/gzip' }),
   // Without a signature nobody gets anywhere.
@@ -183,6 +209,7 @@ interface Operation {
 const organizationName = 'acme';
 let server: ApiHarness;
 let buildId: string;
+let triggerId: string;
 const tokens = new Map<RoleName, string | undefined>();
 
 beforeAll(async () => {
@@ -215,6 +242,15 @@ beforeAll(async () => {
   await server.call('DELETE', `/api/v1/repository/owner/web/build/${buildId}`, { token });
   const log = made.json.id as Parameters<typeof server.logs.close>[0];
   await server.logs.close(log);
+  const trigger = await server.call('POST', '/api/v1/repository/owner/web/trigger/', {
+    token,
+    body: { service: 'custom-git' },
+  });
+  triggerId = String(trigger.json.id);
+  await server.call('POST', `/api/v1/repository/owner/web/trigger/${triggerId}/activate`, {
+    token,
+    body: { config: { build_source: 'https://git.example.com/a/b.git' } },
+  });
   // And one that is not.
   await server.call('POST', '/api/v1/repository/owner/web/build/', {
     token,
@@ -237,6 +273,8 @@ test('every route of the API has its row, and every row a route', async () => {
   expect([...(await operations()).keys()].sort()).toEqual(Object.keys(table).sort());
 });
 
+const missing = '00000000-0000-4000-8000-000000000000';
+
 describe.each(Object.entries(table))('%s', (route, expected) => {
   test.each(roles)('%s', async (role) => {
     const [method = '', path = ''] = route.split(' ');
@@ -248,6 +286,11 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       member: method === 'put' ? 'other' : 'nobody',
       robot: 'new',
       build: buildId,
+      trigger: route.startsWith('delete') && !path.includes('secrets') ? missing : triggerId,
+      delivery: missing,
+      secret: method === 'delete' ? 'none' : 'npm',
+      notice: missing,
+      field: 'refs',
       username: 'other-person',
       name: 'none',
       token: 'no-such-token',

@@ -21,6 +21,7 @@ import { readJsonBodies } from './json-body.ts';
 import { addLimitRoutes } from './limits.ts';
 import { addLogArchiveRoutes } from './log-archive.ts';
 import { addMetricsRoutes } from './metrics.ts';
+import { addNoticeRoutes } from './notices.ts';
 import { OpenApi } from './openapi.ts';
 import { addOrganizationRoutes } from './organizations.ts';
 import { addPageRoutes } from './page-routes.ts';
@@ -41,11 +42,17 @@ import { addPruneRoutes } from './superuser-prune.ts';
 import { addSuperuserUserRoutes } from './superuser-users.ts';
 import { addTeamPermissionRoutes } from './team-permissions.ts';
 import { addTeamRoutes } from './teams.ts';
+import { addTriggerBuildRoutes } from './trigger-builds.ts';
+import { addTriggerDeliveryRoutes } from './trigger-deliveries.ts';
+import { addTriggerSecretRoutes } from './trigger-secrets.ts';
+import { addTriggerSetupRoutes } from './trigger-setup.ts';
+import { addTriggerRoutes } from './triggers.ts';
 import { answerUnknownAddresses } from './unknown-address.ts';
 import { addUserRoutes } from './user.ts';
 import { addUserPasswordRoute } from './user-password.ts';
 import { addUserTokenRoutes } from './user-tokens.ts';
 import { compileValidator } from './validation.ts';
+import { addWebhookRoutes } from './webhooks.ts';
 
 /** REST and the registry's `/v2/` behind one HTTP server, which whoever owns the port feeds with connections. */
 export interface ApiServer extends AsyncDisposable {
@@ -135,6 +142,13 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addRepositoryTargetRoutes(api, dependencies);
   addRegistryRoutes(api, dependencies);
   addBuildRoutes(api, { ...dependencies, trail });
+  addTriggerRoutes(api, dependencies);
+  addTriggerSetupRoutes(api, dependencies);
+  addTriggerBuildRoutes(api, dependencies);
+  addTriggerDeliveryRoutes(api, dependencies);
+  addTriggerSecretRoutes(api, dependencies);
+  addNoticeRoutes(api, dependencies);
+  addWebhookRoutes(api, dependencies);
   const streams = new AbortController();
   addBuildLogRoutes(api, { ...dependencies, closing: streams.signal });
   addLogArchiveRoutes(api, { ...dependencies, closing: streams.signal });

@@ -3,12 +3,16 @@ import { parseRepositoryName } from '../model/repository-name.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { logPageQuery, logPageSchema } from './build-logs.ts';
-import { buildViewSchema, viewBuild } from './build-view.ts';
+import { BuildTriggers } from './build-triggers.ts';
+import { buildViewSchema, viewBuilds } from './build-view.ts';
 import { buildOf } from './builds.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { buildParams } from './repository-path.ts';
 
-export function addSuperuserRoutes(api: Api, { queue, logs }: Pick<ApiDependencies, 'queue' | 'logs'>): void {
+export function addSuperuserRoutes(
+  api: Api,
+  { queue, triggers, logs }: Pick<ApiDependencies, 'queue' | 'triggers' | 'logs'>,
+): void {
   api.get(
     '/api/v1/superuser/queue',
     {
@@ -36,7 +40,7 @@ export function addSuperuserRoutes(api: Api, { queue, logs }: Pick<ApiDependenci
         queue.counts(),
         queue.builds({ limit: request.query.limit, unfinishedOnly: true }),
       ]);
-      return { ...counts, builds: builds.map((build) => viewBuild(build, { role: 'admin' })) };
+      return { ...counts, builds: await viewBuilds(builds, () => 'admin', new BuildTriggers(triggers)) };
     },
   );
 

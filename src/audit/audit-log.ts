@@ -30,7 +30,8 @@ export interface AuditTarget {
     | 'executor'
     | 'namespace'
     | 'registry'
-    | 'server';
+    | 'server'
+    | 'trigger';
   readonly name: string;
   /** Whose administrators may see the record. */
   readonly namespace?: string;

@@ -21,6 +21,7 @@ import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
+import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLogins } from './compose-logins.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
@@ -28,6 +29,7 @@ import { composeRegistries } from './compose-registries.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeBlobStore, registryStorage } from './compose-storage.ts';
 import { composeStore } from './compose-store.ts';
+import { composeTriggers } from './compose-triggers.ts';
 import { Doors } from './doors.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
@@ -178,6 +180,24 @@ export async function startClusterServer(
       archiveLogs: config.storage.archiveLogs,
       clock,
     });
+    const triggers = composeTriggers({
+      database,
+      secretBox,
+      queue,
+      audit,
+      accounts,
+      registryHost: site.hostname,
+      url: site.url,
+      ...config.triggers,
+      hosts: composeGitHosts(config.triggers.hosts, clock),
+      readOnly: config.features.readOnly || !config.features.build,
+      ...(limits.queuedPerNamespace === undefined
+        ? {}
+        : { maxQueuedPerNamespace: limits.queuedPerNamespace }),
+      metrics,
+      clock,
+      logger,
+    });
     const api = composeApi({
       accounts,
       signIn,
@@ -188,6 +208,7 @@ export async function startClusterServer(
       log,
       uploads,
       retention,
+      triggers,
       hostKeys,
       links,
       blobs,
@@ -250,7 +271,9 @@ export async function startClusterServer(
     sweeper.start();
     storeKeepers.start();
     auditRetention.start();
+    if (config.features.build && !config.features.readOnly) triggers.start();
     stops.push(async () => {
+      await triggers.stop();
       await sweeper.stop();
       await auditRetention.stop();
       await building?.stop();

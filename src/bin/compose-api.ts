@@ -16,6 +16,7 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Retention } from '../retention/retention.ts';
 import { blobStoreCheck, diskCheck, orchestratorCheck, queueCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { OpenTriggers } from '../trigger/open-triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
@@ -38,6 +39,7 @@ export interface ApiCompositionOptions {
   readonly archives?: BlobStore;
   readonly registries: ApiDependencies['registries'];
   readonly probe: ApiDependencies['probe'];
+  readonly triggers: Pick<OpenTriggers, 'triggers' | 'notices'>;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
@@ -66,6 +68,7 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
   ];
   return createApi({
     ...parts,
+    ...parts.triggers,
     logs: log,
     egress: egressOf(allowPrivate),
     health: {

@@ -31,11 +31,13 @@ import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
+import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeRegistries } from './compose-registries.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeStore } from './compose-store.ts';
+import { composeTriggers } from './compose-triggers.ts';
 import { Doors } from './doors.ts';
 import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
@@ -92,6 +94,7 @@ const administrator = 'admin';
 const system = { kind: 'system', name: 'slipway up' } as const;
 const portSetting = '--port or --host';
 const issuer = 'slipway';
+const publicHost = { site: undefined, api: undefined, oauth: undefined };
 
 /**
  * The whole of Slipway in one process on one machine: SQLite, workers as child processes, docker-registry as a child.
@@ -246,6 +249,23 @@ export async function startEmbeddedServer(
       archiveLogs: true,
       clock,
     });
+    const triggers = composeTriggers({
+      database,
+      secretBox,
+      queue,
+      audit,
+      accounts,
+      // The public services; people bring tokens that they made there.
+      hosts: composeGitHosts({ github: publicHost, gitlab: publicHost, bitbucket: publicHost }, clock),
+      registryHost,
+      url,
+      failureThreshold: 100,
+      internalErrorThreshold: 5,
+      ...(options.maxQueued === undefined ? {} : { maxQueuedPerNamespace: options.maxQueued }),
+      metrics,
+      clock,
+      logger,
+    });
     const api = composeApi({
       accounts,
       signIn,
@@ -255,6 +275,7 @@ export async function startEmbeddedServer(
       log,
       uploads,
       retention,
+      triggers,
       hostKeys,
       links,
       blobs,
@@ -304,7 +325,9 @@ export async function startEmbeddedServer(
     sweeper.start();
     storeKeepers.start();
     auditRetention.start();
+    triggers.start();
     stops.push(async () => {
+      await triggers.stop();
       await sweeper.stop();
       await auditRetention.stop();
       await keeper?.stop();

@@ -49,13 +49,7 @@ export async function readGitAccess(
     readonly gitLfs?: boolean;
   },
 ): Promise<Record<string, unknown>> {
-  const read = async (what: string, file: string): Promise<string> => {
-    try {
-      return await readFile(resolve(cwd, file), 'utf8');
-    } catch (cause) {
-      throw new CliError('local', `Cannot read the ${what} in ${file}: ${messageOf(cause)}`, { cause });
-    }
-  };
+  const read = async (what: string, file: string) => await readSecretText(cwd, what, file);
   const { gitKey, gitTokenFile, gitUser, gitLfs } = flags;
   return {
     ...(gitKey === undefined ? {} : { private_key: await read('private key', gitKey) }),
@@ -63,4 +57,13 @@ export async function readGitAccess(
     ...(gitUser === undefined ? {} : { username: gitUser }),
     ...(gitLfs === true ? { lfs: true } : {}),
   };
+}
+
+/** The text of a file that has a key or a token in it. Throws `local`. */
+export async function readSecretText(cwd: string, what: string, file: string): Promise<string> {
+  try {
+    return await readFile(resolve(cwd, file), 'utf8');
+  } catch (cause) {
+    throw new CliError('local', `Cannot read the ${what} in ${file}: ${messageOf(cause)}`, { cause });
+  }
 }

@@ -78,6 +78,13 @@ export class Client {
     await response.body?.cancel();
   }
 
+  /** Like `delete`; the answer, where there is one. */
+  async remove<T>(path: string): Promise<T | undefined> {
+    const response = await this.#send('DELETE', path, { signal: AbortSignal.timeout(patience) });
+    const text = await response.text();
+    return text === '' || response.status === 204 ? undefined : (JSON.parse(text) as T);
+  }
+
   /** Streams bytes to a URL the server gave out (absolute, or a path of this server). */
   async upload(url: string, body: Readable, contentType: string, signal?: AbortSignal): Promise<void> {
     const target = new URL(url, this.server);

@@ -1,7 +1,8 @@
 import { Command, CommanderError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { MemoryTerminal } from '../../test/fakes/memory-terminal.ts';
-import { addClientCommands, reportInOneLine, wholeNumber } from './program.ts';
+import { addClientCommands, reportInOneLine } from './program.ts';
+import { wholeNumber } from './whole-number.ts';
 
 /** What is said about wrong arguments. */
 async function complaintAbout(...words: string[]): Promise<string> {

@@ -16,16 +16,8 @@ import type { RepoTargetFlags } from './repo-target.ts';
 import type { Report } from './report.ts';
 import { type Shell, shells } from './shells.ts';
 import type { Terminal } from './terminal.ts';
-
-/** An option that is a whole number. */
-export function wholeNumber(least: number, most: number) {
-  return (text: string): number => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
-    return value;
-  };
-}
+import { addTriggerCommands } from './trigger-commands.ts';
+import { wholeNumber } from './whole-number.ts';
 
 /** How many builds may run at once; `none` takes the limit away. */
 function numberOrNone(text: string): number | 'none' {
@@ -182,6 +174,7 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
       report(await (await import('./repo-create.ts')).repoCreate(terminal, name, flags)),
     );
 
+  addTriggerCommands(program, terminal, report);
   addAccountCommands(program, terminal, report);
   repo
     .command('target')

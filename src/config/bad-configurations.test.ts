@@ -328,6 +328,60 @@ const cases: readonly BadConfiguration[] = [
     says: ['config.yaml:3: SLIPWAY.TLS.KEY is missing; CERTIFICATE is of no use without it.'],
   },
   {
+    name: 'an OAuth client at GitHub without its secret',
+    file: 'GITHUB_TRIGGER_CONFIG: { CLIENT_ID: 0e8dbe15 }\n',
+    says: [
+      'config.yaml:3: GITHUB_TRIGGER_CONFIG.CLIENT_SECRET is missing; CLIENT_ID is of no use without it.',
+    ],
+  },
+  {
+    name: 'a secret of an OAuth client at GitLab without its name',
+    file: 'GITLAB_TRIGGER_CONFIG: { CLIENT_SECRET: hunter2 }\n',
+    says: [
+      'config.yaml:3: GITLAB_TRIGGER_CONFIG.CLIENT_ID is missing; CLIENT_SECRET is of no use without it.',
+    ],
+  },
+  {
+    name: 'a consumer at Bitbucket without its secret',
+    file: 'BITBUCKET_TRIGGER_CONFIG: { CONSUMER_KEY: abc }\n',
+    says: [
+      'config.yaml:3: BITBUCKET_TRIGGER_CONFIG.CONSUMER_SECRET is missing; CONSUMER_KEY is of no use without it.',
+    ],
+  },
+  {
+    name: 'an endpoint of GitHub that is a host',
+    file: 'GITHUB_TRIGGER_CONFIG: { GITHUB_ENDPOINT: github.example.com }\n',
+    says: [
+      'config.yaml:3: GITHUB_TRIGGER_CONFIG.GITHUB_ENDPOINT is "github.example.com"; it must be a URL such as https://git.example.com, without a user, password or query.',
+    ],
+  },
+  {
+    name: 'an endpoint of GitHub that is no URL',
+    file: 'GITHUB_TRIGGER_CONFIG: { API_ENDPOINT: "http://[git/api" }\n',
+    says: [
+      'config.yaml:3: GITHUB_TRIGGER_CONFIG.API_ENDPOINT is "http://[git/api"; it must be a URL such as https://git.example.com.',
+    ],
+  },
+  {
+    name: 'an endpoint of GitLab with a query',
+    file: 'GITLAB_TRIGGER_CONFIG: { GITLAB_ENDPOINT: "https://gitlab.example.com/?a=b" }\n',
+    says: [
+      'config.yaml:3: GITLAB_TRIGGER_CONFIG.GITLAB_ENDPOINT is "https://gitlab.example.com/?a=b"; it must be a URL such as https://git.example.com, without a user, password or query.',
+    ],
+  },
+  {
+    name: 'the key of another host',
+    file: 'GITLAB_TRIGGER_CONFIG: { GITHUB_ENDPOINT: "https://gitlab.example.com" }\n',
+    says: [
+      'config.yaml:3: GITLAB_TRIGGER_CONFIG.GITHUB_ENDPOINT is not a known key here. It belongs to GITHUB_TRIGGER_CONFIG.',
+    ],
+  },
+  {
+    name: 'a switch of a host that is neither on nor off',
+    file: 'FEATURE_GITLAB_BUILD: maybe\n',
+    says: ['config.yaml:3: FEATURE_GITLAB_BUILD is "maybe"; it must be true or false.'],
+  },
+  {
     name: 'remote workers that cannot reach the manager',
     file: executor('EXECUTOR: ec2\nEC2_REGION: eu-central-1\nEC2_INSTANCE_TYPE: t3.large'),
     says: [

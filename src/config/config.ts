@@ -322,7 +322,16 @@ export interface LimitConfig {
   readonly logTail: number;
 }
 
+/** Where a git host is, and what this server is registered as there. Absent parts are the host's own public ones. */
+export interface GitHostConfig {
+  readonly site: string | undefined;
+  readonly api: string | undefined;
+  readonly oauth: { readonly id: string; readonly secret: Secret } | undefined;
+}
+
 export interface TriggerConfig {
+  /** Each undefined one is switched off. */
+  readonly hosts: Readonly<Record<'github' | 'gitlab' | 'bitbucket', GitHostConfig | undefined>>;
   /** SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD; undefined: never disabled. */
   readonly failureThreshold: number | undefined;
   /** SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD; undefined: never disabled. */

@@ -81,7 +81,21 @@ describe("a registry's own configuration", () => {
       superUsers: true,
     });
     expect(config?.limits.queuedPerNamespace).toBe(200);
-    expect(config?.triggers).toEqual({ failureThreshold: undefined, internalErrorThreshold: 10 });
+    expect(config?.triggers).toMatchObject({
+      failureThreshold: undefined,
+      internalErrorThreshold: 10,
+      hosts: {
+        github: {
+          site: 'https://github.example.com/',
+          api: undefined,
+          oauth: { id: '0e8dbe15c4c7630b6780' },
+        },
+        gitlab: undefined,
+        bitbucket: undefined,
+      },
+    });
+    expect(JSON.stringify(config?.triggers)).not.toContain('e4a58ddd3d7408b7aec109e85564a0d153d3e846');
+    expect(config?.triggers.hosts.github?.oauth?.secret.reveal()).toMatch(/^e4a58d/);
     expect(config?.superUsers).toEqual(['quayadmin', 'kim']);
     expect(config?.secrets.database?.reveal()).toHaveLength(32);
   });
@@ -545,5 +559,36 @@ describe('any file', () => {
         },
       ),
     );
+  });
+});
+
+describe('git hosts', () => {
+  const nothing = { site: undefined, api: undefined, oauth: undefined };
+
+  it('are switched on alone, for people who bring tokens', () => {
+    const { triggers } = configOf(
+      `${inOrder}FEATURE_GITHUB_BUILD: true\nFEATURE_GITLAB_BUILD: true\nFEATURE_BITBUCKET_BUILD: true\n`,
+    );
+    expect(triggers.hosts).toEqual({ github: nothing, gitlab: nothing, bitbucket: nothing });
+  });
+
+  it('are servers of one’s own, with secrets in files', () => {
+    const { hosts } = configOf(
+      `${inOrder}FEATURE_GITHUB_BUILD: true
+GITHUB_TRIGGER_CONFIG: { GITHUB_ENDPOINT: "https://github.example.com/", API_ENDPOINT: "https://api.example.com/v3/" }
+FEATURE_GITLAB_BUILD: true
+GITLAB_TRIGGER_CONFIG: { GITLAB_ENDPOINT: "https://example.com/gitlab/", CLIENT_ID: abc }
+FEATURE_BITBUCKET_BUILD: true
+BITBUCKET_TRIGGER_CONFIG: { CONSUMER_KEY: key, CONSUMER_SECRET: hunter2 }
+`,
+      { SLIPWAY_GITLAB_TRIGGER_CONFIG__CLIENT_SECRET_FILE: '/run/secrets/key' },
+    ).triggers;
+    expect(hosts).toMatchObject({
+      github: { site: 'https://github.example.com/', api: 'https://api.example.com/v3/', oauth: undefined },
+      gitlab: { site: 'https://example.com/gitlab/', oauth: { id: 'abc' } },
+      bitbucket: { oauth: { id: 'key' } },
+    });
+    expect(hosts.gitlab?.oauth?.secret.reveal()).toBe('fedcba9876543210');
+    expect(JSON.stringify(hosts)).not.toContain('hunter2');
   });
 });

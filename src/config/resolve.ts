@@ -5,6 +5,7 @@ import { parseDatabaseUri } from './database-uri.ts';
 import { resolveLogins } from './resolve-logins.ts';
 import { resolveManager } from './resolve-manager.ts';
 import { resolveStorage } from './resolve-storage.ts';
+import { resolveTriggers } from './resolve-triggers.ts';
 import { hasRemoteWorkers, portOf, withoutPort } from './rules.ts';
 import type { CheckedConfig } from './schema.ts';
 import { Secret } from './secret.ts';
@@ -52,10 +53,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
       log: own.LOG.LIMIT,
       logTail: own.LOG.TAIL,
     },
-    triggers: {
-      failureThreshold: config.SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD ?? undefined,
-      internalErrorThreshold: config.SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD ?? undefined,
-    },
+    triggers: resolveTriggers(config),
     retention: {
       builds: own.RETENTION.BUILDS ?? undefined,
       logs: own.RETENTION.LOGS ?? undefined,

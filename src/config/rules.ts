@@ -4,6 +4,7 @@ import { executorRules } from './executor-rules.ts';
 import { loginRules } from './login-rules.ts';
 import type { LooseConfig, RuleReport } from './rule-report.ts';
 import { storageRules } from './storage-rules.ts';
+import { triggerRules } from './trigger-rules.ts';
 
 export interface FileSurroundings {
   /** Whether `ssl.cert` and `ssl.key` are beside the configuration file. */
@@ -19,6 +20,7 @@ export function checkRules(config: LooseConfig, report: RuleReport, around: File
   executorRules(config, report);
   limitRules(config, report);
   loginRules(config, report);
+  triggerRules(config, report);
 }
 
 export function portOf(host: string): number | undefined {

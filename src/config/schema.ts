@@ -5,6 +5,7 @@ import { loginKeys } from './login-schema.ts';
 import { memoryOrchestratorSchema, redisOrchestratorSchema, redisSchema } from './redis-schema.ts';
 import { slipwayKeys } from './slipway-schema.ts';
 import { storageKeys } from './storage-schema.ts';
+import { triggerKeys } from './trigger-schema.ts';
 
 const label = '[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?';
 const hostPattern = `^(${label}(\\.${label})*|\\[[0-9A-Fa-f:]+\\])(:[0-9]{1,5})?$`;
@@ -150,12 +151,12 @@ const buildKeys = {
   SUCCESSIVE_TRIGGER_FAILURE_DISABLE_THRESHOLD: wholeOrNull(
     'A trigger is switched off after so many failures in a row.',
     'never',
-    { minimum: 1, default: 100, effect: 'none' },
+    { minimum: 1, default: 100 },
   ),
   SUCCESSIVE_TRIGGER_INTERNAL_ERROR_DISABLE_THRESHOLD: wholeOrNull(
     'A trigger is switched off after so many internal errors in a row.',
     'never',
-    { minimum: 1, default: 5, effect: 'none' },
+    { minimum: 1, default: 5 },
   ),
   MAXIMUM_LAYER_SIZE: bytes('Largest layer of an image.', { default: '20G', effect: 'none' }),
 };
@@ -177,6 +178,7 @@ export const keyGroups: readonly KeyGroup[] = [
   { title: 'Storage', keys: storageKeys },
   { title: 'Redis', keys: redisKeys },
   { title: 'Builds', keys: buildKeys },
+  { title: 'Build triggers', keys: triggerKeys },
   { title: 'Accounts', keys: accountKeys },
   { title: 'Signing in with a browser', keys: loginKeys },
   { title: 'Slipway’s own', keys: slipwayKeys },
@@ -189,6 +191,7 @@ export const configSchema = Type.Object({
   ...storageKeys,
   ...redisKeys,
   ...buildKeys,
+  ...triggerKeys,
   ...accountKeys,
   ...loginKeys,
   ...slipwayKeys,

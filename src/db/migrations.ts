@@ -14,6 +14,7 @@ import { sessions } from './migrations/0009-sessions.ts';
 import { accounts } from './migrations/0010-accounts.ts';
 import { registries } from './migrations/0011-registries.ts';
 import { gitHostKeys } from './migrations/0012-git-host-keys.ts';
+import { triggers } from './migrations/0013-triggers.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -50,6 +51,7 @@ const steps: Readonly<
   '0010-accounts': accounts,
   '0011-registries': registries,
   '0012-git-host-keys': gitHostKeys,
+  '0013-triggers': triggers,
 };
 
 const table = 'schema_migrations';

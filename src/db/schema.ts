@@ -221,6 +221,108 @@ export interface Schema {
     newest_key: string | null;
     /** The build that came with the same key while this one waited. */
     superseded_by: string | null;
+    /** Whose build it is; a trigger that is gone may still be named. */
+    trigger_id: Generated<string | null>;
+  };
+  triggers: {
+    id: string;
+    namespace: string;
+    repository: string;
+    service: string;
+    active: Generated<number>;
+    enabled: Generated<number>;
+    /** Null while it is enabled. */
+    disabled_reason: string | null;
+    disabled_at: number | null;
+    /** The TriggerConfig; null until it is active. */
+    config_json: string | null;
+    connected_user: string;
+    pull_robot: string | null;
+    public_key: string | null;
+    /** Of the connected account at the host. */
+    auth_token_sealed: Uint8Array | null;
+    private_key_sealed: Uint8Array | null;
+    /** What the host signs deliveries with; null: there is none to sign. */
+    webhook_secret_sealed: Uint8Array | null;
+    write_token_sealed: Uint8Array | null;
+    /** Failures are counted over builds with a higher number. */
+    counted_from: Generated<number>;
+    /** When its next cron entry is due. */
+    cron_at: number | null;
+    /** When its source is next looked at for pushes whose delivery was lost; null: never. */
+    poll_at: number | null;
+    /** Looks in a row that failed. */
+    poll_failures: Generated<number>;
+    created_at: number;
+  };
+  /** What builds of a trigger get as secrets. */
+  trigger_secrets: {
+    trigger_id: string;
+    id: string;
+    sealed: Uint8Array;
+    changed_at: number;
+  };
+  trigger_deliveries: {
+    /** Order of arrival. */
+    number: Generated<number>;
+    id: string;
+    trigger_id: string;
+    /** Deliveries with the same key are the same. */
+    delivery_key: string;
+    /** The host's own name of it; the same name is the same delivery too. */
+    name: string | null;
+    came_by: string;
+    received_at: number;
+    /** How often it came besides the first time. */
+    repeats: Generated<number>;
+    event: string | null;
+    /** Empty: there is none, or it is not known yet. */
+    ref: Generated<string>;
+    commit_sha: string | null;
+    /** The StoredEvent that a build is made of; null: there is nothing to build. */
+    event_json: string | null;
+    redelivery_of: string | null;
+    /** Who sent it again. */
+    asked_by: string | null;
+    trace_parent: string | null;
+    outcome: string;
+    reason: string | null;
+    build_id: string | null;
+    /** Of one that waits: when it may be worked on; while somebody does: when another may. */
+    due_at: number;
+    tries: Generated<number>;
+  };
+  /** What a look at the source found last. */
+  trigger_refs: {
+    trigger_id: string;
+    ref: string;
+    commit_sha: string;
+    /** Seen by one look, without a delivery so far. */
+    suspect_sha: string | null;
+  };
+  /** Builds whose host is still to be told how they are. */
+  host_reports: {
+    build_id: string;
+    trigger_id: string;
+    commit_sha: string;
+    /** What the host was told last. */
+    sent: string | null;
+    due_at: number;
+    tries: Generated<number>;
+    created_at: number;
+  };
+  /** What the administrators of a repository are to know, until one of them says that it is known. */
+  notices: {
+    number: Generated<number>;
+    id: string;
+    namespace: string;
+    repository: string;
+    trigger_id: string | null;
+    kind: string;
+    message: string;
+    created_at: number;
+    dismissed_at: number | null;
+    dismissed_by: string | null;
   };
   /** The managers that are there. One that leaves takes its row away; one that dies stops counting. */
   managers: {

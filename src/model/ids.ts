@@ -11,14 +11,14 @@ export type UploadId = Branded<'UploadId'>;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** Ids are lower-case UUIDs: they stand in paths, tokens and Kubernetes labels, so nothing else is let in. */
-function parser<Id extends string>() {
+export function idParser<Id extends string>() {
   return (text: string): Id | undefined => (uuid.test(text) ? (text as Id) : undefined);
 }
 
-export const parseBuildId = parser<BuildId>();
-export const parseJobId = parser<JobId>();
-export const parseAttemptId = parser<AttemptId>();
-export const parseUploadId = parser<UploadId>();
+export const parseBuildId = idParser<BuildId>();
+export const parseJobId = idParser<JobId>();
+export const parseAttemptId = idParser<AttemptId>();
+export const parseUploadId = idParser<UploadId>();
 
 export const newBuildId = (): BuildId => randomUUID() as BuildId;
 export const newJobId = (): JobId => randomUUID() as JobId;

@@ -112,6 +112,7 @@ function newBuild({ now }: Step, asked: Enqueue, openings: Openings, index: numb
     newest_key: options.newestOnly ?? null,
     superseded_by: null,
     published_json: null,
+    trigger_id: request.triggerId ?? null,
   };
   const platforms = request.platforms.length === 0 ? [''] : request.platforms;
   const jobs = platforms.map((platform, ordinal) => ({
@@ -157,6 +158,7 @@ const buildColumns = {
   admitted: 'int',
   created_at: 'int',
   newest_key: 'text',
+  trigger_id: 'text',
 } as const satisfies Partial<Record<keyof NewRow<'builds'>, RowSetColumn>>;
 
 const jobColumns = {

@@ -30,6 +30,9 @@ export class Metrics {
   readonly logBytesSent: Counter;
   readonly logReaders: Gauge;
   readonly uploadBytes: Counter;
+  readonly triggerDeliveries: Counter<'outcome'>;
+  readonly commitStatuses: Counter<'result'>;
+  readonly triggersDisabled: Counter<'reason'>;
   readonly httpRequests: Counter<'method' | 'route' | 'status'>;
   readonly httpDuration: Histogram<'method' | 'route'>;
   /** What is read at the moment the metrics are. */
@@ -142,6 +145,21 @@ export class Metrics {
       registers,
     });
     this.uploadBytes = counter('slipway_upload_bytes_total', 'Bytes of uploads that were stored');
+    this.triggerDeliveries = counter(
+      'slipway_trigger_deliveries_total',
+      'Deliveries to build triggers: as they came in (waiting, skipped, refused, forbidden, repeated) and as they ended (queued, skipped, refused, failed)',
+      'outcome',
+    );
+    this.commitStatuses = counter(
+      'slipway_commit_statuses_total',
+      'Commit statuses for git hosts: sent, failed (tried again) and dropped',
+      'result',
+    );
+    this.triggersDisabled = counter(
+      'slipway_triggers_disabled_total',
+      'Build triggers that were switched off because their builds failed again and again',
+      'reason',
+    );
     this.httpRequests = counter(
       'slipway_http_requests_total',
       'Answered HTTP requests',

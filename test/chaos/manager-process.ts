@@ -11,6 +11,7 @@ import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { loadOrMake, loadSecretKey } from '../../src/bin/keys.ts';
 import { hintsOver } from '../../src/bin/log-hints.ts';
 import { managerMetrics } from '../../src/bin/manager-metrics.ts';
@@ -26,6 +27,7 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { FaultyExecutor } from './faulty-executor.ts';
 import type { ManagerConfig, ManagerOrder, ProcessReady } from './manager-config.ts';
@@ -151,7 +153,23 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     logger,
     metrics: managerMetrics(metrics),
   });
+  const triggers = composeTriggers({
+    database,
+    secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts({}),
+    registryHost: front,
+    url,
+    failureThreshold: undefined,
+    internalErrorThreshold: undefined,
+    metrics,
+    clock,
+    logger,
+  });
   const api = composeApi({
+    triggers,
     accounts,
     signIn,
     sessions: new SqlSessions({ database, clock }),

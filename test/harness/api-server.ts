@@ -17,6 +17,7 @@ import type { ApiOptions } from '../../src/api/dependencies.ts';
 import { createApi } from '../../src/api/server.ts';
 import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
@@ -35,6 +36,7 @@ import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { type GitHostsOptions, gitHosts } from '../../src/trigger/host/hosts.ts';
 import { Uploads } from '../../src/upload/uploads.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { freePort } from '../services/service.ts';
@@ -53,6 +55,8 @@ export interface ApiHarnessOptions {
   readonly sessionTimes?: SessionTimes;
   /** Private hosts that users may lead us to. */
   readonly allowHosts?: readonly string[];
+  /** Besides custom-git. */
+  readonly hosts?: GitHostsOptions;
 }
 
 export const password = 'correct horse';
@@ -69,6 +73,7 @@ export async function startApiServer({
   createUsers = true,
   sessionTimes,
   allowHosts = [],
+  hosts = {},
 }: ApiHarnessOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
   const database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
@@ -132,6 +137,25 @@ export async function startApiServer({
   const audit = new SqlAuditLog({ database, clock });
   const logged: string[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(line) });
+  const triggers = composeTriggers({
+    database,
+    secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts(hosts),
+    registryHost: 'registry.example',
+    url: 'http://slipway.example',
+    failureThreshold: 100,
+    internalErrorThreshold: 5,
+    ...(options.maxQueuedPerNamespace === undefined
+      ? {}
+      : { maxQueuedPerNamespace: options.maxQueuedPerNamespace }),
+    readOnly: options.readOnly ?? false,
+    metrics,
+    clock,
+    logger,
+  });
   const checks = health ?? [diskCheck(folder, 1)];
   const egress = new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example', ...allowHosts] }));
   const registries = new SqlRegistries({ database, secretBox, clock });
@@ -145,6 +169,8 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    triggers: triggers.triggers,
+    notices: triggers.notices,
     hostKeys,
     links: signer,
     egress,
@@ -192,6 +218,8 @@ export async function startApiServer({
     sessions,
     logins,
     audit,
+    /** Not started: rounds of what goes on in the background are made by hand. */
+    triggers,
     authorizer,
     queue,
     registries,
@@ -245,6 +273,7 @@ export async function startApiServer({
       };
     },
     async [Symbol.asyncDispose]() {
+      await triggers.stop();
       await logs.stop();
       await api.stop();
       api.server.closeAllConnections();

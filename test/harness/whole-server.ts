@@ -14,6 +14,7 @@ import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { freePort } from '../../src/bin/free-port.ts';
 import { fallbackMetrics, managerMetrics } from '../../src/bin/manager-metrics.ts';
 import { watchParts } from '../../src/bin/watch-parts.ts';
@@ -31,6 +32,7 @@ import { createOnePort } from '../../src/rpc/one-port.ts';
 import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { runAgent } from '../../src/worker/agent.ts';
 import { DummyEngine } from '../../src/worker/engine/dummy.ts';
@@ -160,7 +162,23 @@ export async function startWholeServer({
   metrics.live.watchManager(() => parts.manager.supervising);
   const executors = ['dummy', ...before.map((entry) => entry.executor.name)];
   watchParts({ metrics, database, executors, orchestrator, archiveLogs: false, clock });
+  const triggers = composeTriggers({
+    database,
+    secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts({}),
+    registryHost: host,
+    url,
+    failureThreshold: undefined,
+    internalErrorThreshold: undefined,
+    metrics,
+    clock,
+    logger,
+  });
   const api = composeApi({
+    triggers,
     accounts,
     signIn,
     sessions: new SqlSessions({ database, clock }),
@@ -194,6 +212,7 @@ export async function startWholeServer({
   await api.start();
   await door.listen({ host: '127.0.0.1', port });
   await parts.manager.start();
+  triggers.start();
   await accounts.createUser({ username: 'kim', password: 'correct horse', superuser: true });
   const { token } = await accounts.createToken('kim', {
     name: 'test',
@@ -258,6 +277,7 @@ export async function startWholeServer({
       return (await call('GET', `${path}/${asked.json.id}`)).json;
     },
     async [Symbol.asyncDispose]() {
+      await triggers.stop();
       await parts.stop(0);
       api.endStreams();
       await door.stop();

@@ -15,6 +15,7 @@ import { composeManager, type ManagerOptions, type ManagerParts } from '../../sr
 import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
+import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { freePort } from '../../src/bin/free-port.ts';
 import { managerMetrics } from '../../src/bin/manager-metrics.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
@@ -38,6 +39,7 @@ import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
 import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { openServerLog } from '../../src/telemetry/server-log.ts';
+import { gitHosts } from '../../src/trigger/host/hosts.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { type OpenScratch, scratchFile } from '../harness/scratch-database.ts';
 
@@ -192,7 +194,23 @@ export async function openRig({
   const orchestrator = await newOrchestrator();
   const parts = manage(host, { queue, log, executor, orchestrator });
   const joined: (() => Promise<void>)[] = [];
+  const triggers = composeTriggers({
+    database,
+    secretBox: keys.secretBox,
+    queue,
+    audit,
+    accounts,
+    hosts: gitHosts({}),
+    registryHost: host,
+    url,
+    failureThreshold: undefined,
+    internalErrorThreshold: undefined,
+    metrics,
+    clock,
+    logger,
+  });
   const api = composeApi({
+    triggers,
     accounts,
     signIn,
     sessions: new SqlSessions({ database, clock }),

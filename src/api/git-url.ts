@@ -1,0 +1,28 @@
+import { messageOf } from '../base/coded-error.ts';
+import type { EgressGuard } from '../egress/egress-guard.ts';
+import { type GitUrl, parseGitUrl } from '../egress/git-url.ts';
+import { ApiError } from './api-error.ts';
+
+/**
+ * A git URL with the form that is stored. What is wrong with it is said here where that can be seen without a name
+ * server; workers check again when they fetch. Throws ApiError that names the field, and EgressError.
+ */
+export function checkGitUrl(
+  field: string,
+  text: string,
+  egress: EgressGuard,
+): { readonly href: string; readonly parsed: GitUrl } {
+  const isHttp = /^https?:\/\//i.test(text);
+  const href = isHttp ? egress.checkUrl(text).href : text;
+  let parsed: GitUrl;
+  try {
+    parsed = parseGitUrl(href);
+  } catch (error) {
+    throw new ApiError('invalid_request', `"${field}": ${messageOf(error)}`);
+  }
+  if (parsed.scheme === 'ssh') {
+    const host = parsed.host.includes(':') ? `[${parsed.host}]` : parsed.host;
+    egress.checkUrl(`https://${host}:${parsed.port}/`);
+  }
+  return { href, parsed };
+}

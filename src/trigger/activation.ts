@@ -1,0 +1,198 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { messageOf } from '../base/coded-error.ts';
+import { formatRepositoryName } from '../model/repository-name.ts';
+import { checkConfig, faultsOfConfig } from './check-config.ts';
+import { asking, type HostConnections } from './connections.ts';
+import { nextDue } from './cron-schedule.ts';
+import type { HostClient } from './git-host.ts';
+import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts';
+import { newSshKey } from './ssh-key.ts';
+import type { Trigger } from './trigger.ts';
+import type { TriggerConfig } from './trigger-config.ts';
+import { TriggerError } from './trigger-error.ts';
+import type { TriggerLog } from './trigger-events.ts';
+import type { Activated } from './triggers.ts';
+
+export interface ActivationOptions {
+  readonly store: SqlTriggerStore;
+  readonly connections: HostConnections;
+  readonly clock: Clock;
+  readonly log: TriggerLog;
+}
+
+export interface ActivationRequest {
+  readonly config: Partial<TriggerConfig>;
+  readonly pullRobot?: string;
+  readonly origin: string;
+}
+
+/** Milliseconds after activation until the source is looked at for the first time. */
+export const firstLook = 60_000;
+
+interface Installed {
+  readonly config: TriggerConfig;
+  /** Takes back what was installed. */
+  readonly undo: () => Promise<void>;
+}
+
+/** Makes a trigger active: its key and tokens, and at the host a deploy key and a webhook. All of it or nothing. */
+export class TriggerActivation {
+  readonly #options: ActivationOptions;
+
+  constructor(options: ActivationOptions) {
+    this.#options = options;
+  }
+
+  async activate(
+    found: TriggerWithSecrets,
+    request: ActivationRequest,
+    signal: AbortSignal,
+  ): Promise<Activated> {
+    const { store, connections, clock } = this.#options;
+    const { trigger } = found;
+    if (trigger.active)
+      throw new TriggerError(
+        'active',
+        'The build trigger is active already. Change its settings, or make a new one.',
+      );
+    const config = checkConfig(trigger.service, request.config, clock.now());
+    const client = connections.client(found);
+    if (client === undefined && trigger.service !== 'custom-git')
+      throw new TriggerError(
+        'bad-config',
+        'The build trigger is not connected with an account. Connect it first.',
+      );
+    const key = newSshKey(`slipway-trigger-${trigger.id}`);
+    const webhookSecret = client === undefined ? undefined : newToken();
+    const installed =
+      client === undefined || webhookSecret === undefined
+        ? { config, undo: async () => {} }
+        : await this.#install(client, trigger, config, {
+            publicKey: key.publicKey,
+            hook: { url: hookUrl(request.origin, trigger), secret: webhookSecret },
+            signal,
+          });
+    const writeToken = newToken();
+    let activated: Trigger | undefined;
+    try {
+      activated = await store.activate(trigger.id, {
+        ...key,
+        config: installed.config,
+        pullRobot: request.pullRobot,
+        writeToken,
+        webhookSecret,
+        cronAt: nextDue(config.cron, clock.now()),
+        pollAt: client === undefined ? undefined : clock.now() + firstLook,
+      });
+    } catch (thrown) {
+      await installed.undo();
+      throw thrown;
+    }
+    if (activated === undefined) {
+      await installed.undo();
+      throw new TriggerError(
+        'active',
+        'The build trigger was activated or deleted by somebody else meanwhile.',
+      );
+    }
+    return {
+      trigger: activated,
+      faults: faultsOfConfig(config),
+      credentials: credentialsOf(
+        { ...found, trigger: activated, secrets: { write_token: writeToken } },
+        request.origin,
+      ),
+    };
+  }
+
+  /** Takes hook and key away at the host; what could not be taken away, as sentences. */
+  async uninstall(found: TriggerWithSecrets, signal: AbortSignal): Promise<readonly string[]> {
+    const { trigger } = found;
+    const { build_source: source, hook_id: hook, deploy_key_id: key } = trigger.config ?? {};
+    if (source === undefined || (hook === undefined && key === undefined)) return [];
+    try {
+      const client = this.#options.connections.client(found);
+      if (client !== undefined) return await this.#takeBack(client, source, { hook, key }, signal);
+    } catch (thrown) {
+      this.#options.log.warn(
+        { err: thrown, trigger: trigger.id },
+        'a host could not be asked to forget a trigger',
+      );
+    }
+    return [`The webhook and the deploy key of ${source} are still there; remove them by hand.`];
+  }
+
+  async #install(
+    client: HostClient,
+    trigger: Trigger,
+    config: TriggerConfig,
+    what: {
+      readonly publicKey: string;
+      readonly hook: { readonly url: string; readonly secret: string };
+      readonly signal: AbortSignal;
+    },
+  ): Promise<Installed> {
+    const { build_source: source } = config;
+    const title = `Slipway ${formatRepositoryName(trigger.repository)}`;
+    const key = await asking(client.addKey(source, { title, publicKey: what.publicKey }, what.signal));
+    const undo = async (hook?: string) => {
+      // The caller may be gone; what was installed has to go all the same.
+      await this.#takeBack(client, source, { hook, key }, AbortSignal.timeout(30_000));
+    };
+    try {
+      const hook = await asking(client.addHook(source, what.hook, what.signal));
+      return {
+        config: { ...config, hook_id: hook, deploy_key_id: key },
+        undo: async () => await undo(hook),
+      };
+    } catch (thrown) {
+      await undo();
+      throw thrown;
+    }
+  }
+
+  async #takeBack(
+    client: HostClient,
+    source: string,
+    { hook, key }: { readonly hook: string | undefined; readonly key: string | undefined },
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const left: string[] = [];
+    const attempt = async (what: string, id: string | undefined, remove: (id: string) => Promise<void>) => {
+      if (id === undefined) return;
+      try {
+        await remove(id);
+      } catch (thrown) {
+        left.push(`The ${what} of ${source} is still there; remove it by hand. ${messageOf(thrown)}`);
+        this.#options.log.warn(
+          { err: thrown, source, what },
+          'a host did not remove what a trigger had installed',
+        );
+      }
+    };
+    await attempt('webhook', hook, async (id) => await client.removeHook(source, id, signal));
+    await attempt('deploy key', key, async (id) => await client.removeKey(source, id, signal));
+    return left;
+  }
+}
+
+/** What a person installs by hand where we cannot. */
+export function credentialsOf(
+  { trigger, secrets }: TriggerWithSecrets,
+  origin: string,
+): Activated['credentials'] {
+  const key = trigger.publicKey === undefined ? [] : [{ name: 'SSH Public Key', value: trigger.publicKey }];
+  if (trigger.service !== 'custom-git' || secrets.write_token === undefined) return key;
+  const url = hookUrl(origin, trigger).replace('://', `://$token:${secrets.write_token}@`);
+  return [...key, { name: 'Webhook Endpoint URL', value: url }];
+}
+
+function hookUrl(origin: string, { id }: Trigger): string {
+  return `${origin}/webhooks/push/trigger/${id}`;
+}
+
+/** 240 random bits that need no escaping in a URL. */
+function newToken(): string {
+  return randomBytes(30).toString('base64url');
+}

@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import type { BuildRequest } from '../model/build.ts';
+import { escapeTag, type Tag } from '../model/tag.ts';
+import { nameOfRef } from './parsed-ref.ts';
+import { shortSha } from './short-sha.ts';
+import { type TaggedMetadata, tagsOf } from './tags.ts';
+import type { Trigger } from './trigger.ts';
+import type { TriggerConfig } from './trigger-config.ts';
+
+/** What is to be built of a trigger's source. */
+export interface BuildOrder {
+  readonly metadata: TaggedMetadata;
+  /** What git is asked for when the commit is not known. */
+  readonly ref?: string;
+  /** False for pull requests: nothing is published. */
+  readonly push: boolean;
+  /** False for what comes from somebody else's repository: no secrets, no robot's permissions. */
+  readonly trusted: boolean;
+  /** Who asked, when a person did. */
+  readonly manualUser?: string;
+}
+
+const fullCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+
+/** The request for the queue. The URL of a custom trigger is its own, whatever a payload says. */
+export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildOrder): BuildRequest {
+  const { metadata } = order;
+  const ref = order.ref ?? metadata.ref;
+  const { commit } = metadata;
+  const url =
+    trigger.service === 'custom-git' ? config.build_source : (metadata.git_url ?? config.build_source);
+  return {
+    repository: trigger.repository,
+    source: {
+      kind: 'git',
+      url,
+      ...(commit !== undefined && fullCommit.test(commit) ? { sha: commit } : {}),
+      ...(commit !== undefined && fullCommit.test(commit) ? {} : { ref: commit ?? ref ?? 'HEAD' }),
+      ...(config.lfs === true ? { lfs: true } : {}),
+    },
+    context: config.context,
+    dockerfilePath: config.dockerfile_path,
+    tags: tagsOfOrder(order, config),
+    displayName: commit === undefined ? (nameOfRef(ref) ?? ref ?? 'HEAD').slice(0, 100) : shortSha(commit),
+    platforms: config.platforms ?? [],
+    buildArgs: config.build_args ?? {},
+    labels: {},
+    noCache: false,
+    push: order.push,
+    ...(order.manualUser === undefined ? {} : { manualUser: order.manualUser }),
+    ...(trigger.pullRobot === undefined || !order.trusted ? {} : { pullRobot: trigger.pullRobot }),
+    triggerId: trigger.id,
+    triggerMetadata: { ...metadata, git_url: url },
+    priority: 0,
+  };
+}
+
+/** A ref that is only a name, which may be a branch or a tag, is its own tag. */
+function tagsOfOrder({ metadata, ref }: BuildOrder, config: TriggerConfig): readonly Tag[] {
+  if (metadata.commit !== undefined || metadata.ref !== undefined || ref === undefined)
+    return tagsOf(metadata, config);
+  return [escapeTag(nameOfRef(ref) ?? ref)];
+}
+
+/** Builds with the same key are of the same ref of the same trigger. */
+export function newestKeyOf(trigger: Trigger, ref: string): string {
+  return createHash('sha256').update(`trigger ${trigger.id} ${ref}`).digest('hex');
+}

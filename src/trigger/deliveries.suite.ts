@@ -1,0 +1,382 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-database.ts';
+import {
+  info,
+  never,
+  posted,
+  push,
+  siteRepository,
+  sourceUrl,
+  type TriggerSite,
+  triggerSite,
+} from '../../test/harness/trigger-site.ts';
+import type { Build } from '../model/build.ts';
+import { splitSecrets } from '../model/git-credentials.ts';
+import type { HookDelivery } from './git-host.ts';
+import { SqlDeliveryStore } from './sql-delivery-store.ts';
+import type { Trigger } from './trigger.ts';
+import type { TriggerConfig } from './trigger-config.ts';
+
+/** What comes of deliveries, on every database. */
+export function deliveriesSuite(name: string, open: OpenScratch): void {
+  describe(`deliveries on ${name}`, () => {
+    let scratch: ScratchDatabase;
+    let site: TriggerSite;
+    let trigger: Trigger;
+    let token: string;
+
+    beforeEach(async () => {
+      scratch = await open();
+      site = await triggerSite(scratch);
+      ({ trigger, token } = await site.custom());
+    });
+    afterEach(async () => {
+      await site[Symbol.asyncDispose]();
+      await scratch[Symbol.asyncDispose]();
+    });
+
+    const deliver = async (delivery: HookDelivery, to = trigger, as: string | undefined = token) =>
+      await site.open.triggers.deliver(to.id, delivery, as);
+    const list = async (of = trigger) => await site.open.triggers.deliveries(of.id, 100);
+    const builds = async (of = trigger) => await site.open.triggers.builds(of.id, 100);
+
+    async function built(
+      delivery: HookDelivery,
+      config?: Partial<TriggerConfig>,
+    ): Promise<Build | undefined> {
+      if (config !== undefined) ({ trigger, token } = await site.custom(config));
+      await deliver(delivery);
+      await site.settle();
+      const [first] = await builds();
+      return first;
+    }
+
+    describe('what may not come in', () => {
+      const refused = async (to: string, delivery: HookDelivery, as: string | undefined) => {
+        const { deliver: take } = site.open.triggers;
+        return await take.call(site.open.triggers, to, delivery, as).then(
+          () => 'taken',
+          (error) => error.code,
+        );
+      };
+
+      it('is for a trigger that is not there', async () => {
+        expect(await refused(randomUUID(), push('refs/heads/main'), token)).toBe('unknown');
+        expect(await refused("x' or 1=1", push('refs/heads/main'), token)).toBe('unknown');
+      });
+
+      it('proves nothing: no token, a wrong one, a wrong signature, or the token of another trigger', async () => {
+        const other = await site.custom();
+        for (const as of [undefined, '', 'wrong', `${token}x`, other.token])
+          expect(await refused(trigger.id, push('refs/heads/main'), as)).toBe('forbidden');
+        const signed = posted(push('refs/heads/main').body, {
+          'x-slipway-signature-256': `sha256=${'0'.repeat(64)}`,
+        });
+        expect(await refused(trigger.id, signed, token)).toBe('forbidden');
+        expect(await list()).toEqual([]);
+      });
+
+      it('may be signed with the token instead', async () => {
+        const { body } = push('refs/heads/main');
+        const signature = createHmac('sha256', token).update(body).digest('hex');
+        const signed = {
+          headers: { 'content-type': 'application/json', 'x-slipway-signature-256': `sha256=${signature}` },
+          body,
+        };
+        expect(await refused(trigger.id, signed, undefined)).toBe('taken');
+      });
+
+      it('is for a trigger that is not active', async () => {
+        const { id } = await site.open.triggers.create(siteRepository, {
+          service: 'custom-git',
+          user: 'ann',
+        });
+        expect(await refused(id, push('refs/heads/main'), token)).toBe('forbidden');
+      });
+
+      it('is for one that is switched off, and the list says so; it is welcome when that is over', async () => {
+        await site.open.triggers.setEnabled(trigger.id, false);
+        const delivery = push('refs/heads/main');
+        expect(await refused(trigger.id, delivery, token)).toBe('disabled');
+        expect(await list()).toMatchObject([
+          { outcome: { kind: 'refused', reason: expect.stringContaining('switched off') } },
+        ]);
+        await site.open.triggers.setEnabled(trigger.id, true);
+        expect(await refused(trigger.id, delivery, token)).toBe('taken');
+        await site.settle();
+        expect(await builds()).toHaveLength(1);
+      });
+
+      it.each([
+        [
+          'another type',
+          { headers: { 'content-type': 'text/plain' }, body: push('refs/heads/main').body },
+          'wrong-type',
+        ],
+        ['no type', { headers: {}, body: push('refs/heads/main').body }, 'wrong-type'],
+        ['no JSON', posted('{"a":'), 'malformed'],
+        [
+          'no text',
+          { headers: { 'content-type': 'application/json' }, body: Buffer.of(0xff, 0xfe) },
+          'malformed',
+        ],
+        ['a list', posted('[]'), 'malformed'],
+        ['nothing', posted(''), 'malformed'],
+        ['a commit that is none', push('refs/heads/main', { commit: '$(id)' }), 'malformed'],
+        ['JSON 100,000 deep', posted(`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`), 'malformed'],
+        ['arrays 100,000 deep', posted('['.repeat(100_000)), 'malformed'],
+        [
+          'too much',
+          { headers: { 'content-type': 'application/json' }, body: Buffer.alloc(25 * 1024 * 1024 + 1, 0x20) },
+          'too-large',
+        ],
+      ])('is %s', async (_name, delivery, code) => {
+        expect(await refused(trigger.id, delivery, token)).toBe(code);
+        expect(await list()).toMatchObject([{ outcome: { kind: 'refused' }, repeats: 0 }]);
+        await site.settle();
+        expect(await builds()).toEqual([]);
+      });
+
+      it('may say things twice or name prototypes: nothing comes of it', async () => {
+        const body = `{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"commit":"aaaaaaa","commit":"bbbbbbb","ref":"refs/heads/main","default_branch":"main"}`;
+        expect(await refused(trigger.id, posted(body), token)).toBe('taken');
+        expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+        await site.settle();
+        expect((await builds()).map(({ displayName }) => displayName)).toEqual(['bbbbbbb']);
+      });
+
+      it('is one more than the queue of the namespace takes', async () => {
+        await site[Symbol.asyncDispose]();
+        await scratch[Symbol.asyncDispose]();
+        scratch = await open();
+        site = await triggerSite(scratch, { settings: { maxQueuedPerNamespace: 2 } });
+        ({ trigger, token } = await site.custom());
+        for (const ref of ['a', 'b']) await deliver(push(`refs/heads/${ref}`));
+        await site.settle();
+        expect(await refused(trigger.id, push('refs/heads/c'), token)).toBe('queue-full');
+        expect(await builds()).toHaveLength(2);
+      });
+
+      it('is anything while the server is in read-only mode', async () => {
+        await site[Symbol.asyncDispose]();
+        await scratch[Symbol.asyncDispose]();
+        scratch = await open();
+        site = await triggerSite(scratch, { settings: { readOnly: true } });
+        ({ trigger, token } = await site.custom());
+        expect(await refused(trigger.id, push('refs/heads/main'), token)).toBe('read-only');
+        expect(await list()).toEqual([]);
+      });
+    });
+
+    describe('the same delivery', () => {
+      it('200 times in parallel makes one build, and is counted', async () => {
+        const delivery = push('refs/heads/main', info('One'));
+        const ids = await Promise.all(Array.from({ length: 200 }, async () => await deliver(delivery)));
+        expect(new Set(ids.map((each) => each.delivery)).size).toBe(1);
+        await Promise.all([site.settle(), site.settle()]);
+        expect(await builds()).toHaveLength(1);
+        expect(await list()).toMatchObject([{ repeats: 199, outcome: { kind: 'queued' } }]);
+        await deliver(delivery);
+        await site.settle();
+        expect(await builds()).toHaveLength(1);
+      });
+
+      it('is known by its name too', async () => {
+        const named = (ref: string) => ({
+          ...push(ref),
+          headers: { ...push(ref).headers, 'x-slipway-delivery': 'one' },
+        });
+        await deliver(named('refs/heads/a'));
+        await deliver(named('refs/heads/b'));
+        expect(await list()).toMatchObject([{ name: 'one', ref: 'refs/heads/a', repeats: 1 }]);
+      });
+
+      it('is another one once the branch was elsewhere, or a day has passed', async () => {
+        const [one, two] = [
+          push('refs/heads/main', { commit: 'a'.repeat(40) }),
+          push('refs/heads/main', { commit: 'b'.repeat(40) }),
+        ];
+        for (const each of [one, two, one]) await deliver(each);
+        await site.settle();
+        expect((await builds()).map(({ displayName }) => displayName)).toEqual([
+          'aaaaaaa',
+          'bbbbbbb',
+          'aaaaaaa',
+        ]);
+        await site.clock.advance(25 * 3_600_000);
+        await deliver(one);
+        await site.settle();
+        expect(await builds()).toHaveLength(4);
+      });
+
+      it('to another trigger is another one', async () => {
+        const other = await site.custom();
+        await deliver(push('refs/heads/main'));
+        await deliver(push('refs/heads/main'), other.trigger, other.token);
+        await site.settle();
+        expect([await builds(), await builds(other.trigger)].map((all) => all.length)).toEqual([1, 1]);
+      });
+    });
+
+    describe('builds', () => {
+      it('have what the configuration and the payload say', async () => {
+        const build = await built(push('refs/heads/main', { commit: 'c'.repeat(40), ...info('Hello') }), {
+          dockerfile_path: '/app/Dockerfile',
+          context: '/app',
+          build_args: { A: '1' },
+          lfs: true,
+          platforms: ['linux/arm64'],
+          tag_templates: [`b-\${commit_info.short_sha}`],
+        });
+        expect(build).toMatchObject({
+          repository: siteRepository,
+          source: { kind: 'git', url: sourceUrl, sha: 'c'.repeat(40), lfs: true },
+          context: '/app',
+          dockerfilePath: '/app/Dockerfile',
+          tags: ['b-ccccccc', 'latest', 'main'],
+          displayName: 'ccccccc',
+          buildArgs: { A: '1' },
+          platforms: ['linux/arm64'],
+          push: true,
+          triggerId: trigger.id,
+          triggerMetadata: {
+            commit: 'c'.repeat(40),
+            ref: 'refs/heads/main',
+            commit_info: { message: 'Hello' },
+          },
+        });
+        expect(await list()).toMatchObject([{ outcome: { kind: 'queued', build: build?.id } }]);
+        expect(site.counted.filter((each) => each === 'queued')).toHaveLength(1);
+      });
+
+      it('get the key of the trigger and its secrets, which nobody reads again', async () => {
+        const { triggers } = site.open;
+        await triggers.setSecret(trigger.id, 'npm', Buffer.from('hunter2'));
+        const build = await built(push('refs/heads/main'));
+        const { secrets, credentials } = splitSecrets(
+          build === undefined ? [] : await site.queue.secrets(build.id),
+        );
+        expect(secrets.map(({ id, value }) => [id, Buffer.from(value).toString()])).toEqual([
+          ['npm', 'hunter2'],
+        ]);
+        expect(credentials.privateKey).toMatch(/^-----BEGIN OPENSSH PRIVATE KEY-----/);
+        expect(await triggers.secretIds(trigger.id)).toEqual(['npm']);
+        expect(await triggers.setSecret(trigger.id, 'npm', undefined)).toBe(true);
+        expect(await triggers.secretIds(trigger.id)).toEqual([]);
+        await expect(triggers.setSecret(trigger.id, 'git:private-key', Buffer.of(1))).rejects.toMatchObject({
+          code: 'bad-config',
+        });
+      });
+
+      it.each([
+        ['a message', push('refs/heads/main', info('Docs [skip build]')), {}, /skip build/],
+        ['the expression', push('refs/heads/dev'), { branchtag_regex: 'heads/main' }, /does not match/],
+        ['a deleted branch', push('refs/heads/main', { commit: '0'.repeat(40) }), {}, /./],
+      ])('are not made because of %s, and the list says so', async (_name, delivery, config, reason) => {
+        expect(await built(delivery, config)).toBeUndefined();
+        expect(await list()).toMatchObject([
+          { outcome: { kind: 'skipped', reason: expect.stringMatching(reason) } },
+        ]);
+      });
+
+      it('of one ref supersede each other when only the newest is wanted', async () => {
+        ({ trigger, token } = await site.custom({ newest_only: true }));
+        for (const commit of ['1', '2', '3'])
+          await deliver(push('refs/heads/main', { commit: commit.repeat(40) }));
+        await deliver(push('refs/heads/dev', { commit: 'd'.repeat(40) }));
+        await site.settle();
+        const made = (await builds()).map(({ displayName, phase }) => [displayName, phase]);
+        expect(made.sort()).toEqual([
+          ['1111111', 'cancelled'],
+          ['2222222', 'cancelled'],
+          ['3333333', 'waiting'],
+          ['ddddddd', 'waiting'],
+        ]);
+      });
+
+      it('of one ref are asked for in the order of its pushes', async () => {
+        const commits = Array.from({ length: 30 }, (_, index) => index.toString(16).padStart(40, 'a'));
+        for (const commit of commits) await deliver(push('refs/heads/main', { commit }));
+        await Promise.all([site.settle(), site.settle(), site.settle()]);
+        const made = (await builds()).map(({ triggerMetadata }) => triggerMetadata?.commit);
+        expect(made.reverse()).toEqual(commits);
+      });
+
+      it('carry the trace of the delivery', async () => {
+        const traceParent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+        await site.open.triggers.deliver(trigger.id, push('refs/heads/main'), token, traceParent);
+        await site.settle();
+        expect((await builds())[0]?.traceParent).toContain('a'.repeat(32));
+      });
+
+      it('are made by another manager when the one that took the delivery died', async () => {
+        await deliver(push('refs/heads/main'));
+        expect(await new SqlDeliveryStore(site).claim(10, 120_000)).toHaveLength(1);
+        await site.settle();
+        expect(await builds()).toEqual([]);
+        await site.clock.advance(121_000);
+        await site.settle();
+        expect(await builds()).toHaveLength(1);
+      });
+
+      it('are made in the background, and what is under way is awaited', async () => {
+        site.open.start();
+        await deliver(push('refs/heads/main'));
+        await expect.poll(async () => (await builds()).length).toBe(1);
+        await site.open.stop();
+        expect(await list()).toMatchObject([{ outcome: { kind: 'queued' } }]);
+      });
+    });
+
+    describe('sent again', () => {
+      it('a delivery makes another build that refers to it', async () => {
+        await built(push('refs/heads/main'));
+        const [first] = await list();
+        if (first === undefined) throw new Error('nothing was delivered');
+        const again = await site.open.triggers.redeliver(trigger.id, first.id, 'bob');
+        expect(again).toMatchObject({ by: 'person', redeliveryOf: first.id, outcome: { kind: 'waiting' } });
+        await site.settle();
+        expect((await builds()).map(({ manualUser }) => manualUser)).toEqual(['bob', undefined]);
+      });
+
+      it('only what is there and asks for a build', async () => {
+        await built(push('refs/heads/main', { commit: '0'.repeat(40) }));
+        const [skipped] = await list();
+        if (skipped === undefined) throw new Error('nothing was delivered');
+        const { triggers } = site.open;
+        await expect(triggers.redeliver(trigger.id, skipped.id, 'bob')).rejects.toMatchObject({
+          code: 'bad-config',
+        });
+        const other = await site.custom();
+        await expect(triggers.redeliver(other.trigger.id, skipped.id, 'bob')).rejects.toMatchObject({
+          code: 'unknown',
+        });
+      });
+    });
+
+    it('pages of the list do not overlap', async () => {
+      for (let index = 0; index < 7; index += 1) await deliver(push(`refs/heads/b${index}`));
+      const seen: (string | undefined)[] = [];
+      for (let before: Awaited<ReturnType<typeof list>>[number] | undefined; ; ) {
+        const page = await site.open.triggers.deliveries(trigger.id, 3, before?.id);
+        seen.push(...page.map(({ ref }) => ref));
+        before = page.at(-1);
+        if (before === undefined) break;
+      }
+      expect(seen).toEqual([6, 5, 4, 3, 2, 1, 0].map((index) => `refs/heads/b${index}`));
+    });
+
+    it('old ones go, but the last 200 and those of the last hour stay', async () => {
+      for (let index = 0; index < 205; index += 1) await deliver(push(`refs/heads/b${index}`));
+      await site.settle();
+      const deliveries = new SqlDeliveryStore(site);
+      expect(await deliveries.prune(never)).toBe(0);
+      await site.clock.advance(2 * 3_600_000);
+      expect(await deliveries.prune(never)).toBe(5);
+      await site.clock.advance(31 * 24 * 3_600_000);
+      expect(await deliveries.prune(never)).toBe(200);
+      expect(await list()).toEqual([]);
+    });
+  });
+}

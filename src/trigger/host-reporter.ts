@@ -1,0 +1,134 @@
+import { backOff } from '../base/back-off.ts';
+import type { Clock } from '../base/clock.ts';
+import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
+import { commitStatusOf } from './commit-status.ts';
+import type { HostConnections } from './connections.ts';
+import { HostError } from './host-error.ts';
+import type { DueReport, HostReports } from './host-reports.ts';
+import { RecurringTask } from './recurring-task.ts';
+import type { SqlTriggerStore } from './sql-trigger-store.ts';
+import type { TriggerLog, TriggerMetrics } from './trigger-events.ts';
+
+export interface HostReporterOptions {
+  readonly store: SqlTriggerStore;
+  readonly reports: HostReports;
+  readonly connections: HostConnections;
+  readonly clock: Clock;
+  readonly metrics: TriggerMetrics;
+  readonly log: TriggerLog;
+  /** Where people read the log of a build. */
+  readonly logUrl: (repository: RepositoryName, build: string) => string;
+  /** Milliseconds between two looks; 5,000 unless given. */
+  readonly every?: number;
+}
+
+const most = 32;
+const lease = 120_000;
+/** Milliseconds for which it is tried; then nobody looks at the commit any more. */
+const patience = 24 * 3_600_000;
+const waits = { first: 5_000, cap: 30 * 60_000 };
+
+/**
+ * Tells hosts how builds go: a status at the commit, with a link to the log. It follows what the builds' rows say, never the
+ * other way around: a host that does not answer holds nothing up.
+ */
+export class HostReporter {
+  readonly #options: HostReporterOptions;
+  readonly #task: RecurringTask;
+
+  constructor(options: HostReporterOptions) {
+    const { clock, log, every = 5_000 } = options;
+    this.#options = options;
+    this.#task = new RecurringTask({
+      clock,
+      every,
+      work: async (signal) => await this.round(signal),
+      onError: (thrown) =>
+        log.error({ err: thrown }, 'commit statuses could not be looked at; it is tried again'),
+    });
+  }
+
+  start(): void {
+    this.#task.start();
+  }
+
+  wake(): void {
+    this.#task.wake();
+  }
+
+  async stop(): Promise<void> {
+    await this.#task.stop();
+  }
+
+  /** Tells what is new. Says whether there may be more. */
+  async round(signal: AbortSignal): Promise<boolean> {
+    const due = await this.#options.reports.claim(most, lease);
+    await Promise.all(due.map(async (report) => await this.#tell(report, signal)));
+    return due.length > 0;
+  }
+
+  async #tell(report: DueReport, signal: AbortSignal): Promise<void> {
+    const { reports, clock, metrics, log } = this.#options;
+    try {
+      await this.#send(report, signal);
+    } catch (thrown) {
+      if (signal.aborted) {
+        await reports.postpone(report.build, clock.now());
+        return;
+      }
+      const wait = waitAfter(thrown, report.tries);
+      if (wait === undefined || clock.now() + wait - (report.finishedAt ?? report.createdAt) > patience) {
+        metrics.statusSent('dropped');
+        log.warn({ err: thrown, build: report.build }, 'a host was not told how a build went');
+        await reports.drop(report.build);
+        return;
+      }
+      metrics.statusSent('failed');
+      await reports.postpone(report.build, clock.now() + wait);
+    }
+  }
+
+  async #send(report: DueReport, signal: AbortSignal): Promise<void> {
+    const { store, reports, connections, metrics, logUrl } = this.#options;
+    const found = await store.findWithSecrets(report.triggerId);
+    const client = found === undefined ? undefined : connections.client(found);
+    const source = found?.trigger.config?.build_source;
+    if (found === undefined || client === undefined || source === undefined || report.phase === undefined) {
+      await reports.drop(report.build);
+      return;
+    }
+    const { repository } = found.trigger;
+    const status = commitStatusOf(report.phase, report.fault);
+    if (status.state !== report.sent) {
+      await client.setStatus(
+        source,
+        report.commit,
+        {
+          ...status,
+          url: logUrl(repository, report.build),
+          context: `slipway/${formatRepositoryName(repository)}`,
+        },
+        signal,
+      );
+      metrics.statusSent('sent');
+    }
+    if (report.finishedAt === undefined) await reports.sent(report.build, status.state);
+    else await reports.drop(report.build);
+  }
+}
+
+/** Undefined: another try is of no use. */
+function waitAfter(thrown: unknown, tries: number): number | undefined {
+  const usual = backOff(tries - 1, waits);
+  if (!(thrown instanceof HostError)) return usual;
+  switch (thrown.code) {
+    case 'unauthorized':
+    case 'forbidden':
+    case 'not-found':
+      return undefined;
+    case 'rate-limited':
+      return Math.min(Math.max(thrown.retryAfter ?? usual, usual), waits.cap * 2);
+    default:
+      return usual;
+  }
+}

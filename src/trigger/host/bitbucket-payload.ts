@@ -1,0 +1,93 @@
+import type { HookDelivery, HookEvent } from '../git-host.ts';
+import type { CommitInfo, CommitPerson, TriggerMetadata } from '../metadata.ts';
+import { anyCommit, branch, fullCommit, isRepositoryPath, ref } from './git-names.ts';
+import { person, refRemoved, skip, withoutGaps } from './hook-event.ts';
+import { Payload, type TextShape } from './payload.ts';
+
+/** `owner/name` */
+const fullName: TextShape = { words: 'the name of a repository, OWNER/NAME', fits: isRepositoryPath };
+
+/** What Bitbucket sends: `repo:push`, `pullrequest:created` and `pullrequest:updated`. */
+export function readBitbucket(delivery: HookDelivery, ownUrl?: string): HookEvent {
+  return bitbucketEvent(Payload.parse(delivery.body), delivery.headers['x-event-key'], ownUrl);
+}
+
+export function bitbucketEvent(payload: Payload, named: string | undefined, ownUrl?: string): HookEvent {
+  const event = named ?? (payload.at('pullrequest').present ? 'pullrequest:updated' : 'repo:push');
+  if (event === 'repo:push') return push(payload, ownUrl);
+  if (event === 'pullrequest:created' || event === 'pullrequest:updated') return pullRequest(payload, ownUrl);
+  return skip('Only pushes and pull requests are built.');
+}
+
+/** A push may change many refs; the last one is what is built. */
+function push(payload: Payload, ownUrl: string | undefined): HookEvent {
+  const change = payload.at('push').object().at('changes').list().at(-1);
+  if (change === undefined) return skip('The push changes nothing.');
+  const now = change.at('new');
+  if (!now.present)
+    return refRemoved(change.at('old', 'type').optionalText() === 'tag' ? 'refs/tags/' : 'refs/heads/');
+  const target = now.object().at('target').object();
+  const name = now.at('name');
+  const full = `${now.at('type').text() === 'branch' ? 'refs/heads/' : 'refs/tags/'}${name.text()}`;
+  if (!ref.fits(full)) name.fail('the name of a branch or tag as git allows it');
+  const before = change.at('old', 'target', 'hash');
+  const fallback = payload.at('repository', 'mainbranch', 'name');
+  return {
+    kind: 'push',
+    metadata: withoutGaps<TriggerMetadata>({
+      commit: target.at('hash').shaped(fullCommit).toLowerCase(),
+      ref: full,
+      default_branch: fallback.present ? fallback.shaped(branch) : undefined,
+      git_url: ownUrl ?? sshUrl(payload.at('repository')),
+      commit_info: withoutGaps<CommitInfo>({
+        url: target.at('links', 'html', 'href').link() ?? '',
+        message: target.at('message').message(),
+        date: target.at('date').text(),
+        author: account(target.at('author', 'user')),
+        committer: account(payload.at('actor')),
+      }),
+    }),
+    ...(before.present ? { before: before.shaped(fullCommit).toLowerCase() } : {}),
+    incomplete: !fallback.present,
+  };
+}
+
+function sshUrl(repository: Payload): string {
+  return `git@bitbucket.org:${repository.at('full_name').shaped(fullName)}.git`;
+}
+
+function account(user: Payload): CommitPerson | undefined {
+  const names = ['display_name', 'nickname', 'username'].map((key) => user.at(key).optionalText());
+  return person(
+    names.find((name) => name !== undefined && name !== ''),
+    user.at('links', 'html', 'href').link(),
+    user.at('links', 'avatar', 'href').link(),
+  );
+}
+
+/** Bitbucket keeps no ref of a pull request: its commit is at the branch it comes from, in the repository it comes from. */
+function pullRequest(payload: Payload, ownUrl: string | undefined): HookEvent {
+  const request = payload.at('pullrequest').object();
+  const [source, target] = [request.at('source').object(), request.at('destination').object()];
+  const from = source.at('repository');
+  if (!from.present) return skip('The repository that the pull request comes from is gone.');
+  const fork =
+    from.at('full_name').shaped(fullName).toLowerCase() !==
+    payload.at('repository', 'full_name').shaped(fullName).toLowerCase();
+  const fallback = payload.at('repository', 'mainbranch', 'name');
+  return {
+    kind: 'pull-request',
+    number: request.at('id').whole(),
+    metadata: withoutGaps<TriggerMetadata>({
+      // Cut to 12 digits by Bitbucket.
+      commit: source.at('commit', 'hash').shaped(anyCommit).toLowerCase(),
+      ref: `refs/heads/${source.at('branch', 'name').shaped(branch)}`,
+      default_branch: fallback.present ? fallback.shaped(branch) : undefined,
+      git_url: fork ? sshUrl(from) : (ownUrl ?? sshUrl(from)),
+      commit_info: undefined,
+    }),
+    fork,
+    base: target.at('branch', 'name').shaped(branch),
+    incomplete: true,
+  };
+}

@@ -1,0 +1,87 @@
+import type { HookDelivery, HookEvent } from '../git-host.ts';
+import type { CommitInfo, TriggerMetadata } from '../metadata.ts';
+import { branch, fullCommit, gitUrl, isNoCommit, ref } from './git-names.ts';
+import { hasPeople, person, refRemoved, skip, touchedPaths, withoutGaps } from './hook-event.ts';
+import { Payload } from './payload.ts';
+
+/** GitHub lists so many commits of a push at most. */
+const listedCommits = 2048;
+
+/**
+ * What GitHub sends: `ping`, `push` and `pull_request`. The header names the event; without it, the shape does, because
+ * a custom trigger gets these payloads from somebody who has no such header.
+ */
+export function readGithub(delivery: HookDelivery, ownUrl?: string): HookEvent {
+  return githubEvent(Payload.parse(delivery.body), delivery.headers['x-github-event'], ownUrl);
+}
+
+export function githubEvent(payload: Payload, named: string | undefined, ownUrl?: string): HookEvent {
+  if (payload.at('zen').present || named === 'ping') return skip('GitHub tests the webhook.');
+  const event = named ?? (payload.at('pull_request').present ? 'pull_request' : 'push');
+  if (event === 'push') return push(payload, ownUrl);
+  if (event === 'pull_request') return pullRequest(payload, ownUrl);
+  return skip('Only pushes and pull requests are built.');
+}
+
+function push(payload: Payload, ownUrl: string | undefined): HookEvent {
+  const head = payload.at('head_commit');
+  if (!head.present || payload.at('deleted').flag()) return refRemoved(payload.at('ref').text());
+  const repository = payload.at('repository');
+  const fallback = repository.at('default_branch');
+  const metadata = withoutGaps<TriggerMetadata>({
+    commit: head.object().at('id').shaped(fullCommit).toLowerCase(),
+    ref: payload.at('ref').shaped(ref),
+    default_branch: fallback.present ? fallback.shaped(branch) : undefined,
+    git_url: ownUrl ?? repository.at('ssh_url').shaped(gitUrl),
+    commit_info: commitInfo(head),
+  });
+  const before = payload.at('before').optionalText();
+  const isNew = before === undefined || isNoCommit(before);
+  const commits = payload.at('commits').list();
+  // Of a new ref they are those that no other ref has, and of a forced push those that are gone are not among them.
+  const tellsAll = !isNew && !payload.at('forced').flag() && commits.length < listedCommits;
+  return {
+    kind: 'push',
+    metadata,
+    ...(tellsAll ? { paths: touchedPaths(commits) } : {}),
+    ...(isNew ? {} : { before: payload.at('before').shaped(fullCommit).toLowerCase() }),
+    incomplete: metadata.default_branch === undefined || !hasPeople(metadata),
+  };
+}
+
+function commitInfo(head: Payload): CommitInfo {
+  return withoutGaps<CommitInfo>({
+    url: head.at('url').link() ?? '',
+    message: head.at('message').message(),
+    date: head.at('timestamp').text(),
+    author: person(head.at('author', 'username').optionalText()),
+    committer: person(head.at('committer', 'username').optionalText()),
+  });
+}
+
+function pullRequest(payload: Payload, ownUrl: string | undefined): HookEvent {
+  const action = payload.at('action').text();
+  if (!['opened', 'synchronize', 'reopened'].includes(action))
+    return skip('Nothing of the pull request that is built has changed.');
+  const request = payload.at('pull_request').object();
+  const number = request.at('number').whole();
+  const [head, base] = [request.at('head').object(), request.at('base').object()];
+  const repository = base.at('repo').object();
+  const from = head.at('repo', 'full_name').optionalText();
+  const fallback = repository.at('default_branch');
+  return {
+    kind: 'pull-request',
+    number,
+    metadata: withoutGaps<TriggerMetadata>({
+      commit: head.at('sha').shaped(fullCommit).toLowerCase(),
+      ref: `refs/pull/${number}/head`,
+      default_branch: fallback.present ? fallback.shaped(branch) : undefined,
+      git_url: ownUrl ?? repository.at('ssh_url').shaped(gitUrl),
+      commit_info: undefined,
+    }),
+    // The repository of a fork may be gone.
+    fork: from === undefined || from.toLowerCase() !== repository.at('full_name').text().toLowerCase(),
+    base: base.at('ref').shaped(branch),
+    incomplete: true,
+  };
+}

@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { recordedDeliveries } from '../../../test/webhooks/recorded-deliveries.ts';
+import { systemClock } from '../../base/clock.ts';
+import type { GitHost, HookEvent } from '../git-host.ts';
+import { triggerServices } from '../trigger.ts';
+import { TriggerError } from '../trigger-error.ts';
+import { gitHosts } from './hosts.ts';
+
+const hosts = gitHosts({
+  github: { clock: systemClock },
+  gitlab: { clock: systemClock },
+  bitbucket: { clock: systemClock },
+});
+
+/** A custom trigger's own repository, as the recordings name it. */
+const ownUrl = 'git@git.example.com:acme/web.git';
+
+function outcome(read: () => HookEvent): unknown {
+  try {
+    return read();
+  } catch (thrown) {
+    if (!(thrown instanceof TriggerError) || thrown.code !== 'malformed') throw thrown;
+    return { malformed: thrown.message };
+  }
+}
+
+describe.each(triggerServices)('deliveries recorded of %s', (service) => {
+  const host = hosts.get(service) as GitHost;
+  const recordings = recordedDeliveries(service);
+
+  it('are many', () => {
+    expect(recordings.length).toBeGreaterThan(30);
+  });
+
+  it.each(recordings)('$name', ({ delivery, expected }) => {
+    const given = outcome(() => host.read(delivery, service === 'custom-git' ? ownUrl : undefined));
+    if ('malformed' in expected)
+      expect(given).toEqual({ malformed: expect.stringContaining(expected.malformed) });
+    else expect(given).toEqual(expected);
+  });
+});

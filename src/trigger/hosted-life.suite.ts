@@ -1,0 +1,305 @@
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BitbucketApi } from '../../test/fakes/bitbucket-api.ts';
+import { oauthClient } from '../../test/fakes/git-host-server.ts';
+import type { FakeRepository } from '../../test/fakes/git-host-state.ts';
+import { GithubApi } from '../../test/fakes/github-api.ts';
+import { GitlabApi } from '../../test/fakes/gitlab-api.ts';
+import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-database.ts';
+import { openTriggerDoor, type TriggerDoor } from '../../test/harness/trigger-door.ts';
+import { never, siteRepository, type TriggerSite, triggerSite } from '../../test/harness/trigger-site.ts';
+import { ManualClock } from '../base/clock.ts';
+import { SecretBox } from '../db/secret-box.ts';
+import { HostConnection } from './host/host-connection.ts';
+import { gitHosts } from './host/hosts.ts';
+import type { Trigger } from './trigger.ts';
+import type { TriggerConfig } from './trigger-config.ts';
+
+type Fake = GithubApi | GitlabApi | BitbucketApi;
+
+const words = {
+  github: { pending: 'pending', success: 'success', failure: 'failure', host: 'github.example.com' },
+  gitlab: { pending: 'pending', success: 'success', failure: 'failed', host: 'gitlab.example.com' },
+  bitbucket: { pending: 'INPROGRESS', success: 'SUCCESSFUL', failure: 'FAILED', host: 'bitbucket.org' },
+} as const;
+
+/** The whole life of a trigger at each host: by the real clients, over HTTP, with signed deliveries. */
+export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
+  describe.each([
+    ['github', () => new GithubApi()],
+    ['gitlab', () => new GitlabApi()],
+    ['bitbucket', () => new BitbucketApi()],
+  ] as const)(`the life of a trigger on ${title} at %s`, (service, newFake) => {
+    let fake: Fake;
+    let web: FakeRepository;
+    let scratch: ScratchDatabase;
+    let site: TriggerSite;
+    let door: TriggerDoor;
+    let hostClock: ManualClock;
+    let connection: HostConnection;
+    const warnings: string[] = [];
+
+    beforeEach(async () => {
+      fake = await newFake().start();
+      fake.state.addUser('kim');
+      fake.state.groups.set('acme', ['kim']);
+      fake.signedIn = 'kim';
+      // GitHub's tokens last.
+      fake.tokenLifetime = service === 'github' ? undefined : 7200;
+      web = fake.state.addRepository('acme/web', { kim: 'admin' });
+      web.commit('main', { files: { Dockerfile: 'FROM debian:12\n', 'app/Dockerfile': 'FROM scratch\n' } });
+      hostClock = new ManualClock();
+      const options = { site: fake.url, clock: hostClock, oauth: oauthClient };
+      const hosts = gitHosts({
+        github: options,
+        gitlab: options,
+        bitbucket: { ...options, api: `${fake.url}/2.0` },
+      });
+      warnings.length = 0;
+      scratch = await openScratch();
+      site = await triggerSite(scratch, {
+        hosts,
+        settings: {
+          log: {
+            info: () => {},
+            warn: (_, message) => warnings.push(message),
+            error: (detail) => warnings.push(JSON.stringify(detail)),
+          },
+        },
+      });
+      door = await openTriggerDoor(() => site.open.triggers);
+      const used = new Set<string>();
+      connection = new HostConnection({
+        hosts,
+        box: new SecretBox({ key: randomBytes(32) }),
+        clock: hostClock,
+        use: async (hash) => !used.has(hash) && used.add(hash) !== undefined,
+      });
+    });
+
+    afterEach(async () => {
+      await door[Symbol.asyncDispose]();
+      await site[Symbol.asyncDispose]();
+      await scratch[Symbol.asyncDispose]();
+      await fake[Symbol.asyncDispose]();
+    });
+
+    const triggers = () => site.open.triggers;
+
+    /** As a person does it in a browser. */
+    async function connected(): Promise<Trigger> {
+      const me = { username: 'kim', session: 'session', repository: siteRepository };
+      const redirect = `https://ci.example.com/oauth2/${service}/callback/trigger/team/app`;
+      const there = await fetch(connection.begin(service, { ...me, redirect }), { redirect: 'manual' });
+      const query = Object.fromEntries(new URL(there.headers.get('location') ?? '').searchParams);
+      const { token } = await connection.finish(service, { ...me, query }, never);
+      return await triggers().create(siteRepository, { service, user: 'kim', token });
+    }
+
+    async function active(more: Partial<TriggerConfig> = {}): Promise<Trigger> {
+      const { id } = await connected();
+      const config = { build_source: 'acme/web', ...more };
+      return (await triggers().activate(id, { config, origin: door.origin }, never)).trigger;
+    }
+
+    async function pushed(branch: string, change: Parameters<FakeRepository['commit']>[1] = {}) {
+      const before = web.branches.get(branch);
+      const after = web.commit(branch, change);
+      expect(await fake.push(web, `refs/heads/${branch}`, before, after)).toEqual([
+        { status: 200, text: 'Okay' },
+      ]);
+      return after;
+    }
+
+    const outcomes = async ({ id }: Trigger) =>
+      (await triggers().deliveries(id, 100)).map(({ outcome }) => outcome);
+
+    async function report(): Promise<void> {
+      while (await site.open.background.reporter.round(never)) {
+        // Until there is nothing more to tell.
+      }
+    }
+
+    async function finish(kind: 'complete' | 'error'): Promise<void> {
+      const [attempt] = await site.queue.claim({ manager: 'm', limit: 1, capacity: 9, lease: 60_000 });
+      if (attempt === undefined) throw new Error('nothing to build');
+      const image = { digest: `sha256:${'0'.repeat(64)}` as never, size: 1 };
+      const outcome =
+        kind === 'complete'
+          ? { kind, image }
+          : { kind, fault: { code: 'builderror', message: 'RUN failed' } as const };
+      const { kind: finished } = await site.queue.finish(attempt.id, attempt.epoch, outcome, 0);
+      if (finished === 'publish') await site.queue.publish(attempt.buildId, [attempt], image);
+    }
+
+    it('begins with a person, builds what is pushed, tells how it went, and leaves nothing behind', async () => {
+      const { id } = await connected();
+      expect((await triggers().namespaces(id, never)).map((each) => each.id)).toEqual(['kim', 'acme']);
+      expect((await triggers().sources(id, 'acme', never)).map(({ name }) => name)).toEqual(['acme/web']);
+      const config = { build_source: 'acme/web', tag_templates: [`$\{commit_info.author.username}`] };
+      expect(await triggers().fieldValues(id, 'refs', config, never)).toEqual([
+        { kind: 'branch', name: 'main' },
+      ]);
+      const found = await triggers().dockerfiles(id, config, never);
+      expect([...found.paths].sort()).toEqual(['/Dockerfile', '/app/Dockerfile']);
+      expect(await triggers().analyze(id, config, { username: 'kim' }, never)).toMatchObject({
+        status: 'publicbase',
+      });
+
+      const { trigger } = await triggers().activate(id, { config, origin: door.origin }, never);
+      const [hook] = web.hooks.values();
+      expect(hook).toMatchObject({
+        id: trigger.config?.hook_id,
+        url: `${door.origin}/webhooks/push/trigger/${id}`,
+        secret: expect.stringMatching(/^[\w-]{40}$/),
+      });
+      const [key] = web.keys.values();
+      expect(key).toMatchObject({ id: trigger.config?.deploy_key_id, readOnly: true });
+      expect(trigger.publicKey).toContain(key?.key.split(' ')[1]);
+
+      // The token has expired meanwhile, where it does.
+      await hostClock.advance(3 * 3_600_000);
+      for (const token of fake.state.tokens.values()) if (service !== 'github') token.valid = false;
+
+      const after = await pushed('main', { message: 'Add the map', files: { 'app/map.ts': '1' } });
+      await site.settle();
+      const [build, ...more] = await triggers().builds(id, 10);
+      expect(more).toEqual([]);
+      const username = service === 'bitbucket' ? 'Kim Octo' : 'kim';
+      expect(build).toMatchObject({
+        source: {
+          url: `git@${words[service].host}:acme/web.git`,
+          sha: after,
+        },
+        tags: [username.replace(' ', '_'), 'latest', 'main'],
+        triggerMetadata: {
+          commit: after,
+          ref: 'refs/heads/main',
+          default_branch: 'main',
+          commit_info: {
+            message: 'Add the map',
+            author: { username, avatar_url: expect.stringMatching(/^https:/) },
+            committer: { username },
+          },
+        },
+      });
+      expect(await outcomes(trigger)).toEqual([{ kind: 'queued', build: build?.id }]);
+
+      await report();
+      await finish('complete');
+      await report();
+      await pushed('main');
+      await site.settle();
+      await finish('error');
+      await report();
+      const { pending, success, failure } = words[service];
+      expect(web.statuses.map(({ state }) => state)).toEqual([pending, success, failure]);
+      expect(web.statuses[0]).toMatchObject({
+        commit: after,
+        context: 'slipway/team/app',
+        url: `https://slipway.example.com/repository/team/app/build/${build?.id}`,
+      });
+
+      expect(await triggers().remove(id, never)).toEqual({ leftAtHost: [] });
+      expect([web.hooks.size, web.keys.size]).toEqual([0, 0]);
+      expect(warnings).toEqual([]);
+      // Nothing that was sent or stored has shown a token where none belongs.
+      const said = fake.requests.join('\n');
+      for (const token of fake.state.tokens.keys()) expect(said).not.toContain(token);
+    });
+
+    it('ends although the host keeps hook and key, and that is logged', async () => {
+      const trigger = await active();
+      fake.fail({ at: /^DELETE /, status: 403, times: 10 });
+      const { leftAtHost } = await triggers().remove(trigger.id, never);
+      expect(leftAtHost).toEqual([
+        expect.stringContaining('The webhook of acme/web'),
+        expect.stringContaining('The deploy key of acme/web'),
+      ]);
+      expect(warnings).toHaveLength(2);
+      expect(await triggers().list(siteRepository)).toEqual([]);
+      expect((await fake.push(web, 'refs/heads/main', undefined, web.commit('main')))[0]?.status).toBe(404);
+    });
+
+    it('ends although the host is away, or takes the token no more', async () => {
+      const first = await active();
+      fake.fail({ at: /./, status: 200, how: 'cut', times: 2 });
+      expect((await triggers().remove(first.id, never)).leftAtHost).toHaveLength(2);
+      const second = await active();
+      fake.tokenLifetime = undefined;
+      for (const token of fake.state.tokens.values()) token.valid = false;
+      fake.fail({ at: /token/, status: 400, body: { error: 'invalid_grant' }, times: 10 });
+      // It looks for a while whether another server has renewed the token.
+      let leftAtHost: readonly string[] | undefined;
+      const removing = triggers()
+        .remove(second.id, never)
+        .then((removed) => {
+          leftAtHost = removed.leftAtHost;
+        });
+      while (leftAtHost === undefined) await hostClock.advance(500);
+      await removing;
+      expect(leftAtHost).toHaveLength(2);
+      expect(await triggers().list(siteRepository)).toEqual([]);
+    });
+
+    it('takes nothing that is not signed with its secret, or for another trigger', async () => {
+      const trigger = await active();
+      const other = await active();
+      const [mine, theirs] = [...web.hooks.values()];
+      if (mine === undefined || theirs === undefined) throw new Error('two hooks were installed');
+      web.hooks.set(mine.id, { ...mine, secret: theirs.secret });
+      web.hooks.set(theirs.id, { ...theirs, secret: undefined });
+      const after = web.commit('main');
+      const results = await fake.push(web, 'refs/heads/main', undefined, after);
+      expect(results.map(({ status }) => status)).toEqual([403, 403]);
+      expect([await outcomes(trigger), await outcomes(other)]).toEqual([[], []]);
+    });
+
+    it('skips what is not to be built, and says why', async () => {
+      const trigger = await active({ branchtag_regex: 'heads/(main|old)' });
+      await pushed('main', { message: 'Typo [skip build]' });
+      await pushed('feature/x', { files: { a: 'b' } });
+      const old = web.commit('old');
+      await fake.push(web, 'refs/heads/old', old, undefined);
+      await site.settle();
+      expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['skipped', 'skipped', 'skipped']);
+      expect(await triggers().builds(trigger.id, 10)).toEqual([]);
+    });
+
+    it('builds tags, annotated ones at their commit', async () => {
+      const trigger = await active();
+      const commit = web.branches.get('main') ?? '';
+      web.tag('v1.2.3', commit, true);
+      await fake.push(web, 'refs/tags/v1.2.3', undefined, commit);
+      await site.settle();
+      expect(await triggers().builds(trigger.id, 10)).toMatchObject([
+        { tags: ['v1.2.3'], source: { sha: commit }, triggerMetadata: { ref: 'refs/tags/v1.2.3' } },
+      ]);
+    });
+
+    it('asks for what a push changed when the payload does not tell', async () => {
+      const trigger = await active({ path_filters: ['app/**'] });
+      await pushed('main', { files: { 'docs/a.md': 'x' } });
+      await pushed('main', { files: { 'app/a.ts': 'x' } });
+      await site.settle();
+      expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['queued', 'skipped']);
+    });
+
+    it('waits for a host that says "not so fast"', async () => {
+      const trigger = await active({ path_filters: ['app/**'] });
+      const limited = { status: 429, headers: { 'retry-after': '120' }, times: 100 };
+      // One of the requests that each host needs for this push; GitHub's payload says it all, but for people.
+      await pushed('main', { files: { 'app/a.ts': 'x' } });
+      fake.fail({ at: /./, ...limited });
+      await site.settle();
+      expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['waiting']);
+      fake.forgive();
+      await site.clock.advance(60_000);
+      await site.settle();
+      expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['waiting']);
+      await site.clock.advance(60_000);
+      await site.settle();
+      expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['queued']);
+    });
+  });
+}

@@ -1,0 +1,119 @@
+import type { Build } from '../model/build.ts';
+import { QueueError } from '../queue/queue-error.ts';
+import type { BuildDispatch, Dispatch } from './build-dispatch.ts';
+import { isRefName } from './check-config.ts';
+import { asking, type HostConnections } from './connections.ts';
+import type { HostClient } from './git-host.ts';
+import type { HostReports } from './host-reports.ts';
+import type { TriggerForBuilds } from './sql-trigger-store.ts';
+import { TriggerError } from './trigger-error.ts';
+import type { StartWish } from './triggers.ts';
+
+export interface ManualStartOptions {
+  readonly connections: HostConnections;
+  readonly dispatch: BuildDispatch;
+  readonly reports: HostReports;
+}
+
+type Order = Pick<Dispatch, 'metadata' | 'ref'>;
+
+/** Builds what a person asks for, at once and whatever the rules for pushes say. Throws TriggerError. */
+export class ManualStart {
+  readonly #options: ManualStartOptions;
+
+  constructor(options: ManualStartOptions) {
+    this.#options = options;
+  }
+
+  async start(
+    found: TriggerForBuilds,
+    wish: StartWish,
+    user: string,
+    signal: AbortSignal,
+    traceParent: string | undefined,
+  ): Promise<Build> {
+    const { connections, dispatch, reports } = this.#options;
+    const { trigger } = found;
+    const { config } = trigger;
+    if (!trigger.active || config === undefined)
+      throw new TriggerError(
+        'not-active',
+        'The build trigger has not been activated yet. Finish its set-up first.',
+      );
+    if (!trigger.enabled)
+      throw new TriggerError('disabled', 'The build trigger is switched off. Switch it on first.');
+    const client = connections.client(found);
+    const order =
+      client === undefined ? withoutHost(wish) : await atHost(client, config.build_source, wish, signal);
+    try {
+      const build = await dispatch.dispatch(found, config, {
+        ...order,
+        push: true,
+        trusted: true,
+        manualUser: user,
+        traceParent,
+      });
+      const { commit } = order.metadata;
+      if (client !== undefined && commit !== undefined) await reports.follow(trigger.id, build.id, commit);
+      return build;
+    } catch (thrown) {
+      if (thrown instanceof QueueError && thrown.code === 'queue-full')
+        throw new TriggerError('queue-full', thrown.message, thrown);
+      throw thrown;
+    }
+  }
+}
+
+/** Nobody can be asked: the worker finds out whether it is there. */
+function withoutHost(wish: StartWish): Order {
+  if ('commit' in wish) return ofText(wish.commit.trim());
+  const ref = refOf(wish);
+  return { metadata: { ref }, ref };
+}
+
+/** Any commit or ref: `0123abc…`, `refs/heads/main`, `main`. */
+function ofText(text: string): Order {
+  if (/^[0-9a-f]{7,64}$/i.test(text)) return { metadata: { commit: text.toLowerCase() } };
+  if (!isRefName(text))
+    throw new TriggerError(
+      'bad-config',
+      `"${text.slice(0, 100)}" is neither a commit nor the name of a branch, tag or ref.`,
+    );
+  return text.startsWith('refs/') ? { metadata: { ref: text }, ref: text } : { metadata: {}, ref: text };
+}
+
+async function atHost(
+  client: HostClient,
+  source: string,
+  wish: StartWish,
+  signal: AbortSignal,
+): Promise<Order> {
+  const repository = await asking(client.repository(source, signal));
+  const ref = 'commit' in wish ? undefined : refOf(wish);
+  const asked = 'commit' in wish ? wish.commit : nameOf(wish);
+  const found = isRefName(asked) ? await asking(client.commit(source, asked, signal)) : undefined;
+  if (found === undefined) {
+    const what = 'commit' in wish ? 'commit' : 'ref' in wish ? wish.ref.kind : 'branch';
+    throw new TriggerError('unknown', `There is no ${what} "${asked.slice(0, 100)}" in ${source}.`);
+  }
+  return {
+    metadata: {
+      commit: found.sha,
+      ...(ref === undefined ? {} : { ref }),
+      ...(repository.defaultBranch === undefined ? {} : { default_branch: repository.defaultBranch }),
+      git_url: repository.sshUrl,
+      commit_info: found.info,
+    },
+  };
+}
+
+function nameOf(wish: Exclude<StartWish, { readonly commit: string }>): string {
+  return 'ref' in wish ? wish.ref.name : wish.branch;
+}
+
+function refOf(wish: Exclude<StartWish, { readonly commit: string }>): string {
+  const name = nameOf(wish);
+  if (!isRefName(name))
+    throw new TriggerError('unknown', `"${name.slice(0, 100)}" is not the name of a branch or tag.`);
+  return 'ref' in wish && wish.ref.kind === 'tag' ? `refs/tags/${name}` : `refs/heads/${name}`;
+}

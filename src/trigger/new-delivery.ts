@@ -1,0 +1,34 @@
+import type { StoredEvent } from './stored-event.ts';
+import type { DeliveryId, TriggerId } from './trigger.ts';
+import type { Delivery, DeliveryOutcome } from './triggers.ts';
+
+/** A delivery that is to be kept. */
+export interface NewDelivery {
+  readonly triggerId: TriggerId;
+  readonly by: Delivery['by'];
+  /** The same key is the same delivery: it is counted, and changes nothing. */
+  readonly key: string;
+  /** The same name is the same delivery too. */
+  readonly name?: string;
+  /**
+   * Whether the same key may come again and mean something new: once a day has passed, or another commit was delivered for
+   * the ref. It may where the key is made of the body alone and the body is no proof of anything: who pushes a branch back
+   * to where it was sends the same body again.
+   */
+  readonly mayRecur: boolean;
+  readonly eventName?: string;
+  readonly ref?: string;
+  readonly commit?: string;
+  /** Absent exactly when the outcome is known already. */
+  readonly event?: StoredEvent;
+  readonly outcome: DeliveryOutcome;
+  readonly redeliveryOf?: DeliveryId;
+  readonly askedBy?: string;
+  readonly traceParent?: string;
+}
+
+export interface StoredDelivery {
+  readonly id: DeliveryId;
+  /** It was there before. */
+  readonly repeated: boolean;
+}

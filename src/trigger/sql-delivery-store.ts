@@ -1,0 +1,217 @@
+import { sql } from 'kysely';
+import type { Clock } from '../base/clock.ts';
+import { GroupCommit } from '../base/group-commit.ts';
+import type { Database } from '../db/database.ts';
+import { rowSet } from '../db/row-set.ts';
+import { SqlError } from '../db/sql-error.ts';
+import { claimDeliveries } from './claim-deliveries.ts';
+import { type DeliveryWork, deliveryOf, outcomeColumns, workOf } from './delivery-rows.ts';
+import type { NewDelivery, StoredDelivery } from './new-delivery.ts';
+import { storeDeliveries } from './store-deliveries.ts';
+import type { DeliveryId, TriggerId } from './trigger.ts';
+import type { Delivery, DeliveryOutcome } from './triggers.ts';
+
+interface Finish {
+  readonly id: DeliveryId;
+  readonly outcome: DeliveryOutcome;
+  /** The build's commit, when the host is to be told how it goes. */
+  readonly report?: { readonly triggerId: TriggerId; readonly build: string; readonly commit: string };
+}
+
+const finishColumns = { id: 'text', outcome: 'text', reason: 'text', build_id: 'text' } as const;
+const reportColumns = { build_id: 'text', trigger_id: 'text', commit_sha: 'text', now: 'int' } as const;
+
+/** Deliveries of one trigger that stay, and for how long they do; none goes within the last hour. */
+const kept = 200;
+const keptFor = 30 * 24 * 3_600_000;
+const youngest = 3_600_000;
+
+/** Deliveries in the database. What many ask for at once is written together. */
+export class SqlDeliveryStore {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #stores: GroupCommit<NewDelivery, StoredDelivery | undefined>;
+  readonly #finishes: GroupCommit<Finish, undefined>;
+
+  constructor({ database, clock }: { readonly database: Database; readonly clock: Clock }) {
+    this.#database = database;
+    this.#clock = clock;
+    const mayDivide = (thrown: unknown) =>
+      thrown instanceof SqlError && ['failed', 'constraint', 'foreign-key'].includes(thrown.code);
+    this.#stores = new GroupCommit({
+      commit: (all) => storeDeliveries(database, all, clock.now()),
+      // One delivery has up to some hundred kilobytes.
+      weight: { of: (delivery) => JSON.stringify(delivery.event ?? null).length, most: 4 * 1024 * 1024 },
+      mayDivide,
+    });
+    this.#finishes = new GroupCommit({
+      commit: (all) => this.#finishAll(all),
+      mayDivide,
+      // Nobody waits for it.
+      gather: { milliseconds: 25, busy: 3, enough: 16 },
+    });
+  }
+
+  /** Durable when it resolves. Undefined: the trigger is gone. */
+  async store(delivery: NewDelivery): Promise<StoredDelivery | undefined> {
+    return await this.#stores.submit(delivery);
+  }
+
+  async claim(limit: number, lease: number): Promise<readonly DeliveryWork[]> {
+    return await claimDeliveries(this.#database, { now: this.#clock.now(), lease, limit });
+  }
+
+  async finish(finish: Finish): Promise<void> {
+    await this.#finishes.submit(finish);
+  }
+
+  /** Gives a claimed delivery back, for somebody to take at `dueAt`. */
+  async postpone(id: DeliveryId, dueAt: number, reason: string | undefined): Promise<void> {
+    await this.#database.sql
+      .updateTable('trigger_deliveries')
+      .set({ due_at: dueAt, ...(reason === undefined ? {} : { reason: reason.slice(0, 2_000) }) })
+      .where('id', '=', id)
+      .where('outcome', '=', 'waiting')
+      .execute();
+  }
+
+  async list(id: TriggerId, limit: number, before: DeliveryId | undefined): Promise<readonly Delivery[]> {
+    let rows = this.#database.sql
+      .selectFrom('trigger_deliveries')
+      .selectAll()
+      .where('trigger_id', '=', id)
+      .orderBy('number', 'desc')
+      .limit(limit);
+    if (before !== undefined)
+      rows = rows.where('number', '<', (from) =>
+        from
+          .selectFrom('trigger_deliveries as cursor')
+          .select('cursor.number')
+          .where('cursor.id', '=', before),
+      );
+    return (await rows.execute()).map(deliveryOf);
+  }
+
+  async find(id: DeliveryId): Promise<Delivery | undefined> {
+    const row = await this.#row(id);
+    return row === undefined ? undefined : deliveryOf(row);
+  }
+
+  /** What it asks to be built; undefined: nothing, or it is not there. */
+  async work(id: DeliveryId): Promise<DeliveryWork | undefined> {
+    const row = await this.#row(id);
+    return row === undefined || row.event_json === null ? undefined : workOf(row);
+  }
+
+  /** Whether a commit of a ref came otherwise than by the hook, since then. */
+  async foundBefore(id: TriggerId, ref: string, commit: string, since: number): Promise<boolean> {
+    const row = await this.#database.sql
+      .selectFrom('trigger_deliveries')
+      .select('id')
+      .where('trigger_id', '=', id)
+      .where('ref', '=', ref)
+      .where('commit_sha', '=', commit)
+      .where('came_by', '=', 'poll')
+      .where('received_at', '>=', since)
+      .limit(1)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  /** Builds of a namespace that have not started, counted up to `most`. */
+  async unstarted(namespace: string, most: number): Promise<number> {
+    const rows = await this.#database.sql
+      .selectFrom('builds')
+      .select('id')
+      .where('namespace', '=', namespace)
+      .where('started_at', 'is', null)
+      .where('finished_at', 'is', null)
+      .limit(most)
+      .execute();
+    return rows.length;
+  }
+
+  /** Removes what is old, of every trigger; says how much that was. */
+  async prune(signal: AbortSignal): Promise<number> {
+    const now = this.#clock.now();
+    const { sql: db } = this.#database;
+    const old = await db
+      .deleteFrom('trigger_deliveries')
+      .where('received_at', '<', now - keptFor)
+      .executeTakeFirst();
+    let removed = Number(old.numDeletedRows);
+    for (let after = ''; !signal.aborted; ) {
+      const triggers = await db
+        .selectFrom('triggers')
+        .select('id')
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(500)
+        .execute();
+      for (const { id } of triggers) {
+        if (signal.aborted) break;
+        removed += await this.#pruneTrigger(id, now);
+      }
+      const last = triggers.at(-1);
+      if (last === undefined) break;
+      after = last.id;
+    }
+    return removed;
+  }
+
+  async #pruneTrigger(id: string, now: number): Promise<number> {
+    const { sql: db } = this.#database;
+    const first = await db
+      .selectFrom('trigger_deliveries')
+      .select('number')
+      .where('trigger_id', '=', id)
+      .orderBy('number', 'desc')
+      .offset(kept)
+      .limit(1)
+      .executeTakeFirst();
+    if (first === undefined) return 0;
+    const { numDeletedRows } = await db
+      .deleteFrom('trigger_deliveries')
+      .where('trigger_id', '=', id)
+      .where('number', '<=', first.number)
+      .where('received_at', '<', now - youngest)
+      .where('outcome', '<>', 'waiting')
+      .executeTakeFirst();
+    return Number(numDeletedRows);
+  }
+
+  async #finishAll(all: readonly Finish[]): Promise<undefined[]> {
+    const { dialect } = this.#database;
+    const now = this.#clock.now();
+    const ends = all.map(({ id, outcome }) => ({ id, ...outcomeColumns(outcome) }));
+    const reports = all.flatMap(({ report }) =>
+      report === undefined
+        ? []
+        : [{ build_id: report.build, trigger_id: report.triggerId, commit_sha: report.commit, now }],
+    );
+    await this.#database.transaction(async (db) => {
+      await sql`
+        update trigger_deliveries set outcome = new.outcome, reason = new.reason, build_id = new.build_id
+        from ${rowSet(dialect, 'new', finishColumns, ends)}
+        where trigger_deliveries.id = new.id and trigger_deliveries.outcome = 'waiting'
+      `.execute(db);
+      if (reports.length === 0) return;
+      await sql`
+        insert into host_reports (build_id, trigger_id, commit_sha, due_at, created_at)
+        select new.build_id, new.trigger_id, new.commit_sha, new.now, new.now
+        from ${rowSet(dialect, 'new', reportColumns, reports)}
+        where exists (select 1 from triggers where triggers.id = new.trigger_id)
+        on conflict do nothing
+      `.execute(db);
+    });
+    return all.map(() => undefined);
+  }
+
+  async #row(id: DeliveryId) {
+    return await this.#database.sql
+      .selectFrom('trigger_deliveries')
+      .selectAll()
+      .where('id', '=', id)
+      .executeTakeFirst();
+  }
+}
