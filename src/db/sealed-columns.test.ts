@@ -18,7 +18,8 @@ describe('whoever seals', () => {
       .filter((file) => /\.seal\(/.test(readFileSync(join(source, file), 'utf8')));
     expect(sealing.length).toBeGreaterThan(1);
     const without = sealing.filter(
-      (file) => !/from '[^']*(?:sealed-columns|trigger-secret)\.ts'/.test(readFileSync(join(source, file), 'utf8')),
+      (file) =>
+        !/from '[^']*(?:sealed-columns|trigger-secret)\.ts'/.test(readFileSync(join(source, file), 'utf8')),
     );
     expect(without, 'take the purpose from src/db/sealed-columns.ts').toEqual([]);
   });
