@@ -77,7 +77,6 @@ export function configManual(): string {
     '## Keys without effect\n',
     'Known from Quay, and of no effect on builds. A file that has them is read as it is.\n',
     `${wrap([...ignoredKeys].sort().map((key) => `\`${key}\``))}\n`,
-    'Nor has any other key that ends in `_LOGIN_CONFIG`.',
   );
   return `${parts
     .join('\n')
@@ -99,7 +98,11 @@ function chapters(schema: TSchema, path: string, level: number): string[] {
   if (Type.IsArray(schema)) return chapters(schema.items, childPath(path, '…').replace('.…', '[…]'), level);
   if (Type.IsRecord(schema))
     return Object.values(schema.patternProperties).flatMap((each) =>
-      chapters(each, childPath(path, 'NAME'), level),
+      chapters(
+        each,
+        (schema as { spread?: boolean }).spread === true ? path : childPath(path, 'NAME'),
+        level,
+      ),
     );
   if (!Type.IsUnion(schema)) return [];
   const { chosenBy } = keywordsOf(schema);
@@ -197,7 +200,7 @@ function whenAbsent(schema: TSchema): string {
   if (leaf?.default !== undefined) return `\`${String(leaf.default)}\``;
   if (leaf?.null !== undefined) return `\`null\``;
   if (Type.IsArray(schema) && !Type.IsOptional(schema)) return 'empty';
-  if (Type.IsOptional(schema) || Type.IsObject(schema)) return '';
+  if (Type.IsOptional(schema) || Type.IsObject(schema) || Type.IsRecord(schema)) return '';
   return '**needed**';
 }
 

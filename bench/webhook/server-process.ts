@@ -4,8 +4,10 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
@@ -84,8 +86,10 @@ const triggers = composeTriggers({
   logger,
 });
 const api = composeApi({
+  ...composeRegistries({ database, secretBox, allowPrivate: [], source: registry.client, clock }),
   accounts,
   signIn,
+  sessions: new SqlSessions({ database, clock }),
   audit,
   queue,
   log,

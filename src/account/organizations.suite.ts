@@ -5,6 +5,7 @@ import { AccountError } from './account-error.ts';
 import type { Principal } from './accounts.ts';
 import { PasswordHasher } from './password-hash.ts';
 import { SqlAccounts } from './sql-accounts.ts';
+import { SqlSessions } from './sql-sessions.ts';
 
 const password = 'correct horse';
 const web = { namespace: 'acme', name: 'web' };
@@ -15,19 +16,19 @@ export function organizationsSuite(name: string, openScratch: OpenScratch): void
     let scratch: ScratchDatabase;
     let clock: ManualClock;
     let accounts: SqlAccounts;
-    const ended: string[] = [];
+    let sessions: SqlSessions;
 
     beforeEach(async () => {
       scratch = await openScratch();
       clock = new ManualClock();
-      ended.length = 0;
       accounts = new SqlAccounts({
         database: scratch.database,
         passwords: new PasswordHasher(),
         clock,
-        endSessions: async (_sql, username) => void ended.push(username),
       });
       for (const username of ['alice', 'bob', 'eve']) await accounts.createUser({ username, password });
+      sessions = new SqlSessions({ database: scratch.database, clock });
+      for (const username of ['alice', 'bob']) await sessions.open({ username, way: 'password' });
       await accounts.organizations.create({ name: 'acme', owner: 'alice' });
     });
     afterEach(async () => await scratch[Symbol.asyncDispose]());
@@ -243,7 +244,8 @@ export function organizationsSuite(name: string, openScratch: OpenScratch): void
         enabled: false,
         createdAt: clock.now(),
       });
-      expect(ended).toEqual(['bob']);
+      expect(await sessions.list('bob')).toEqual([]);
+      expect(await sessions.list('alice')).toHaveLength(1);
       expect(await names({ enabledOnly: true })).toEqual(['alice', 'eve']);
       expect(await accounts.verifyPassword('bob', password)).toBeUndefined();
       await accounts.users.change('bob', { enabled: true });
@@ -254,7 +256,8 @@ export function organizationsSuite(name: string, openScratch: OpenScratch): void
     test('a new password ends sessions, and tokens on wish', async () => {
       const { token } = await accounts.createToken('bob', { name: 'x', scopes: ['repo:read'] });
       expect(await accounts.users.setPassword('bob', 'battery staple', { revokeTokens: false })).toBe(true);
-      expect(ended).toEqual(['bob']);
+      expect(await sessions.list('bob')).toEqual([]);
+      expect(await sessions.list('alice')).toHaveLength(1);
       expect(await accounts.verifyPassword('bob', password)).toBeUndefined();
       expect(await accounts.verifyPassword('bob', 'battery staple')).toBeDefined();
       expect(await accounts.verifyToken(token)).toBeDefined();

@@ -8,6 +8,8 @@ export type Principal =
       readonly scopes: readonly TokenScope[] | 'all';
       /** Of the personal token that was used; absent: a password. */
       readonly tokenId?: string;
+      /** Of the browser's session that was used. */
+      readonly sessionId?: string;
     }
   | { readonly kind: 'robot'; readonly name: string; readonly namespace: string };
 

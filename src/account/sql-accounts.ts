@@ -4,6 +4,7 @@ import { isNamespace, type RepositoryName } from '../model/repository-name.ts';
 import { AccountError } from './account-error.ts';
 import type { Accounts, Principal, Role } from './accounts.ts';
 import { onDuplicate } from './duplicate.ts';
+import { insertUser } from './insert-user.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { requirePassword } from './password-rule.ts';
 import { isRobotName } from './robot-name.ts';
@@ -12,7 +13,7 @@ import { asStored, SqlPersonalTokens, type SuperuserRule } from './sql-personal-
 import { SqlRepositories } from './sql-repositories.ts';
 import { SqlRobots } from './sql-robots.ts';
 import { SqlTeams } from './sql-teams.ts';
-import { type EndSessions, SqlUsers } from './sql-users.ts';
+import { SqlUsers } from './sql-users.ts';
 import { storable } from './storable.ts';
 
 /** Accounts in the database; both dialects. Making users and signing in is here, all else in files of its own. */
@@ -33,15 +34,12 @@ export class SqlAccounts implements Accounts {
     passwords,
     clock,
     isSuperuser = asStored,
-    endSessions = async () => {},
   }: {
     readonly database: Database;
     readonly passwords: PasswordHasher;
     readonly clock: Clock;
     /** Default: as stored. */
     readonly isSuperuser?: SuperuserRule;
-    /** Default: there are no sessions. */
-    readonly endSessions?: EndSessions;
   }) {
     this.#isSuperuser = isSuperuser;
     this.#database = database;
@@ -49,7 +47,7 @@ export class SqlAccounts implements Accounts {
     this.#clock = clock;
     this.#tokens = new SqlPersonalTokens(database, clock, isSuperuser);
     this.#repositories = new SqlRepositories(database, clock);
-    this.users = new SqlUsers(database, passwords, isSuperuser, endSessions);
+    this.users = new SqlUsers(database, passwords, isSuperuser);
     this.robots = new SqlRobots(database, clock);
     this.organizations = new SqlOrganizations(database, clock);
     this.teams = new SqlTeams(database, clock);
@@ -75,21 +73,7 @@ export class SqlAccounts implements Accounts {
     const now = this.#clock.now();
     try {
       await this.#database.transaction(async (sql) => {
-        await sql
-          .insertInto('users')
-          .values({
-            username,
-            password_hash: hash,
-            email: email ?? null,
-            superuser: superuser ? 1 : 0,
-            created_at: now,
-          })
-          .execute();
-        // A name that is a namespace already (an organization's, say) is no user's.
-        await sql
-          .insertInto('namespaces')
-          .values({ name: username, kind: 'user', created_at: now })
-          .execute();
+        await insertUser(sql, { username, passwordHash: hash, email, superuser, now });
       });
     } catch (thrown) {
       throw onDuplicate(thrown, `The name "${username}" is taken. Choose another one.`);

@@ -1,4 +1,4 @@
-import type { Database, SqlTransaction } from '../db/database.ts';
+import type { Database } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { AccountError } from './account-error.ts';
 import { lockOrganization, requireAdmin } from './namespace-admins.ts';
@@ -8,29 +8,16 @@ import type { SuperuserRule } from './sql-personal-tokens.ts';
 import { storable } from './storable.ts';
 import type { User, Users } from './users.ts';
 
-/**
- * Ends what a user is signed in with besides tokens, within the transaction that changes the user. Whoever keeps such
- * sessions gives it.
- */
-export type EndSessions = (sql: SqlTransaction, username: string) => Promise<void>;
-
 /** Users in the database; both dialects. */
 export class SqlUsers implements Users {
   readonly #database: Database;
   readonly #passwords: PasswordHasher;
   readonly #isSuperuser: SuperuserRule;
-  readonly #endSessions: EndSessions;
 
-  constructor(
-    database: Database,
-    passwords: PasswordHasher,
-    isSuperuser: SuperuserRule,
-    endSessions: EndSessions,
-  ) {
+  constructor(database: Database, passwords: PasswordHasher, isSuperuser: SuperuserRule) {
     this.#database = database;
     this.#passwords = passwords;
     this.#isSuperuser = isSuperuser;
-    this.#endSessions = endSessions;
   }
 
   async users({
@@ -77,7 +64,6 @@ export class SqlUsers implements Users {
         .returning(['username', 'email', 'superuser', 'disabled', 'created_at'])
         .executeTakeFirst();
       if (row === undefined) return undefined;
-      if (enabled === false) await this.#endSessions(sql, row.username);
       return this.#userOf(row);
     });
   }
@@ -96,7 +82,6 @@ export class SqlUsers implements Users {
         .where('username', '=', storable(username))
         .executeTakeFirst();
       if (numUpdatedRows === 0n) return false;
-      await this.#endSessions(sql, username);
       if (revokeTokens) await sql.deleteFrom('tokens').where('username', '=', username).execute();
       return true;
     });
@@ -126,7 +111,6 @@ export class SqlUsers implements Users {
         .orderBy('namespace')
         .execute();
       for (const { namespace } of teams) await lockOrganization(sql, namespace);
-      await this.#endSessions(sql, name);
       const { numDeletedRows } = await sql
         .deleteFrom('users')
         .where('username', '=', name)

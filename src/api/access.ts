@@ -6,10 +6,15 @@ import { parseBasic } from '../registry/token-endpoint.ts';
 import type { Access, Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { type AuditTrail, originOf } from './audit-trail.ts';
+import type { BrowserCookies } from './browser-cookies.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { namespaceRoleOf } from './namespace-role.ts';
+import { changesSomething, requireCsrfToken, requireSameSite } from './same-site.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'signIn' | 'options'> & { readonly trail: AuditTrail };
+type Needs = Pick<ApiDependencies, 'accounts' | 'signIn' | 'sessions' | 'options'> & {
+  readonly trail: AuditTrail;
+  readonly cookies: BrowserCookies;
+};
 
 const anonymous: Principal = { kind: 'anonymous' };
 
@@ -19,6 +24,7 @@ const anonymous: Principal = { kind: 'anonymous' };
  */
 export function enforceAccess(api: Api, needs: Needs): void {
   api.decorateRequest('principal');
+  api.decorateRequest('sessionSecret');
   api.decorateRequest('repositoryAccess');
   api.decorateRequest('byPrivilege', false);
   api.addHook('onRoute', (route) => {
@@ -31,13 +37,33 @@ export function enforceAccess(api: Api, needs: Needs): void {
     // Nothing is registered at the address: the answer is 404 or 405 whoever asks.
     if (access === undefined || access === 'signed-url' || access === 'webhook') return;
     request.principal = await authenticate(request, needs);
+    protectSession(request, needs);
     await authorize(request, access, needs);
   });
 }
 
-async function authenticate(request: FastifyRequest, { accounts, signIn, trail }: Needs): Promise<Principal> {
+/** Whose browser it is. A session that has ended is none: pages and public routes are there for everybody. */
+async function bySession(request: FastifyRequest, { sessions, cookies }: Needs): Promise<Principal> {
+  const secret = cookies.read(request, 'session');
+  const principal = secret === undefined ? undefined : await sessions.use(secret);
+  if (principal === undefined) return anonymous;
+  request.sessionSecret = secret;
+  return principal;
+}
+
+/** A browser sends its cookie with whatever any page makes it send; so what changes something needs more than that. */
+function protectSession(request: FastifyRequest, { options }: Needs): void {
+  const { sessionSecret, routeOptions, headers } = request;
+  if (sessionSecret === undefined || !changesSomething(request) || routeOptions.config.csrf === 'form')
+    return;
+  requireSameSite(request, options);
+  requireCsrfToken(headers['x-csrf-token'], sessionSecret, 'session');
+}
+
+async function authenticate(request: FastifyRequest, needs: Needs): Promise<Principal> {
+  const { accounts, signIn, trail } = needs;
   const { authorization } = request.headers;
-  if (authorization === undefined) return anonymous;
+  if (authorization === undefined) return await bySession(request, needs);
   const refused = async (username: string | undefined, reason: 'wrong-credentials' | 'locked') => {
     // One record says it; that the request itself came to nothing is no news.
     request.audited = true;

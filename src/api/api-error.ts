@@ -5,6 +5,10 @@ export const apiErrorTable = {
   invalid_request: { status: 400, meaning: 'the request is malformed or asks for something impossible' },
   invalid_token: { status: 401, meaning: 'credentials are missing, wrong or expired' },
   insufficient_scope: { status: 403, meaning: 'who asks may not do this' },
+  csrf: {
+    status: 403,
+    meaning: 'a browser sent it, and nothing shows that a page of this site made it do so',
+  },
   not_found: { status: 404, meaning: 'there is nothing at this address' },
   method_not_allowed: { status: 405, meaning: 'the address does not know this method' },
   too_slow: { status: 408, meaning: 'the body did not come in time' },

@@ -56,13 +56,19 @@ declare module 'fastify' {
     tags?: readonly string[];
     /** Media types of an answer that is not JSON. */
     produces?: readonly string[];
+    /** Media type of a body that is not JSON. */
+    consumes?: string;
   }
   interface FastifyContextConfig {
     access?: Access;
+    /** The route checks the field `csrf_token` of its form by itself; all others need the header. */
+    csrf?: 'form';
   }
   interface FastifyRequest {
     /** Set before any route runs. */
     principal: Principal;
+    /** Of the session that the request came with, when that is how it says who asks. */
+    sessionSecret: string | undefined;
     /** Set for routes with a repository in the path, once access was granted. */
     repositoryAccess: { readonly name: RepositoryName; readonly role: Role } | undefined;
     /** What was granted was granted only because a superuser asked. */

@@ -85,6 +85,18 @@ function token(id: unknown, { username }: AuditedCall): AuditTarget {
   };
 }
 
+/** The user who asks. */
+function self({ username }: AuditedCall): AuditTarget | undefined {
+  return username === undefined ? undefined : { kind: 'user', name: username, namespace: username };
+}
+
+/** Once it is done, the request is the user's who signed in. */
+const browserSignIn: AuditRule = {
+  action: 'sign-in',
+  target: self,
+  detail: () => ({ door: 'browser', way: 'password' }),
+};
+
 const sourceOf = ({ body }: AuditedCall): string | undefined => {
   if (body.file_id !== undefined) return 'upload';
   if (body.archive_url !== undefined) return 'archive';
@@ -181,6 +193,27 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
       weight: body.weight,
       max_running: body.max_running === null ? 'none' : body.max_running,
     }),
+  },
+  changeRepoTarget: {
+    action: 'repository.target',
+    target: repository,
+    detail: ({ body, answer }) => ({ registry: body.registry, path: answer.path }),
+  },
+  deleteRepoTarget: { action: 'repository.target', target: repository, detail: () => ({ registry: 'none' }) },
+  createRegistry: { action: 'registry.create', target: registry, detail: registryDetail },
+  changeRegistry: {
+    action: 'registry.change',
+    target: registry,
+    detail: (call) => ({
+      ...registryDetail(call),
+      password: call.body.password === undefined ? 'kept' : 'changed',
+    }),
+  },
+  deleteRegistry: { action: 'registry.delete', target: registry },
+  testRegistry: {
+    action: 'registry.test',
+    target: registry,
+    detail: ({ answer }) => ({ ok: answer.ok, problem: answer.problem }),
   },
   requestRepoBuild: {
     action: 'build.request',
@@ -285,6 +318,35 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     target: ({ params }) => file(params.file, undefined),
     detail: ({ answer }) => ({ size: answer.size, sha256: answer.checksum }),
   },
+  signinUser: browserSignIn,
+  submitSigninForm: browserSignIn,
+  signoutUser: { action: 'sign-out', target: self },
+  submitSignoutForm: { action: 'sign-out', target: self },
+  deleteUserSession: {
+    action: 'session.end',
+    target: self,
+    detail: ({ params }) => ({ session: params.session }),
+  },
+  deleteUserSessions: {
+    action: 'session.end',
+    target: self,
+    detail: ({ answer }) => ({ ended: answer.ended }),
+  },
+  connectExternalLogin: {
+    action: 'login.begin',
+    target: self,
+    detail: ({ params }) => ({ way: params.service }),
+  },
+  submitConnectForm: {
+    action: 'login.begin',
+    target: self,
+    detail: ({ params }) => ({ way: params.service }),
+  },
+  disconnectExternalLogin: {
+    action: 'login.disconnect',
+    target: self,
+    detail: ({ params }) => ({ login: params.login }),
+  },
   createUserToken: {
     action: 'token.create',
     target: (call) => token(call.answer.id, call),
@@ -306,10 +368,6 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
       revoke_tokens: body.revoke_tokens,
     }),
   },
-  forgetGitHost: {
-    action: 'git_host.forget',
-    target: ({ params }) => ({ kind: 'server', name: text(params.server) }),
-  },
   deleteInstallUser: {
     action: 'user.delete',
     target: ({ params }) => userTarget(text(params.username)),
@@ -318,6 +376,10 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     action: 'user.password',
     target: ({ username }) => (username === undefined ? undefined : userTarget(username)),
     detail: ({ body }) => ({ revoke_tokens: body.revoke_tokens }),
+  },
+  forgetGitHost: {
+    action: 'git_host.forget',
+    target: ({ params }) => ({ kind: 'server', name: text(params.server) }),
   },
   pruneBuilds: {
     action: 'builds.prune',
@@ -332,6 +394,15 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
 
 const fieldNames = (fields: unknown): readonly string[] =>
   typeof fields === 'object' && fields !== null ? Object.keys(fields).slice(0, 50) : [];
+
+function registry({ params, body }: AuditedCall): AuditTarget {
+  const namespace = text(params.namespace);
+  return { kind: 'registry', name: `${namespace}/${text(params.name) || text(body.name)}`, namespace };
+}
+
+function registryDetail({ body: { host, prefix, username, use, insecure } }: AuditedCall) {
+  return { host, prefix, username, use, insecure };
+}
 
 /** The ids of a build's secrets, never their values. */
 function secretNames({ body: { secrets } }: AuditedCall): readonly string[] {

@@ -27,7 +27,7 @@ const rememberedSignIns = 10_000;
 const harmless = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** The door somebody came in by. */
-type Door = 'api' | 'registry';
+type Door = 'api' | 'registry' | 'browser';
 
 /**
  * Writes the audit log's records of what comes over HTTP: every request that changes something, once and before it
@@ -184,6 +184,11 @@ export class AuditTrail {
       result: 'done',
       detail: { repository: formatRepositoryName(repository), superseded_by: by },
     });
+  }
+
+  /** A record of what no rule is about. One that cannot be written stands in the server's log. */
+  async record(event: AuditEvent): Promise<void> {
+    await this.#writeOrLog(event);
   }
 
   /** A record that is not worth an answer: what it is about changed nothing. */

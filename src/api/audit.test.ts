@@ -1,15 +1,39 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
+import { csrfToken } from '../account/session-secret.ts';
 import type { AuditRecord } from '../audit/audit-log.ts';
 import { systemClock } from '../base/clock.ts';
+import type { LoginProvider } from '../login/login-provider.ts';
 import { SqlNotices } from '../trigger/sql-notices.ts';
 import { parseTriggerId } from '../trigger/trigger.ts';
 import { auditRules } from './audit-rules.ts';
 
 const source = { archive_url: 'https://sources.example/source.tar.gz?key=hunter2' };
 const repository = '/api/v1/repository/kim/web';
+const registries = '/api/v1/organization/kim/registries';
+/** Of a server that takes every login and upload; its port comes later. */
+const registrySettings = {
+  host: '',
+  prefix: 'team',
+  username: 'robot',
+  use: ['push', 'pull'],
+  insecure: true,
+};
+
+/** Where people are sent to, and nobody comes back from. */
+const elsewhere: LoginProvider = {
+  id: 'elsewhere',
+  name: 'Elsewhere',
+  begin: async () => new URL('https://elsewhere.example/authorize'),
+  finish: async () => {
+    throw new TypeError('nobody comes back');
+  },
+};
 
 let server: ApiHarness;
+let registry: Server;
 let token: string;
 let tokenId: string;
 let superuser: string;
@@ -18,7 +42,20 @@ let buildId: string;
 let last: number;
 
 beforeAll(async () => {
-  server = await startApiServer({ options: { trustedProxies: ['127.0.0.1'] } });
+  registry = createServer(({ method }, response) => {
+    const status = method === 'POST' ? 202 : 200;
+    response.writeHead(status, { location: '/v2/an-upload' }).end();
+  });
+  await new Promise<void>((resolve) => registry.listen(0, '127.0.0.1', resolve));
+  registrySettings.host = `127.0.0.1:${(registry.address() as AddressInfo).port}`;
+  // Requests were written down before the port was known.
+  for (const { body } of Object.values(calls))
+    if (typeof body === 'object' && body !== null && 'host' in body) body.host = registrySettings.host;
+  server = await startApiServer({
+    options: { trustedProxies: ['127.0.0.1'] },
+    providers: [elsewhere],
+    allowHosts: [registrySettings.host],
+  });
   token = await server.addUser('kim');
   tokenId = (await server.accounts.tokens('kim'))[0]?.id ?? '';
   superuser = await server.addUser('root', { superuser: true });
@@ -27,8 +64,13 @@ beforeAll(async () => {
   await server.accounts.organizations.create({ name: 'acme', owner: 'kim' });
   await server.accounts.teams.set('acme', 'devs', {});
   await server.addRepository('acme/app');
+  const body = { name: 'kept', ...registrySettings, password: 'hunter2' };
+  expect((await server.call('POST', registries, { token, body })).status).toBe(201);
 });
-afterAll(async () => await server[Symbol.asyncDispose]());
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  registry.close();
+});
 
 const newest = async (): Promise<readonly AuditRecord[]> => await server.audit.records({ limit: 1_000 });
 const since = async () => (await newest()).filter(({ number }) => number > last);
@@ -69,7 +111,7 @@ interface Call {
   readonly method: string;
   readonly path: () => string;
   readonly body?: unknown;
-  readonly as?: 'superuser';
+  readonly as?: 'superuser' | 'browser' | 'form';
   readonly before?: () => Promise<unknown>;
   readonly status: number;
   readonly record: (answer: Record<string, unknown>) => Partial<AuditRecord>;
@@ -98,7 +140,26 @@ const ofTrigger = (action: string, detail: Record<string, string | boolean | str
   detail: { repository: 'kim/web', ...detail },
 });
 
+/** Of the session a browser has, for those calls that are made by one. */
+let session = { id: '', headers: {} as Record<string, string>, csrf: '', form: '' };
+
+async function newSession(): Promise<void> {
+  const { secret, session: made } = await server.sessions.open({ username: 'kim', way: 'password' });
+  const form = 'F'.repeat(43);
+  const cookie = `slipway=${secret}; slipway-form=${form}`;
+  const csrf = csrfToken(secret);
+  session = {
+    id: made.id,
+    headers: { cookie, 'x-csrf-token': csrf },
+    csrf,
+    form: csrfToken(form, 'form'),
+  };
+}
+
+const kim = { kind: 'user', name: 'kim', namespace: 'kim' } as const;
+
 let file = { id: '', url: '' };
+let connection = '';
 const ofWeb = { kind: 'repository', name: 'kim/web', namespace: 'kim' } as const;
 
 /** One request to each route that is recorded, and what its one record says. */
@@ -155,6 +216,68 @@ const calls: Readonly<Record<string, Call>> = {
       action: 'repository.limits',
       target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
       detail: { concurrency: 2 },
+    }),
+  },
+  changeRepoTarget: {
+    method: 'PUT',
+    path: () => `${repository}/target`,
+    body: { registry: 'kept' },
+    status: 200,
+    record: () => ({
+      action: 'repository.target',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      detail: { registry: 'kept', path: 'team/web' },
+    }),
+  },
+  deleteRepoTarget: {
+    method: 'DELETE',
+    path: () => `${repository}/target`,
+    status: 204,
+    record: () => ({
+      action: 'repository.target',
+      target: { kind: 'repository', name: 'kim/web', namespace: 'kim' },
+      detail: { registry: 'none' },
+    }),
+  },
+  createRegistry: {
+    method: 'POST',
+    path: () => registries,
+    body: { name: 'new', ...registrySettings, password: 'hunter2' },
+    status: 201,
+    record: () => ({
+      action: 'registry.create',
+      target: { kind: 'registry', name: 'kim/new', namespace: 'kim' },
+      detail: registrySettings,
+    }),
+  },
+  changeRegistry: {
+    method: 'PUT',
+    path: () => `${registries}/kept`,
+    body: { ...registrySettings, password: 'hunter2' },
+    status: 200,
+    record: () => ({
+      action: 'registry.change',
+      target: { kind: 'registry', name: 'kim/kept', namespace: 'kim' },
+      detail: { ...registrySettings, password: 'changed' },
+    }),
+  },
+  testRegistry: {
+    method: 'POST',
+    path: () => `${registries}/kept/test`,
+    status: 200,
+    record: () => ({
+      action: 'registry.test',
+      target: { kind: 'registry', name: 'kim/kept', namespace: 'kim' },
+      detail: { ok: true },
+    }),
+  },
+  deleteRegistry: {
+    method: 'DELETE',
+    path: () => `${registries}/new`,
+    status: 204,
+    record: () => ({
+      action: 'registry.delete',
+      target: { kind: 'registry', name: 'kim/new', namespace: 'kim' },
     }),
   },
   changeNamespaceLimits: {
@@ -281,21 +404,6 @@ const calls: Readonly<Record<string, Call>> = {
     status: 204,
     record: () => ({ action: 'notice.dismiss', target: ofWeb, detail: { notice: noticeId } }),
   },
-  forgetGitHost: {
-    method: 'DELETE',
-    path: () => '/api/v1/superuser/git-hosts/git.example:2222',
-    as: 'superuser',
-    before: async () =>
-      await server.hostKeys.record([{ host: 'git.example', port: 2222, type: 'ssh-ed25519', key: 'AAAA' }], {
-        buildId: 'build-1',
-        namespace: 'owner',
-      }),
-    status: 204,
-    record: () => ({
-      action: 'git_host.forget',
-      target: { kind: 'server', name: 'git.example:2222' },
-    }),
-  },
   cancelRepoBuild: {
     method: 'DELETE',
     path: () => `${repository}/build/${buildId}`,
@@ -369,6 +477,92 @@ const calls: Readonly<Record<string, Call>> = {
     record: () => ({
       action: 'token.revoke',
       target: { kind: 'token', name: file.id, namespace: 'kim' },
+    }),
+  },
+  signinUser: {
+    method: 'POST',
+    path: () => '/api/v1/signin',
+    body: () => ({ username: 'kim', password }),
+    as: 'browser',
+    status: 200,
+    record: () => ({ action: 'sign-in', target: kim, detail: { door: 'browser', way: 'password' } }),
+  },
+  submitSigninForm: {
+    method: 'POST',
+    path: () => '/signin',
+    body: () => ({ username: 'kim', password, csrf_token: session.form }),
+    as: 'form',
+    status: 303,
+    record: () => ({ action: 'sign-in', target: kim, detail: { door: 'browser', way: 'password' } }),
+  },
+  signoutUser: {
+    method: 'POST',
+    path: () => '/api/v1/signout',
+    as: 'browser',
+    status: 204,
+    record: () => ({ action: 'sign-out', target: kim }),
+  },
+  submitSignoutForm: {
+    method: 'POST',
+    path: () => '/signout',
+    body: () => ({ csrf_token: session.csrf }),
+    as: 'form',
+    status: 303,
+    record: () => ({ action: 'sign-out', target: kim }),
+  },
+  deleteUserSession: {
+    method: 'DELETE',
+    path: () => `/api/v1/user/sessions/${session.id}`,
+    as: 'browser',
+    status: 204,
+    record: () => ({ action: 'session.end', target: kim, detail: { session: session.id } }),
+  },
+  deleteUserSessions: {
+    method: 'DELETE',
+    path: () => '/api/v1/user/sessions',
+    as: 'browser',
+    status: 200,
+    record: ({ ended }) => ({ action: 'session.end', target: kim, detail: { ended: Number(ended) } }),
+  },
+  connectExternalLogin: {
+    method: 'POST',
+    path: () => '/api/v1/user/external-logins/elsewhere',
+    as: 'browser',
+    status: 200,
+    record: () => ({ action: 'login.begin', target: kim, detail: { way: 'elsewhere' } }),
+  },
+  submitConnectForm: {
+    method: 'POST',
+    path: () => '/oauth2/elsewhere/link',
+    body: () => ({ csrf_token: session.csrf }),
+    as: 'form',
+    status: 200,
+    record: () => ({ action: 'login.begin', target: kim, detail: { way: 'elsewhere' } }),
+  },
+  disconnectExternalLogin: {
+    method: 'DELETE',
+    path: () => `/api/v1/user/external-logins/${connection}`,
+    before: async () => {
+      await server.logins?.identities.link('kim', 'elsewhere', { issuer: 'i', subject: 's', name: 'n' });
+      connection = (await server.logins?.identities.list('kim'))?.[0]?.id ?? '';
+    },
+    as: 'browser',
+    status: 204,
+    record: () => ({ action: 'login.disconnect', target: kim, detail: { login: connection } }),
+  },
+  forgetGitHost: {
+    method: 'DELETE',
+    path: () => '/api/v1/superuser/git-hosts/git.example:2222',
+    as: 'superuser',
+    before: async () =>
+      await server.hostKeys.record([{ host: 'git.example', port: 2222, type: 'ssh-ed25519', key: 'AAAA' }], {
+        buildId: 'build-1',
+        namespace: 'owner',
+      }),
+    status: 204,
+    record: () => ({
+      action: 'git_host.forget',
+      target: { kind: 'server', name: 'git.example:2222' },
     }),
   },
   pruneBuilds: {
@@ -601,22 +795,36 @@ const calls: Readonly<Record<string, Call>> = {
   },
 };
 
+const bodyOf = ({ body }: Call): unknown => (typeof body === 'function' ? (body as () => unknown)() : body);
+const wrongPassword = ({ path }: Call) => (path().endsWith('/signin') ? { password: 'wrong horse' } : {});
+
 describe.each(Object.entries(calls))('%s', (operation, call) => {
   test('leaves exactly one record, of who, what, where and when', async () => {
     await call.before?.();
+    await newSession();
     last = (await newest())[0]?.number ?? 0;
     const started = Date.now();
+    const browser = call.as === 'browser' || call.as === 'form';
     const answer = await server.call(call.method, call.path(), {
-      ...(operation === 'putUserFile' ? {} : { token: call.as === 'superuser' ? superuser : token }),
-      ...(call.body === undefined ? {} : { body: call.body }),
-      headers: { 'x-forwarded-for': '192.0.2.77', 'user-agent': 'audit-test/1' },
+      redirect: 'manual',
+      ...(operation === 'putUserFile' || browser
+        ? {}
+        : { token: call.as === 'superuser' ? superuser : token }),
+      ...(call.body === undefined ? {} : { body: bodyOf(call) }),
+      headers: {
+        'x-forwarded-for': '192.0.2.77',
+        'user-agent': 'audit-test/1',
+        ...(browser ? session.headers : {}),
+      },
     });
     expect({ status: answer.status, detail: answer.json.detail }).toMatchObject({ status: call.status });
     const records = await since();
     expect(records).toHaveLength(1);
     expect(records[0]).toMatchObject({
       actor:
-        call.as === 'superuser' ? { kind: 'user', name: 'root' } : { kind: 'user', name: 'kim', tokenId },
+        call.as === 'superuser'
+          ? { kind: 'user', name: 'root' }
+          : { kind: 'user', name: 'kim', ...(browser ? {} : { tokenId }) },
       result: 'done',
       address: '192.0.2.77',
       userAgent: 'audit-test/1',
@@ -639,15 +847,19 @@ describe.each(Object.entries(calls))('%s', (operation, call) => {
 
   test('leaves exactly one record when it is refused, with the reason', async () => {
     const path = call.path();
-    const answer = await server.call(call.method, path, call.body === undefined ? {} : { body: call.body });
+    // A sign-in is refused for another reason than that nobody is signed in.
+    const body =
+      call.body === undefined ? undefined : { ...(bodyOf(call) as object), ...wrongPassword(call) };
+    const answer = await server.call(call.method, path, body === undefined ? {} : { body });
     expect(answer.status).toBeGreaterThanOrEqual(400);
+    const page = call.as === 'form';
     const records = await since();
     expect(records).toMatchObject([
       {
         actor: { kind: 'anonymous' },
         action: auditRules[operation]?.action,
         result: answer.status === 401 || answer.status === 403 ? 'refused' : 'failed',
-        reason: answer.json.error_type,
+        reason: page ? 'csrf' : operation === 'signinUser' ? 'wrong-credentials' : answer.json.error_type,
       },
     ]);
   });

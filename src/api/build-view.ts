@@ -65,6 +65,10 @@ export const buildViewSchema = Type.Object(
     push: Type.Boolean(),
     priority: Type.Integer(),
     digest: nullable(Type.String(), 'Of the published image or index'),
+    image_references: Type.Array(Type.String(), {
+      description:
+        'Under which another registry serves the image, where the repository publishes to one; else empty',
+    }),
     image_size: nullable(Type.Integer({ description: 'Bytes, compressed' })),
     commit: nullable(Type.String()),
     cancelled_by: nullable(Type.String()),
@@ -147,6 +151,7 @@ export function viewBuild(build: Build, { role, position, trigger }: Beholder): 
     push: build.push,
     priority: build.priority,
     digest: build.digest ?? null,
+    image_references: [...(build.published ?? [])],
     image_size: build.imageSize ?? null,
     commit: build.commit ?? (source.kind === 'git' ? (source.sha ?? null) : null),
     cancelled_by: build.cancelledBy ?? null,

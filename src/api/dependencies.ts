@@ -1,13 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
+import type { Sessions } from '../account/sessions.ts';
 import type { SignIn } from '../account/sign-in.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
+import type { ExternalLogins } from '../login/external-logins.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
+import type { Registries } from '../registries/external-registry.ts';
+import type { RegistryProbe } from '../registries/registry-probe.ts';
 import type { ImageWitness } from '../registry/gateway.ts';
 import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
 import type { Retention } from '../retention/retention.ts';
@@ -42,6 +46,8 @@ export interface ApiOptions {
   readonly readerBuildLogs: boolean;
   /** Whether the server is reached by https only; turns on Strict-Transport-Security. */
   readonly https: boolean;
+  /** Whether browsers may sign in by password (FEATURE_DIRECT_LOGIN); yes unless given. */
+  readonly directLogin?: boolean;
   /** Addresses of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies?: readonly string[];
 }
@@ -50,9 +56,16 @@ export interface ApiOptions {
 export interface ApiDependencies {
   readonly accounts: Accounts;
   readonly signIn: SignIn;
+  /** Of browsers. */
+  readonly sessions: Sessions;
+  /** Signing in by other services. Undefined: there is none. */
+  readonly logins?: ExternalLogins;
   readonly audit: AuditLog;
   readonly queue: BuildQueue;
   readonly logs: LogStore;
+  /** Registries of namespaces outside of Slipway, and what tries out their credentials. */
+  readonly registries: Registries;
+  readonly probe: RegistryProbe;
   readonly uploads: Uploads;
   readonly retention: Retention;
   readonly triggers: Triggers;

@@ -6,7 +6,9 @@ import { BlobError } from '../blob/blob-error.ts';
 import { ContextError } from '../context/context-error.ts';
 import { EgressError } from '../egress/egress-error.ts';
 import { LogError } from '../log/log-error.ts';
+import { LoginError, type LoginErrorCode } from '../login/login-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
+import { RegistriesError, type RegistriesErrorCode } from '../registries/registries-error.ts';
 import { HostError } from '../trigger/host-error.ts';
 import { TriggerError, type TriggerErrorCode } from '../trigger/trigger-error.ts';
 import { UploadError, type UploadErrorCode } from '../upload/upload-error.ts';
@@ -17,7 +19,11 @@ import { discardBody } from './unread-body.ts';
 export function handleError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = translate(thrown);
   if (error.status >= 500) request.log.error({ err: thrown }, 'request failed');
-  if (error.status === 401) reply.header('www-authenticate', 'Basic realm="Slipway", Bearer realm="Slipway"');
+  if (error.status === 401) {
+    // A browser would ask for a password in a window of its own, in the middle of a page that can ask by itself.
+    const page = request.headers['sec-fetch-site'] !== undefined;
+    reply.header('www-authenticate', `${page ? '' : 'Basic realm="Slipway", '}Bearer realm="Slipway"`);
+  }
   if (error.retryAfter !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfter)));
   // A client that still sends has to find its answer, but may not go on for ever.
   discardBody(request.raw);
@@ -79,6 +85,32 @@ function translateTrigger(error: TriggerError): ApiError {
     ...(retryAfter === undefined ? {} : { retryAfter }),
   });
 }
+const loginCodes: Record<LoginErrorCode, ApiErrorCode> = {
+  'unknown-provider': 'not_found',
+  denied: 'insufficient_scope',
+  'wrong-state': 'invalid_request',
+  expired: 'invalid_request',
+  used: 'invalid_request',
+  unreachable: 'unavailable',
+  refused: 'insufficient_scope',
+  'bad-answer': 'insufficient_scope',
+  'not-member': 'insufficient_scope',
+  'no-account': 'insufficient_scope',
+  disabled: 'insufficient_scope',
+  taken: 'conflict',
+  'too-many': 'conflict',
+  'signed-out': 'insufficient_scope',
+  busy: 'unavailable',
+};
+
+const registriesCodes: Record<RegistriesErrorCode, ApiErrorCode> = {
+  'bad-value': 'invalid_request',
+  'password-needed': 'invalid_request',
+  exists: 'conflict',
+  unknown: 'not_found',
+  'in-use': 'conflict',
+  'too-many': 'conflict',
+};
 
 export function translate(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
@@ -88,8 +120,10 @@ export function translate(thrown: unknown): ApiError {
   if (thrown instanceof BlobError) return translateBlob(thrown);
   // Which log and why: there is nothing to keep from who may read it.
   if (thrown instanceof LogError) return new ApiError('internal_error', thrown.message, { cause: thrown });
+  if (thrown instanceof LoginError) return new ApiError(loginCodes[thrown.code], thrown.message);
   if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
   if (thrown instanceof TriggerError) return translateTrigger(thrown);
+  if (thrown instanceof RegistriesError) return new ApiError(registriesCodes[thrown.code], thrown.message);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
   // Whichever part ran into it: the database has a code of this name as well.

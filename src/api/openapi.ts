@@ -93,6 +93,13 @@ export class OpenApi {
             scheme: 'basic',
             description: 'User name and password, or the name and the token of a robot',
           },
+          session: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: 'slipway',
+            description:
+              'Of a browser, by `POST /api/v1/signin`. What changes something needs the header X-CSRF-Token too. By https the name is `__Host-slipway`.',
+          },
         },
       },
     };
@@ -110,7 +117,8 @@ function describe({ url, method, access, schema }: Described, schemas: Map<strin
   ];
   const body = part('body');
   const file = method === 'PUT' && body === undefined && url.startsWith('/userfiles/');
-  const content = body === undefined ? undefined : { 'application/json': { schema: body } };
+  const content =
+    body === undefined ? undefined : { [text('consumes') || 'application/json']: { schema: body } };
   const requestBody = file ? { 'application/octet-stream': {} } : content;
   return {
     operationId: text('operationId'),
@@ -131,7 +139,7 @@ function describe({ url, method, access, schema }: Described, schemas: Map<strin
 }
 
 function securityOf(access: Access): Json {
-  const signedIn: Json = [{ token: [] }, { password: [] }];
+  const signedIn: Json = [{ token: [] }, { password: [] }, { session: [] }];
   return access === 'repository-read' || access === 'build-log' ? [...signedIn, {}] : signedIn;
 }
 

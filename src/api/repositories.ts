@@ -2,15 +2,17 @@ import Type, { type Static } from 'typebox';
 import type { Repository, Role } from '../account/accounts.ts';
 import { roleOfScopes } from '../account/personal-token.ts';
 import { formatRepositoryName, parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
+import type { Target } from '../registries/external-registry.ts';
 import { isAtLeast, repositoryOf, requireUser, type UserPrincipal } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { requireRepository } from './builds.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { repositoryParams } from './repository-path.ts';
+import { targetSchema, viewTarget } from './repository-target.ts';
 import { textEnum } from './text-enum.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'options'>;
+type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'options'>;
 
 const tags = ['repositories'];
 const visibility = textEnum(['public', 'private']);
@@ -26,6 +28,9 @@ const repositorySchema = Type.Object(
     /** ISO 8601. */
     created: Type.String({ format: 'date-time' }),
     image: Type.String({ description: 'What to give to docker pull' }),
+    target: Type.Union([targetSchema, Type.Null()], {
+      description: 'The registry it publishes to; null for the embedded one',
+    }),
   },
   { title: 'Repository' },
 );
@@ -34,8 +39,8 @@ const repositoryWithRights = Type.Intersect([
   Type.Object({ can_write: Type.Boolean(), can_admin: Type.Boolean() }),
 ]);
 
-export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Needs): void {
-  const view = (repository: Repository): Static<typeof repositorySchema> => ({
+export function addRepositoryRoutes(api: Api, { accounts, queue, registries, options }: Needs): void {
+  const view = (repository: Repository, target: Target | undefined): Static<typeof repositorySchema> => ({
     namespace: repository.name.namespace,
     name: repository.name.name,
     description: repository.description,
@@ -43,10 +48,14 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
     kind: 'image',
     state: 'NORMAL',
     created: new Date(repository.createdAt).toISOString(),
-    image: `${options.registryHost}/${formatRepositoryName(repository.name)}`,
+    image:
+      target === undefined
+        ? `${options.registryHost}/${formatRepositoryName(repository.name)}`
+        : viewTarget(target).image,
+    target: target === undefined ? null : viewTarget(target),
   });
-  const viewWithRights = (repository: Repository, role: Role) => ({
-    ...view(repository),
+  const viewWithRights = (repository: Repository, role: Role, target?: Target) => ({
+    ...view(repository, target),
     can_write: isAtLeast(role, 'write'),
     can_admin: isAtLeast(role, 'admin'),
   });
@@ -89,8 +98,9 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
       });
       const page = found.slice(0, limit);
       const last = page.at(-1);
+      const targets = await registries.targets(page.map(({ name }) => name));
       return {
-        repositories: page.map(view),
+        repositories: page.map((each) => view(each, targets.get(formatRepositoryName(each.name)))),
         ...(found.length > limit && last !== undefined ? { next_page: formatRepositoryName(last.name) } : {}),
       };
     },
@@ -167,7 +177,7 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, options }: Need
     async (request) => {
       const { name, role } = repositoryOf(request);
       const repository = await accounts.repository(name);
-      if (repository !== undefined) return viewWithRights(repository, role);
+      if (repository !== undefined) return viewWithRights(repository, role, await registries.target(name));
       await requireRepository(accounts, name);
       throw new ApiError('conflict', 'The repository was created at this moment. Ask again.');
     },

@@ -13,7 +13,7 @@ export const buildParams = Type.Object({
 });
 
 /** What may stand behind a repository in a path. A repository whose name has such a part is written with %2F. */
-const below = 'build|changevisibility|permissions|limits|trigger|notices|notification|status|tag';
+const below = 'build|changevisibility|permissions|limits|target|trigger|notices|notification|status|tag';
 const pattern = new RegExp(`^(/api/v1/repository/[^/?]+/)([^/?]+(?:/[^/?]+)+?)(/(?:${below})(?:/.*)?|/?)$`);
 
 /**

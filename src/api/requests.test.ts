@@ -84,7 +84,7 @@ test.each([
   ['/api/v1/error/constructor', 404],
   ['/api/v1/docs/..%2fserver.ts', 404],
   ['/api/v1/nothing', 404],
-  ['/', 404],
+  ['/nothing', 404],
 ])('GET %s answers %i in JSON', async (path, status) => {
   const answer = await server.call('GET', path, { token });
   expect(answer.status).toBe(status);

@@ -29,6 +29,7 @@ export interface AuditTarget {
     | 'file'
     | 'executor'
     | 'namespace'
+    | 'registry'
     | 'server'
     | 'trigger';
   readonly name: string;

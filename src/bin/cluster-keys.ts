@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Database } from '../db/database.ts';
+import { sealedColumns } from '../db/sealed-columns.ts';
 import { type SecretBox, SecretBoxError } from '../db/secret-box.ts';
 import { newSigningKey, readSigningKey, type SigningKey } from '../registry/signing-key.ts';
 import { newTokenKey } from '../rpc/token-keys.ts';
@@ -23,6 +24,7 @@ interface StoredKeys {
 }
 
 const setting = 'signing-keys';
+const purpose = sealedColumns.signingKeys.purpose({ name: setting });
 
 /**
  * Reads the keys from the database, where they are sealed, and makes them at the very first start. They are one row:
@@ -59,7 +61,7 @@ async function make(database: Database, secretBox: SecretBox, clock: Clock): Pro
     workerToken: newTokenKey(),
     urls: randomBytes(32).toString('base64'),
   };
-  const sealed = secretBox.seal(Buffer.from(JSON.stringify(keys)), setting);
+  const sealed = secretBox.seal(Buffer.from(JSON.stringify(keys)), purpose);
   await database.sql
     .insertInto('settings')
     .values({ name: setting, value_json: JSON.stringify(Buffer.from(sealed).toString('base64')) })
@@ -73,12 +75,12 @@ async function make(database: Database, secretBox: SecretBox, clock: Clock): Pro
 function open(sealed: string, secretBox: SecretBox): StoredKeys {
   try {
     const bytes = Buffer.from(JSON.parse(sealed) as string, 'base64');
-    return JSON.parse(Buffer.from(secretBox.open(bytes, setting)).toString('utf8')) as StoredKeys;
+    return JSON.parse(Buffer.from(secretBox.open(bytes, purpose)).toString('utf8')) as StoredKeys;
   } catch (cause) {
     if (!(cause instanceof SecretBoxError)) throw cause;
     throw new SetupError(
       'wrong-secret-key',
-      'The keys in the database were sealed with another DATABASE_SECRET_KEY. Configure the one that the other managers of this database have.',
+      'The keys in the database were sealed with another DATABASE_SECRET_KEY. Configure the one that the other managers of this database have; if it was changed, add the one before to SLIPWAY.FORMER_DATABASE_SECRET_KEYS.',
       cause,
     );
   }

@@ -4,6 +4,8 @@ import { LoginLimiter } from '../account/login-limiter.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SignIn } from '../account/sign-in.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
+import type { SuperuserRule } from '../account/sql-personal-tokens.ts';
+import { SqlSessions } from '../account/sql-sessions.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import type { Config } from '../config/config.ts';
 import { defaultSettings } from '../manager/settings.ts';
@@ -20,8 +22,10 @@ import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
 import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
 import { composeGitHosts } from './compose-git-hosts.ts';
+import { composeLogins } from './compose-logins.ts';
 import { composeManager } from './compose-manager.ts';
 import { composeOrchestrator } from './compose-orchestrator.ts';
+import { composeRegistries } from './compose-registries.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeBlobStore, registryStorage } from './compose-storage.ts';
 import { composeStore } from './compose-store.ts';
@@ -122,13 +126,21 @@ export async function startClusterServer(
     const metrics = new Metrics();
 
     const named = new Set(config.features.superUsers ? config.superUsers : []);
-    const accounts = new SqlAccounts({
-      database,
-      passwords: new PasswordHasher(),
-      clock,
-      isSuperuser: (username, stored) => config.features.superUsers && (stored || named.has(username)),
-    });
+    const isSuperuser: SuperuserRule = (username, stored) =>
+      config.features.superUsers && (stored || named.has(username));
+    const passwords = new PasswordHasher();
+    const accounts = new SqlAccounts({ database, passwords, clock, isSuperuser });
     const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
+    const sessions = new SqlSessions({ database, clock, times: config.logins.session, isSuperuser });
+    const logins = composeLogins(config.logins, {
+      database,
+      secretBox,
+      accounts,
+      passwords,
+      superUsers: config.superUsers,
+      siteUrl: site.url,
+      clock,
+    });
     const proxies = new TrustedProxies(site.trustedProxies);
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, {
@@ -152,6 +164,13 @@ export async function startClusterServer(
       publicOrigin: publicOriginOf,
       clock,
       logger,
+    });
+    const external = composeRegistries({
+      database,
+      secretBox,
+      allowPrivate: site.allowPrivate,
+      source: registry.client,
+      clock,
     });
     watchParts({
       metrics,
@@ -182,6 +201,8 @@ export async function startClusterServer(
     const api = composeApi({
       accounts,
       signIn,
+      sessions,
+      ...(logins === undefined ? {} : { logins }),
       audit,
       queue,
       log,
@@ -191,7 +212,9 @@ export async function startClusterServer(
       hostKeys,
       links,
       blobs,
+      archives,
       registry,
+      ...external,
       orchestrator,
       metrics,
       disk: folder.root,
@@ -209,6 +232,7 @@ export async function startClusterServer(
           ? {}
           : { maxQueuedPerNamespace: limits.queuedPerNamespace }),
         https: site.scheme === 'https',
+        directLogin: config.logins.direct,
         ...(site.trustedProxies.length === 0 ? {} : { trustedProxies: site.trustedProxies }),
       },
     });
@@ -292,6 +316,7 @@ export async function startClusterServer(
         orchestrator,
         executor,
         ...registry,
+        ...external,
         hostKeys,
         links: {
           packageUrl: async (identity, uploadId) => {

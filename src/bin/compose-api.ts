@@ -1,16 +1,16 @@
 import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
+import type { Sessions } from '../account/sessions.ts';
 import type { SignIn } from '../account/sign-in.ts';
-import type { ApiOptions } from '../api/dependencies.ts';
+import type { ApiDependencies, ApiOptions } from '../api/dependencies.ts';
 import { type ApiServer, createApi } from '../api/server.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
-import { EgressGuard } from '../egress/egress-guard.ts';
-import { EgressPolicy } from '../egress/egress-policy.ts';
 import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
+import type { ExternalLogins } from '../login/external-logins.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Retention } from '../retention/retention.ts';
@@ -20,10 +20,13 @@ import type { OpenTriggers } from '../trigger/open-triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
+import { egressOf } from './egress-of.ts';
 
 export interface ApiCompositionOptions {
   readonly accounts: Accounts;
   readonly signIn: SignIn;
+  readonly sessions: Sessions;
+  readonly logins?: ExternalLogins;
   readonly audit: AuditLog;
   readonly queue: BuildQueue;
   readonly log: LogStore;
@@ -33,6 +36,10 @@ export interface ApiCompositionOptions {
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
   readonly triggers: Pick<OpenTriggers, 'triggers' | 'notices'>;
+  /** Where archived logs are, when that is another place. */
+  readonly archives?: BlobStore;
+  readonly registries: ApiDependencies['registries'];
+  readonly probe: ApiDependencies['probe'];
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
@@ -55,22 +62,21 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
     name: 'registry',
     check: async (signal: AbortSignal) => void (await registry.tags('slipway/health', signal)),
   };
+  const stores = [
+    blobStoreCheck(parts.blobs),
+    ...(parts.archives === undefined ? [] : [blobStoreCheck(parts.archives, 'log_archive')]),
+  ];
   return createApi({
     ...parts,
     ...parts.triggers,
     logs: log,
-    egress: new EgressGuard(
-      new EgressPolicy({
-        allowHosts: allowPrivate.filter((host) => !host.includes('/')),
-        allowCidrs: allowPrivate.filter((host) => host.includes('/')),
-      }),
-    ),
+    egress: egressOf(allowPrivate),
     health: {
-      instance: [database, registryAnswers, diskCheck(parts.disk), blobStoreCheck(parts.blobs)],
+      instance: [database, registryAnswers, diskCheck(parts.disk), ...stores],
       endToEnd: [
         database,
         registryAnswers,
-        blobStoreCheck(parts.blobs),
+        ...stores,
         orchestratorCheck(parts.orchestrator),
         { name: 'auth', check: async () => void (await parts.accounts.anyUser()) },
         queueCheck(queue),

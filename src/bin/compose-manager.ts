@@ -3,6 +3,7 @@ import type { Executor } from '../executor/executor.ts';
 import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import { AttemptEnd } from '../manager/attempt-end.ts';
+import type { BaseImageCredentials } from '../manager/base-image-credentials.ts';
 import { BuildEnd } from '../manager/build-end.ts';
 import { BuildManager } from '../manager/build-manager.ts';
 import type { BuildSite } from '../manager/build-pack.ts';
@@ -12,6 +13,7 @@ import { Publisher } from '../manager/publisher.ts';
 import type { RegistryCredentials } from '../manager/registry-credentials.ts';
 import type { ManagerSettings } from '../manager/settings.ts';
 import type { SourceLinks } from '../manager/source-links.ts';
+import type { Targets } from '../manager/targets.ts';
 import { WorkerSessionService, type WorkerSessionServiceOptions } from '../manager/worker-session-service.ts';
 import type { WorkerSite } from '../manager/worker-starter.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
@@ -29,6 +31,10 @@ export interface ManagerOptions {
   readonly orchestrator: Orchestrator;
   readonly executor: Executor;
   readonly registry: Registry;
+  /** Absent: everything is published to `registry`. */
+  readonly targets?: Targets;
+  /** Absent: workers get no credentials but those of `registry`. */
+  readonly baseImages?: BaseImageCredentials;
   readonly cachedTag: WorkerSessionServiceOptions['cachedTag'];
   readonly credentials: RegistryCredentials;
   readonly links: SourceLinks;
@@ -55,7 +61,16 @@ export interface ManagerParts {
 export function composeManager(options: ManagerOptions): ManagerParts {
   const { queue, log, orchestrator, registry, clock, settings, logger, metrics, workerTokens } = options;
   const buildEnd = new BuildEnd({ log, clock, logger, metrics });
-  const publisher = new Publisher({ queue, registry, end: buildEnd, clock, settings, logger, metrics });
+  const publisher = new Publisher({
+    queue,
+    registry,
+    ...(options.targets === undefined ? {} : { others: { targets: options.targets, name: options.name } }),
+    end: buildEnd,
+    clock,
+    settings,
+    logger,
+    metrics,
+  });
   const attemptEnd = new AttemptEnd({
     queue,
     orchestrator,

@@ -13,6 +13,7 @@ import { cachedTag } from '../registry/cached-tag.ts';
 import { embeddedClient } from '../registry/embedded-client.ts';
 import { EmbeddedRegistry } from '../registry/embedded-registry.ts';
 import { RegistryGateway } from '../registry/gateway.ts';
+import type { OciClient } from '../registry/oci-client.ts';
 import { OciRegistry } from '../registry/oci-registry.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { RegistryStorage } from '../registry/registry-config.ts';
@@ -48,6 +49,8 @@ export interface RegistryOptions {
 
 export interface RegistryParts {
   readonly registry: Registry;
+  /** Our own client of it. */
+  readonly client: OciClient;
   readonly gateway: RegistryGateway;
   readonly tokenEndpoint: TokenEndpoint;
   /** What workers pull and push with. */
@@ -75,13 +78,15 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
   });
   const history = new SqlPushHistory(options.database, clock);
   const onPush = (push: Parameters<typeof history.record>[0]) => history.record(push);
+  const client = embeddedClient({ socketPath: embedded.socketPath, name: registryHost, tokens, clock });
   const registry = new OciRegistry({
-    client: embeddedClient({ socketPath: embedded.socketPath, name: registryHost, tokens, clock }),
+    client,
     pusher: 'slipway',
     onPush,
   });
   return {
     embedded,
+    client,
     registry,
     gateway: new RegistryGateway({
       socketPath: embedded.socketPath,

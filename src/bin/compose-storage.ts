@@ -31,12 +31,24 @@ function blobStoreOptions({ engine, path }: StoragePlace): BlobStoreOptions {
 export function registryStorage({ engine, path }: StoragePlace): RegistryStorage {
   if (engine.provider === 'folder')
     return { kind: 'folder', folder: resolve(join(engine.folder, path, 'registry')) };
-  const { bucket, region, endpoint, credentials } = engine;
+  const { service, bucket, region, endpoint, credentials } = engine;
+  const prefix = joined(joined(engine.prefix, path), 'registry');
+  if (service === 'gcs' && endpoint !== undefined && credentials !== undefined) {
+    const { accessKey, secretKey } = credentials;
+    return {
+      kind: 'google',
+      bucket,
+      region,
+      prefix,
+      endpoint,
+      credentials: { accessKey, secretKey: secretKey.reveal() },
+    };
+  }
   return {
     kind: 's3',
     bucket,
     region,
-    prefix: joined(joined(engine.prefix, path), 'registry'),
+    prefix,
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined
       ? {}

@@ -113,8 +113,8 @@ export function composeStore(options: StoreOptions): StoreParts {
     links: signer,
     log,
     retention,
-    hostKeys: new SqlHostKeys({ database, clock }),
     storeKeepers: storeKeepers({ ...options, log, retention, strays, audit }),
+    hostKeys: new SqlHostKeys({ database, clock }),
     auditRetention: new AuditRetention({
       audit,
       clock,

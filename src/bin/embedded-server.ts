@@ -7,6 +7,7 @@ import { LoginLimiter } from '../account/login-limiter.ts';
 import { PasswordHasher } from '../account/password-hash.ts';
 import { SignIn } from '../account/sign-in.ts';
 import { SqlAccounts } from '../account/sql-accounts.ts';
+import { SqlSessions } from '../account/sql-sessions.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import { FolderBlobStore } from '../blob/folder-blob-store.ts';
@@ -33,6 +34,7 @@ import { composeApi } from './compose-api.ts';
 import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
+import { composeRegistries } from './compose-registries.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeStore } from './compose-store.ts';
 import { composeTriggers } from './compose-triggers.ts';
@@ -43,6 +45,7 @@ import { loadOrMake, loadSecretKey } from './keys.ts';
 import { expectFree } from './listen-error.ts';
 import { managerMetrics } from './manager-metrics.ts';
 import { beginLife } from './manager-name.ts';
+import { loadSecretKeys } from './secret-key-files.ts';
 import { versionOf } from './version.ts';
 import { watchParts } from './watch-parts.ts';
 import { workerAuthorities } from './worker-authorities.ts';
@@ -131,7 +134,7 @@ export async function startEmbeddedServer(
 
     const database = await Database.open({ provider: 'sqlite', file: folder.database });
     stops.push(() => database.stop());
-    const secretBox = new SecretBox({ key: await loadSecretKey(folder.keys, 'database-secret-key') });
+    const secretBox = new SecretBox(await loadSecretKeys(folder.keys));
     const signer = new UrlSigner(await loadSecretKey(folder.keys, 'url-signing-key'), clock);
     const blobs = new FolderBlobStore({ folder: folder.blobs });
     const { queue, log, uploads, sweeper, audit, auditRetention, retention, hostKeys, links, storeKeepers } =
@@ -156,6 +159,7 @@ export async function startEmbeddedServer(
 
     const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
     const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
+    const sessions = new SqlSessions({ database, clock });
     const publicOriginOf = (incoming: IncomingMessage) =>
       publicOrigin(incoming, { trustForwarded: false, fallback: url });
     const registry = composeRegistry({
@@ -172,6 +176,13 @@ export async function startEmbeddedServer(
       publicOrigin: publicOriginOf,
       clock,
       logger,
+    });
+    const external = composeRegistries({
+      database,
+      secretBox,
+      allowPrivate: options.allowPrivate ?? [],
+      source: registry.client,
+      clock,
     });
 
     const settings: ManagerSettings = {
@@ -203,6 +214,7 @@ export async function startEmbeddedServer(
       orchestrator,
       executor,
       ...registry,
+      ...external,
       hostKeys,
       links: {
         packageUrl: async (identity, uploadId) => {
@@ -257,6 +269,7 @@ export async function startEmbeddedServer(
     const api = composeApi({
       accounts,
       signIn,
+      sessions,
       audit,
       queue,
       log,
@@ -267,6 +280,7 @@ export async function startEmbeddedServer(
       links,
       blobs,
       registry,
+      ...external,
       orchestrator,
       metrics,
       disk: folder.root,

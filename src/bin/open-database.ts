@@ -3,7 +3,7 @@ import type { Config, DatabaseConfig } from '../config/config.ts';
 import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import type { DataFolder } from '../setup/data-folder.ts';
-import { loadSecretKey } from './keys.ts';
+import { loadSecretKeys } from './secret-key-files.ts';
 
 /** Opens the database of a configuration, and brings its schema up to date. Throws SqlError. */
 export async function openDatabase(config: DatabaseConfig, logger?: Logger): Promise<Database> {
@@ -16,8 +16,11 @@ export async function openDatabase(config: DatabaseConfig, logger?: Logger): Pro
   });
 }
 
-/** What seals secrets in the database: by DATABASE_SECRET_KEY, or by a key file of this server's own. */
+/** What seals secrets in the database: by DATABASE_SECRET_KEY, or by the key files of this server's own. */
 export async function secretBoxOf({ secrets }: Config, folder: DataFolder): Promise<SecretBox> {
-  const key = secrets.database?.reveal() ?? (await loadSecretKey(folder.keys, 'database-secret-key'));
-  return new SecretBox({ key });
+  const configured = secrets.formerDatabase.map((former) => former.reveal());
+  const key = secrets.database?.reveal();
+  if (key !== undefined) return new SecretBox({ key, former: configured });
+  const files = await loadSecretKeys(folder.keys);
+  return new SecretBox({ key: files.key, former: [...files.former, ...configured] });
 }

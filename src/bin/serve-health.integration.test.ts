@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -44,7 +44,11 @@ beforeAll(async () => {
       DATABASE_SECRET_KEY: secretKey,
       SECRET_KEY: secretKey,
       SUPER_USERS: ['root'],
-      DISTRIBUTED_STORAGE_CONFIG: { default: ['LocalStorage', { storage_path: storage }] },
+      DISTRIBUTED_STORAGE_CONFIG: {
+        default: ['LocalStorage', { storage_path: storage }],
+        logs: ['LocalStorage', { storage_path: logs() }],
+      },
+      LOG_ARCHIVE_LOCATION: 'logs',
       DISTRIBUTED_STORAGE_PREFERENCE: ['default'],
       BUILD_MANAGER: [
         'ephemeral',
@@ -77,6 +81,9 @@ afterAll(async () => {
   await scratch?.[Symbol.asyncDispose]();
   if (storage !== undefined) await rm(storage, { recursive: true, force: true });
 });
+
+/** Where archived logs are: a disk of their own, as it were. */
+const logs = (): string => join(storage ?? '', 'logs-elsewhere');
 
 interface Health {
   readonly status_code: number;
@@ -142,4 +149,13 @@ test('without Redis a server stays in the load balancer, and monitoring hears of
   });
   redis.set({ kind: 'fair' });
   await eventually('endtoend', 200, []);
+});
+
+test('without the storage of archived logs both say so, although uploads can be stored', async () => {
+  await rm(logs(), { recursive: true, force: true });
+  await writeFile(logs(), 'no folder');
+  await eventually('instance', 503, ['log_archive']);
+  await eventually('endtoend', 503, ['log_archive']);
+  await rm(logs());
+  await eventually('instance', 200, []);
 });

@@ -11,6 +11,7 @@ import type { ConfigCheckFlags } from './config-check.ts';
 import type { CreateUserFlags } from './create-user.ts';
 import type { DemoFlags } from './demo.ts';
 import { readEnvironment, readTerminal } from './environment.ts';
+import type { RotateKeyFlags } from './rotate-key.ts';
 import type { ServeFlags } from './serve.ts';
 import type { UpFlags } from './up.ts';
 
@@ -129,6 +130,21 @@ admin
   .option('--password-stdin', 'read the password from standard input')
   .action(async (username: string, flags: CreateUserFlags) =>
     finish(await (await import('./create-user.ts')).createUser(environment, terminal, username, flags)),
+  );
+
+admin
+  .command('rotate-key')
+  .summary('Seal the secrets in the database with another key')
+  .description(
+    'Seals with the current key what is sealed with a former one. With --config and DATABASE_SECRET_KEY: set the new key, move\n' +
+      'the one before to SLIPWAY.FORMER_DATABASE_SECRET_KEYS, restart all servers, then run this; they may run meanwhile. Else\n' +
+      'the server must be stopped: a new key file is made. Safe to end and to repeat. Status 1: something is left.',
+  )
+  .option('--config <file>', 'configuration file (YAML) of `serve`')
+  .option('--data <dir>', `data folder of \`up\` (default: ${environment.dataHome}/slipway)`)
+  .option('--dry-run', 'only count')
+  .action(async (flags: RotateKeyFlags) =>
+    finish(await (await import('./rotate-key.ts')).rotateKey(environment, terminal, flags)),
   );
 
 program

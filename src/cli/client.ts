@@ -17,6 +17,8 @@ export interface BuildView {
   readonly error?: string | null;
   readonly error_code?: string | null;
   readonly digest?: string | null;
+  /** Under which another registry serves the image. */
+  readonly image_references?: readonly string[];
   readonly image_size?: number | null;
   readonly queue_position?: number | null;
   readonly manual_user?: string | null;

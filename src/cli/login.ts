@@ -1,9 +1,8 @@
 import { hostname } from 'node:os';
-import { unreachable } from '../base/unreachable.ts';
+import { ask, readLine } from './ask.ts';
 import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
 import { Client } from './client.ts';
 import { normalizeServer, readProfile, writeLogin } from './profile.ts';
-import { prompt } from './prompt.ts';
 import { printLine, type Terminal } from './terminal.ts';
 
 export interface LoginFlags {
@@ -61,29 +60,4 @@ async function makeToken(
       });
     throw cause;
   }
-}
-
-/** The answer; undefined when Ctrl-C was pressed. */
-async function ask(terminal: Terminal, question: string, hidden: boolean): Promise<string | undefined> {
-  if (terminal.stdin.isTTY !== true)
-    throw new CliError('usage', 'There is no terminal to ask on. Give --username NAME and --password-stdin');
-  const answer = await prompt(terminal, question, { hidden });
-  switch (answer.kind) {
-    case 'answer':
-      return hidden ? answer.text : answer.text.trim();
-    case 'interrupted':
-      return undefined;
-    case 'closed':
-      throw new CliError('usage', 'The input ended before the answer. Nothing was changed');
-    default:
-      return unreachable(answer);
-  }
-}
-
-async function readLine(terminal: Terminal): Promise<string> {
-  const parts: Uint8Array[] = [];
-  for await (const chunk of terminal.stdin) parts.push(Buffer.from(chunk));
-  return Buffer.concat(parts)
-    .toString('utf8')
-    .replace(/\r?\n$/, '');
 }

@@ -10,7 +10,9 @@ import type { NamespaceLimitsFlags } from './limits-namespace.ts';
 import type { RepositoryLimitsFlags } from './limits-repo.ts';
 import type { LoginFlags } from './login.ts';
 import type { LogsFlags } from './logs.ts';
+import { addRegistryCommands } from './registry-commands.ts';
 import type { RepoCreateFlags } from './repo-create.ts';
+import type { RepoTargetFlags } from './repo-target.ts';
 import type { Report } from './report.ts';
 import { type Shell, shells } from './shells.ts';
 import type { Terminal } from './terminal.ts';
@@ -174,6 +176,24 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
 
   addTriggerCommands(program, terminal, report);
   addAccountCommands(program, terminal, report);
+  repo
+    .command('target')
+    .summary('Show or set the registry that a repository publishes to')
+    .description(
+      'Shows where the images of a repository are published, and sets it. The registry is one of the namespace (see:\n' +
+        'slipway registry list); a push to the path is tried out first. Builds that end later are published there.',
+    )
+    .argument('<namespace/name>')
+    .option('--registry <name>', 'publish to this registry of the namespace')
+    .option('--path <path>', "path behind the registry's prefix (default: the name of the repository)")
+    .option('--embedded', 'publish to the embedded registry again')
+    .addOption(json())
+    .addOption(server())
+    .action(async (name: string, flags: RepoTargetFlags) =>
+      report(await (await import('./repo-target.ts')).repoTarget(terminal, name, flags)),
+    );
+
+  addRegistryCommands(program, terminal, report);
 
   const limits = program.command('limits').description('Show and set how many builds may run at once');
   limits

@@ -36,6 +36,7 @@ function rowsOf(build: BuildView): string[][] {
   rows.push(['tags', build.tags.join(', ')]);
   if (typeof build.queue_position === 'number') rows.push(['queue', `${build.queue_position} before it`]);
   if (build.digest) rows.push(['digest', build.digest]);
+  for (const reference of build.image_references ?? []) rows.push(['published', harmless(reference, false)]);
   if (build.image_size) rows.push(['size', formatBytes(build.image_size)]);
   if (build.cancelled_by) rows.push(['cancelled by', build.cancelled_by]);
   if (build.error) rows.push(['error', faultOf(build.error_code, build.error)]);

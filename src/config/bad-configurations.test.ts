@@ -454,6 +454,15 @@ const cases: readonly BadConfiguration[] = [
     ],
   },
   {
+    name: 'former keys for secrets that are none',
+    file: 'DATABASE_SECRET_KEY: hunter2hunter2hunter2\nSLIPWAY:\n  FORMER_DATABASE_SECRET_KEYS: [hunter2, hunter2hunter2hunter2, hunter2hunter2hunter3, hunter2hunter2hunter3]\n',
+    says: [
+      'config.yaml:5: SLIPWAY.FORMER_DATABASE_SECRET_KEYS[0] is [secret]; it must be a text of at least 16 characters.',
+      'config.yaml:5: SLIPWAY.FORMER_DATABASE_SECRET_KEYS[1] is the same as DATABASE_SECRET_KEY; remove it, or change DATABASE_SECRET_KEY.',
+      'config.yaml:5: SLIPWAY.FORMER_DATABASE_SECRET_KEYS[3] is [secret], which stands in the list already.',
+    ],
+  },
+  {
     name: 'a key for secrets that is too short',
     file: 'DATABASE_SECRET_KEY: hunter2\n',
     says: ['config.yaml:3: DATABASE_SECRET_KEY is [secret]; it must be a text of at least 16 characters.'],

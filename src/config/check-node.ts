@@ -143,7 +143,7 @@ export class NodeChecker {
         : leaf.allowed === 'text'
           ? 'a list of texts'
           : `a list, each item ${leaf.allowed}`;
-    const given = leaf === undefined ? node : this.#joined(node);
+    const given = leaf === undefined ? node : this.#joined(node, leaf);
     if (given.kind !== 'list') return this.#wrongType(given, allowed);
     const seen = new Set<unknown>();
     return given.items.map((each) => {
@@ -253,11 +253,11 @@ export class NodeChecker {
     );
   }
 
-  /** In a variable, simple values may be joined by commas. */
-  #joined(node: ConfigNode): ConfigNode {
+  /** In a variable, simple values may be joined by commas; a secret may have one in it. */
+  #joined(node: ConfigNode, leaf: LeafKeywords): ConfigNode {
     if (node.kind !== 'scalar' || node.origin.kind !== 'environment') return node;
     const { path, origin, text } = node;
-    const items = text.split(',').map((item) => item.trim());
+    const items = (leaf.secret === undefined ? text.split(',') : [text]).map((item) => item.trim());
     return {
       kind: 'list',
       path,

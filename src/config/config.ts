@@ -16,6 +16,7 @@ export interface Config {
   readonly features: FeatureConfig;
   /** Undefined: this server does not build (`BUILD_MANAGER` is absent or `[external, …]`, or builds are switched off). */
   readonly manager: ManagerConfig | undefined;
+  readonly logins: LoginConfig;
   readonly limits: LimitConfig;
   readonly triggers: TriggerConfig;
   readonly retention: RetentionConfig;
@@ -38,6 +39,55 @@ export interface SiteConfig {
   /** Private hosts and CIDR blocks that URLs given by users may lead to. */
   readonly allowPrivate: readonly string[];
 }
+
+export interface LoginConfig {
+  /** FEATURE_DIRECT_LOGIN: browsers may sign in by password. */
+  readonly direct: boolean;
+  /** FEATURE_USER_CREATION: who comes from a login service for the first time becomes a user. */
+  readonly createUsers: boolean;
+  readonly session: { readonly idle: number; readonly lifetime: number };
+  readonly services: readonly LoginServiceConfig[];
+}
+
+export type LoginServiceConfig =
+  | {
+      readonly type: 'oidc';
+      /** In the path of its callback. */
+      readonly id: string;
+      /** For people. */
+      readonly name: string;
+      readonly server: string;
+      /** Undefined: `server`. */
+      readonly issuer: string | undefined;
+      readonly clientId: string;
+      readonly clientSecret: Secret;
+      readonly scopes: readonly string[] | undefined;
+      readonly usernameClaim: string | undefined;
+      readonly emailClaim: string | undefined;
+      readonly userEndpoint: boolean;
+      /** By the endpoint's name in the provider's description. */
+      readonly endpointParameters: Readonly<Record<string, Readonly<Record<string, string>>>>;
+      /** The provider may be spoken to by http. */
+      readonly insecure: boolean;
+    }
+  | {
+      readonly type: 'github';
+      /** Without a slash at the end, as `apiEndpoint`. */
+      readonly endpoint: string;
+      readonly apiEndpoint: string;
+      readonly clientId: string;
+      readonly clientSecret: Secret;
+      /** Organizations in lower case; undefined: everybody. */
+      readonly allowed: readonly string[] | undefined;
+    }
+  | {
+      readonly type: 'gitlab';
+      readonly endpoint: string;
+      readonly clientId: string;
+      readonly clientSecret: Secret;
+      /** Paths of groups in lower case; undefined: everybody. */
+      readonly allowed: readonly string[] | undefined;
+    };
 
 export interface ListenConfig {
   readonly address: string;
@@ -300,6 +350,8 @@ export interface RetentionConfig {
 export interface SecretConfig {
   /** 32 bytes made of DATABASE_SECRET_KEY: what seals secrets in the database. Undefined: this server's key file. */
   readonly database: Secret<Uint8Array> | undefined;
+  /** Made of FORMER_DATABASE_SECRET_KEYS as `database` is: what opens secrets too, and seals none. */
+  readonly formerDatabase: readonly Secret<Uint8Array>[];
   /** SECRET_KEY */
   readonly session: Secret | undefined;
 }

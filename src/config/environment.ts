@@ -9,7 +9,7 @@ import { readYamlValue } from './yaml-file.ts';
  * The environment over the file. `SLIPWAY_KEY` sets a key of the top level; two underscores lead into it, a number into
  * a list: `SLIPWAY_BUILD_MANAGER__ORCHESTRATOR__REDIS_PASSWORD` (a pair such as BUILD_MANAGER needs no number),
  * `SLIPWAY_BUILD_MANAGER__EXECUTORS__0__NAME`. Keys of the block SLIPWAY begin with two: `SLIPWAY__LISTEN__PORT`. A secret may
- * be in a file that `…_FILE` names. An empty variable is the same as none.
+ * be in a file that `…_FILE` names. Of a list of secrets a variable without a number is the only one. An empty variable is the same as none.
  */
 export interface EnvironmentOverlay {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -17,6 +17,8 @@ export interface EnvironmentOverlay {
   readonly keys: SchemaKeys;
   readonly topLevel: readonly string[];
   readonly isIgnored: (key: string) => boolean;
+  /** Further keys of the top level, whose names are the administrator's choice. */
+  readonly isFurther: (key: string) => boolean;
   readonly faults: FaultList;
 }
 
@@ -33,6 +35,11 @@ const serviceLink =
 export function overlayEnvironment(file: MapNode, overlay: EnvironmentOverlay): MapNode {
   let tree = file;
   const setBy = new Map<string, string>();
+  /** A secret, a list of secrets, or one of such a list. */
+  const isSecret = (path: readonly string[]) => {
+    const name = path.findLast((key) => !/^\d{1,4}$/.test(key));
+    return name !== undefined && overlay.keys.secret.has(name);
+  };
   const names = Object.keys(overlay.environment).filter((name) => name.startsWith(prefix));
   for (const name of names.sort()) {
     const given = overlay.environment[name];
@@ -40,12 +47,16 @@ export function overlayEnvironment(file: MapNode, overlay: EnvironmentOverlay): 
     const path = pathOf(name);
     const [top = ''] = path;
     if (overlay.isIgnored(top)) continue;
-    if (!overlay.topLevel.includes(top) && !overlay.topLevel.includes(withoutFile(top))) {
+    const known = [top, withoutFile(top)].some((key) => overlay.topLevel.includes(key));
+    if (!known && !overlay.isFurther(top)) {
       if (!serviceLink.test(name)) unknownVariable(name, top, overlay);
       continue;
     }
     const last = path.at(-1) ?? '';
-    const inFile = !overlay.keys.known.has(last) && overlay.keys.secret.has(withoutFile(last));
+    const inFile =
+      last.endsWith('_FILE') &&
+      !overlay.keys.known.has(last) &&
+      isSecret([...path.slice(0, -1), withoutFile(last)]);
     const text = inFile ? contentOf(name, given, overlay) : given;
     if (text === undefined) continue;
     if (inFile) path.splice(-1, 1, withoutFile(last));
@@ -62,7 +73,7 @@ export function overlayEnvironment(file: MapNode, overlay: EnvironmentOverlay): 
       continue;
     }
     setBy.set(key, name);
-    const changed = put(tree, path, textOrBlock(text, origin, !overlay.keys.secret.has(last)), '');
+    const changed = put(tree, path, textOrBlock(text, origin, !isSecret(path)), '');
     if (changed?.kind === 'map') tree = changed;
     else
       overlay.faults.add({

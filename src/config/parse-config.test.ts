@@ -195,7 +195,7 @@ describe("a registry's own configuration", () => {
     expect(paths).toEqual(
       expect.arrayContaining([
         'AUTHENTICATION_TYPE',
-        'OKTA_LOGIN_CONFIG',
+        'OKTA_LOGIN_CONFIG.SERVICE_ICON',
         'BUILDLOGS_REDIS',
         'DB_CONNECTION_ARGS.threadlocals',
         'DISTRIBUTED_STORAGE_CONFIG.google[1].boto_timeout',
@@ -219,6 +219,36 @@ describe('a configuration', () => {
     const printed = [inspect(config, { depth: 20 }), JSON.stringify(config), `${config.secrets.session}`];
     for (const text of printed) expect(text).not.toContain('hunter2');
     expect(config.secrets.session?.reveal()).toBe('hunter2hunter2hunter2');
+  });
+
+  it('has its former keys as the current one was made, and shows none', () => {
+    const hex = '0123456789ABCDEF'.repeat(4);
+    const config = configOf(
+      postgres(`SLIPWAY: { FORMER_DATABASE_SECRET_KEYS: [${hex}, hunter2hunter2hunter2] }\n`),
+    );
+    const [first, second] = config.secrets.formerDatabase.map((key) => Buffer.from(key.reveal()));
+    expect(first).toEqual(Buffer.from(hex, 'hex'));
+    const before = configOf(`${inOrder}DATABASE_SECRET_KEY: hunter2hunter2hunter2\n`);
+    expect(second).toEqual(Buffer.from(before.secrets.database?.reveal() ?? []));
+    for (const text of [inspect(config, { depth: 20 }), JSON.stringify(config)]) {
+      expect(text).not.toContain('hunter2');
+      expect(text).not.toContain(hex);
+    }
+  });
+
+  it.each([
+    { SLIPWAY__FORMER_DATABASE_SECRET_KEYS: '[odd, key: with, commas' },
+    { SLIPWAY__FORMER_DATABASE_SECRET_KEYS__0: '[odd, key: with, commas' },
+    { SLIPWAY__FORMER_DATABASE_SECRET_KEYS_FILE: '/run/secrets/odd-key' },
+    { SLIPWAY__FORMER_DATABASE_SECRET_KEYS__0_FILE: '/run/secrets/odd-key' },
+  ])('takes a former key from the environment as it is: %j', (environment) => {
+    const odd = '[odd, key: with, commas';
+    const parsed = parseText(inOrder, environment);
+    expect(parsed.faults).toEqual([]);
+    const before = parseText(inOrder, { SLIPWAY_DATABASE_SECRET_KEY: odd }).config;
+    expect(parsed.config?.secrets.formerDatabase.map((key) => key.reveal())).toEqual([
+      before?.secrets.database?.reveal(),
+    ]);
   });
 
   it('cannot be changed', () => {

@@ -4,9 +4,11 @@ import { type ConfigFault, FaultList } from './config-fault.ts';
 import type { ConfigNode, Origin } from './config-node.ts';
 import { overlayEnvironment } from './environment.ts';
 import { runnableTypes } from './executor-schema.ts';
+import { gatherLogins, isOidcLoginKey } from './gather-logins.ts';
 import { isIgnoredKey } from './ignored-keys.ts';
 import { writeOutManager } from './manager-form.ts';
 import { type Place, resolveConfig } from './resolve.ts';
+import { resolveLogins } from './resolve-logins.ts';
 import { type LooseConfig, RuleReport } from './rule-report.ts';
 import { checkRules } from './rules.ts';
 import { type CheckedConfig, configSchema } from './schema.ts';
@@ -53,9 +55,10 @@ export function parseConfig(source: ConfigSource): ParsedConfig {
     keys,
     topLevel,
     isIgnored: isIgnoredKey,
+    isFurther: isOidcLoginKey,
     faults,
   });
-  const tree = writeOutManager(overlaid, faults);
+  const tree = gatherLogins(writeOutManager(overlaid, faults));
   const checker = new NodeChecker({
     faults,
     onIgnored: (node) => ignored.push(node),
@@ -102,5 +105,10 @@ function warningsOf(config: CheckedConfig, origin: Origin): ConfigRemark[] {
     );
   if (!config.FEATURE_SUPER_USERS && config.SUPER_USERS.length > 0)
     warn('SUPER_USERS', 'SUPER_USERS has no effect, because FEATURE_SUPER_USERS is false.');
+  if (!config.FEATURE_DIRECT_LOGIN && resolveLogins(config).services.length === 0)
+    warn(
+      'FEATURE_DIRECT_LOGIN',
+      'FEATURE_DIRECT_LOGIN is false, and no login service is configured: nobody can sign in with a browser.',
+    );
   return warnings;
 }

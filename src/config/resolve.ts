@@ -2,6 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { dirname, isAbsolute, join } from 'node:path';
 import type { Config, DatabaseConfig, ListenConfig, WorkerAddress } from './config.ts';
 import { parseDatabaseUri } from './database-uri.ts';
+import { resolveLogins } from './resolve-logins.ts';
 import { resolveManager } from './resolve-manager.ts';
 import { resolveStorage } from './resolve-storage.ts';
 import { resolveTriggers } from './resolve-triggers.ts';
@@ -44,6 +45,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
       superUsers: config.FEATURE_SUPER_USERS,
     },
     manager: resolveManager(config),
+    logins: resolveLogins(config),
     limits: {
       queuedPerNamespace: config.DEFAULT_NAMESPACE_MAXIMUM_BUILD_COUNT ?? undefined,
       upload: own.LIMITS.UPLOAD,
@@ -63,6 +65,7 @@ export function resolveConfig(config: CheckedConfig, place: Place): Config {
         config.DATABASE_SECRET_KEY === undefined
           ? undefined
           : new Secret(databaseKey(config.DATABASE_SECRET_KEY)),
+      formerDatabase: own.FORMER_DATABASE_SECRET_KEYS.map((text) => new Secret(databaseKey(text))),
       session: config.SECRET_KEY === undefined ? undefined : new Secret(config.SECRET_KEY),
     },
   });

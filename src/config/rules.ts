@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { parseDatabaseUri } from './database-uri.ts';
 import { executorRules } from './executor-rules.ts';
+import { loginRules } from './login-rules.ts';
 import type { LooseConfig, RuleReport } from './rule-report.ts';
 import { storageRules } from './storage-rules.ts';
 import { triggerRules } from './trigger-rules.ts';
@@ -19,6 +20,7 @@ export function checkRules(config: LooseConfig, report: RuleReport, around: File
   executorRules(config, report);
   limitRules(config, report);
   triggerRules(config, report);
+  loginRules(config, report);
 }
 
 export function portOf(host: string): number | undefined {
@@ -126,7 +128,7 @@ function isBlock(text: string): boolean {
 }
 
 function databaseRules(config: LooseConfig, report: RuleReport): void {
-  const { DB_URI: uri, DB_CONNECTION_ARGS: args } = config;
+  const { DB_URI: uri, DB_CONNECTION_ARGS: args, SLIPWAY: own } = config;
   if (uri === undefined) return;
   const parsed = parseDatabaseUri(uri);
   if ('reason' in parsed) {
@@ -145,6 +147,13 @@ function databaseRules(config: LooseConfig, report: RuleReport): void {
       ['DATABASE_SECRET_KEY'],
       'is missing; with PostgreSQL it must be a text of at least 16 characters, the same for all managers.',
     );
+  for (const [index, former] of (own?.FORMER_DATABASE_SECRET_KEYS ?? []).entries())
+    if (former !== undefined && former === config.DATABASE_SECRET_KEY)
+      report.fault(
+        'contradiction',
+        ['SLIPWAY', 'FORMER_DATABASE_SECRET_KEYS', index],
+        'is the same as DATABASE_SECRET_KEY; remove it, or change DATABASE_SECRET_KEY.',
+      );
   if (args?.sslmode === 'verify-ca' && args.sslrootcert === undefined && args.ssl?.ca === undefined)
     report.fault(
       'missing-key',

@@ -19,7 +19,9 @@ export function placesOf(schema: TSchema): ReadonlyMap<string, readonly string[]
       }
     else if (Type.IsTuple(at))
       for (const [index, part] of partsOf(at).entries()) visit(part, childPath(path, index));
-    else if (Type.IsRecord(at)) for (const part of partsOf(at)) visit(part, childPath(path, 'NAME'));
+    else if (Type.IsRecord(at))
+      for (const part of partsOf(at))
+        visit(part, (at as { spread?: boolean }).spread === true ? path : childPath(path, 'NAME'));
     else for (const part of partsOf(at)) visit(part, childPath(path, 0));
   };
   visit(schema, '');
@@ -34,7 +36,7 @@ interface UnionWords {
 export interface SchemaKeys {
   /** Every key at every depth. */
   readonly known: ReadonlySet<string>;
-  /** Those whose value may be put into a file of its own. */
+  /** Those whose value may be put into a file of its own: secrets, and lists of them. */
   readonly secret: ReadonlySet<string>;
 }
 
@@ -45,7 +47,8 @@ export function keysOf(schema: TSchema): SchemaKeys {
     if (Type.IsObject(at))
       for (const [key, property] of Object.entries(at.properties)) {
         known.add(key);
-        if (leafOf(property)?.secret !== undefined) secret.add(key);
+        const leaf = leafOf(Type.IsArray(property) ? property.items : property);
+        if (leaf?.secret !== undefined) secret.add(key);
         visit(property);
       }
     for (const part of partsOf(at)) visit(part);

@@ -1,6 +1,7 @@
 import Type, { type Static, type TProperties } from 'typebox';
 import { executorSchema } from './executor-schema.ts';
 import { bytes, choice, duration, flag, list, text, whole, wholeOrNull } from './leaf.ts';
+import { loginKeys } from './login-schema.ts';
 import { memoryOrchestratorSchema, redisOrchestratorSchema, redisSchema } from './redis-schema.ts';
 import { slipwayKeys } from './slipway-schema.ts';
 import { storageKeys } from './storage-schema.ts';
@@ -71,7 +72,7 @@ const databaseKeys = {
   ),
   DATABASE_SECRET_KEY: Type.Optional(
     text(
-      'Seals secrets in the database; all managers have the same, for ever. 64 hexadecimal digits are the key itself; any other text is stretched to one. Needed with PostgreSQL.',
+      'Seals secrets in the database; all managers have the same. 64 hexadecimal digits are the key itself; any other text is stretched to one. Needed with PostgreSQL. To change it, see operations.md.',
       { secret: true, allowed: 'a text of at least 16 characters', pattern: '^[\\s\\S]{16,}$' },
     ),
   ),
@@ -179,6 +180,7 @@ export const keyGroups: readonly KeyGroup[] = [
   { title: 'Builds', keys: buildKeys },
   { title: 'Build triggers', keys: triggerKeys },
   { title: 'Accounts', keys: accountKeys },
+  { title: 'Signing in with a browser', keys: loginKeys },
   { title: 'Slipway’s own', keys: slipwayKeys },
 ];
 
@@ -191,6 +193,7 @@ export const configSchema = Type.Object({
   ...buildKeys,
   ...triggerKeys,
   ...accountKeys,
+  ...loginKeys,
   ...slipwayKeys,
 });
 

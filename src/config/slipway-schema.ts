@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import { bytes, duration, durationOrNull, flag, list, port, text, whole } from './leaf.ts';
+import { sessionSchema } from './login-schema.ts';
 
 /** What Quay has no key for, in one block. */
 export const slipwayKeys = {
@@ -56,6 +57,15 @@ export const slipwayKeys = {
         text('Host or CIDR block.', { pattern: '^[^\\s,]+$', allowed: 'a host or a CIDR block' }),
         'Private hosts or CIDR blocks that URLs given by users may lead to.',
       ),
+      FORMER_DATABASE_SECRET_KEYS: list(
+        text('Text as in DATABASE_SECRET_KEY.', {
+          secret: true,
+          allowed: 'a text of at least 16 characters',
+          pattern: '^[\\s\\S]{16,}$',
+        }),
+        'Further keys that open secrets in the database, and seal none: those that DATABASE_SECRET_KEY was before, until `admin rotate-key` has sealed everything anew, or the one that it is about to be.',
+      ),
+      SESSION: sessionSchema,
       DATABASE_CONNECTIONS: whole('Connections to PostgreSQL at most.', {
         default: 10,
         minimum: 2,

@@ -9,8 +9,11 @@ import { audit } from './migrations/0004-audit.ts';
 import { loggedStages } from './migrations/0005-logged-stages.ts';
 import { appendFunction } from './migrations/0006-append-function.ts';
 import { registrations } from './migrations/0007-registrations.ts';
-import { accounts } from './migrations/0008-accounts.ts';
-import { gitHostKeys } from './migrations/0011-git-host-keys.ts';
+import { waits } from './migrations/0008-waits.ts';
+import { sessions } from './migrations/0009-sessions.ts';
+import { accounts } from './migrations/0010-accounts.ts';
+import { registries } from './migrations/0011-registries.ts';
+import { gitHostKeys } from './migrations/0012-git-host-keys.ts';
 import { triggers } from './migrations/0013-triggers.ts';
 import { SqlError } from './sql-error.ts';
 
@@ -43,8 +46,11 @@ const steps: Readonly<
   '0005-logged-stages': loggedStages,
   '0006-append-function': appendFunction,
   '0007-registrations': registrations,
-  '0008-accounts': accounts,
-  '0011-git-host-keys': gitHostKeys,
+  '0008-waits': waits,
+  '0009-sessions': sessions,
+  '0010-accounts': accounts,
+  '0011-registries': registries,
+  '0012-git-host-keys': gitHostKeys,
   '0013-triggers': triggers,
 };
 

@@ -25,6 +25,41 @@ export interface Schema {
     expires_at: number | null;
     last_used_at: number | null;
   };
+  /** Of browsers. The database removes those of a user whose password changes or who is switched off. */
+  sessions: {
+    id: string;
+    /** SHA-256 of the cookie's value, hex; the value itself is nowhere. */
+    hash: string;
+    username: string;
+    /** `password`, or the provider that vouched. */
+    way: string;
+    created_at: number;
+    last_used_at: number;
+    /** When it ends if it is not used before; at most `expires_at`. */
+    ends_at: number;
+    expires_at: number;
+    address: string | null;
+    user_agent: string | null;
+  };
+  /** Who a user is elsewhere. `(issuer, subject)` is one person, for ever. */
+  external_identities: {
+    id: string;
+    issuer: string;
+    subject: string;
+    username: string;
+    /** The login it came by, as configured then. */
+    provider: string;
+    /** What the person is called there; for people to read. */
+    label: string;
+    created_at: number;
+    last_used_at: number | null;
+  };
+  /** Logins by a provider that have come back, until they would be refused for their age. */
+  used_logins: {
+    /** SHA-256 of the login's state, hex. */
+    hash: string;
+    forget_at: number;
+  };
   /** A namespace without a row has weight 1 and no limit. */
   namespaces: {
     name: string;
@@ -107,6 +142,35 @@ export interface Schema {
     username: string;
     role: string;
   };
+  /** Registries outside of Slipway, of a namespace. */
+  registries: {
+    namespace: string;
+    name: string;
+    /** host[:port] */
+    host: string;
+    /** 1: plain HTTP. */
+    insecure: number;
+    /** What comes before every path there; may be empty. */
+    prefix: string;
+    username: string;
+    /** See sealed-columns.ts. */
+    password_sealed: Uint8Array;
+    /** PEM of further certificate authorities. */
+    ca: string | null;
+    push: number;
+    pull: number;
+    created_at: number;
+    changed_at: number;
+  };
+  /** A repository without a row publishes to the embedded registry. */
+  repository_targets: {
+    namespace: string;
+    repository: string;
+    /** One of the same namespace. */
+    registry: string;
+    /** The whole path there, with the registry's prefix. */
+    path: string;
+  };
   uploads: {
     id: string;
     username: string;
@@ -147,6 +211,8 @@ export interface Schema {
     fault_json: string | null;
     digest: string | null;
     image_size: number | null;
+    /** References under which another registry serves the image; null: none does, or only ours. */
+    published_json: Generated<string | null>;
     commit_sha: string | null;
     /** Who publishes, and until when nobody else may try. Both set exactly while all jobs are complete and the build is not final. */
     publisher: string | null;
@@ -287,6 +353,8 @@ export interface Schema {
     /** Virtual start time in its priority's fair queue. */
     turn: number;
     available_at: number;
+    /** When that was said. A time that has not come was told by a clock that is wrong, so nobody waits by it. */
+    delayed_at: Generated<number>;
     desired: Generated<string>;
     cancelled_by: string | null;
     outcome_json: string | null;
@@ -361,11 +429,11 @@ export interface Schema {
     carry: Uint8Array | null;
     carry_attempt: string | null;
     carry_time: number | null;
-    /** Of a closed log: not before this time its archiving begins. While somebody is at it: when another may. */
+    /** Of a closed log: not before this time it is tried again. While somebody is at it: moves. */
     archive_at: Generated<number>;
     /** Failures so far. */
     archive_tries: Generated<number>;
-    /** The blob of who is at it last; who holds another one has lost the log. */
+    /** The blob of who is at it, or archived it; who holds another one has lost the log. */
     archive_key: Generated<string | null>;
     /** Set when the archive has the log; its chunks go with this change, or are named in log_remainders. */
     archived_at: Generated<number | null>;

@@ -45,6 +45,11 @@ export class SecretBox {
     return Buffer.concat([Buffer.of(formatVersion), this.#current.id, nonce, cipher.getAuthTag(), text]);
   }
 
+  /** Whether the current key sealed it, by its header. */
+  isCurrent(sealed: Uint8Array): boolean {
+    return sealed[0] === formatVersion && this.#current.id.equals(sealed.subarray(1, 1 + keyIdBytes));
+  }
+
   open(sealed: Uint8Array, purpose: string): Uint8Array {
     const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
     const header = 1 + keyIdBytes + nonceBytes + tagBytes;
@@ -55,7 +60,7 @@ export class SecretBox {
     if (key === undefined) {
       throw new SecretBoxError(
         'unknown-key',
-        'A stored secret was sealed with another key. Configure the former DATABASE_SECRET_KEY as well, or set the secret again.',
+        'A stored secret was sealed with another key. Add that key to SLIPWAY.FORMER_DATABASE_SECRET_KEYS and start again, or set the secret again.',
       );
     }
     const nonceAt = 1 + keyIdBytes;

@@ -28,8 +28,44 @@ describe('checkUrl', () => {
     ['http://[64:ff9b::7f00:1]/', 'forbidden'],
     ['http://169.254.169.254/latest/meta-data/', 'forbidden'],
     ['http://①②⑦.0.0.1/', 'forbidden'],
+    ['http://127。0。0。1/', 'forbidden'],
+    ['http://127%2e0%2e0%2e1/', 'forbidden'],
+    ['http://%31%32%37.0.0.1/', 'forbidden'],
+    ['http://0177.0.0.1/', 'forbidden'],
+    ['http://0/', 'forbidden'],
+    ['http://127.0.0.1./', 'forbidden'],
+    ['http://[::ffff:a9fe:a9fe]/', 'forbidden'],
+    ['http://[::127.0.0.1]/', 'forbidden'],
+    ['http://[0:0:0:0:0:0:0:1]/', 'forbidden'],
+    ['http://[64:ff9b::a9fe:a9fe]/', 'forbidden'],
+    ['http://[64:ff9b:1::7f00:1]/', 'forbidden'],
+    ['http://[2002:7f00:1::]/', 'forbidden'],
+    ['http://[2002:a9fe:a9fe::1]/', 'forbidden'],
+    ['http://[2001:0:7f00:1::]/', 'forbidden'],
+    ['http://[fe80::1]/', 'forbidden'],
+    // A zone is no part of a URL's host.
+    ['http://[fe80::1%25eth0]/', 'bad-url'],
+    ['http://[::1%25lo]/', 'bad-url'],
+    // The host is what follows the last @ before the first slash, backslash, ? or #.
+    ['http://example.com@127.0.0.1/', 'bad-url'],
+    ['http://example.com:80@127.0.0.1/', 'bad-url'],
+    ['http://example.com%2f@127.0.0.1/', 'bad-url'],
+    ['http://127.0.0.1\\@example.com/', 'forbidden'],
+    ['http://127.0.0.1#@example.com/', 'forbidden'],
+    ['http://127.0.0.1?@example.com/', 'forbidden'],
+    ['http:127.0.0.1/', 'forbidden'],
+    ['http:\\\\127.0.0.1/', 'forbidden'],
+    [' \thttp://127.0.0.1/', 'forbidden'],
+    ['http://127.0.\n0.1/', 'forbidden'],
   ])('%s → %s', (url, code) => {
     expect(() => guard().checkUrl(url)).toThrow(expect.objectContaining({ name: 'EgressError', code }));
+  });
+
+  it('looks at the host behind user names, where they are allowed', () => {
+    const lenient = guard({ allowCredentials: true });
+    for (const url of ['http://example.com@127.0.0.1/', 'http://a:b@c@[::1]/', 'http://example.com%00@0/'])
+      expect(() => lenient.checkUrl(url), url).toThrow(expect.objectContaining({ code: 'forbidden' }));
+    expect(lenient.checkUrl('http://127.0.0.1@example.com/').hostname).toBe('example.com');
   });
 
   it('refuses http when only https is allowed', () => {
@@ -56,10 +92,54 @@ describe('resolve', () => {
     });
   });
 
-  it.each(['127.1', '0x7f.1', '017700000001', '2130706433', 'localhost.', '[::1]'])(
-    'reads %s as an address',
-    async (host) => {
-      await expect(guard({}, ['127.0.0.1']).resolve(host, 22)).rejects.toMatchObject({ code: 'forbidden' });
+  it.each(
+    [
+      [
+        '127.1',
+        '0x7f.1',
+        '017700000001',
+        '2130706433',
+        '0',
+        '127.0.0.1.',
+        '127.0.0.1..',
+        'localhost.',
+        '[::1]',
+      ],
+      [
+        '::1',
+        '::1%lo',
+        '::ffff:127.0.0.1',
+        '::ffff:127.0.0.1%lo',
+        'fe80::1%eth0',
+        '64:ff9b::7f00:1',
+        '2002:7f00:1::',
+      ],
+      ['①②⑦.0.0.1', '127%2e0%2e0%2e1', '127。0。0。1'],
+    ].flat(),
+  )('reads %s as an address', async (host) => {
+    await expect(guard({}, ['127.0.0.1']).resolve(host, 22)).rejects.toMatchObject({ code: 'forbidden' });
+  });
+
+  it.each([
+    '::ffff:127.0.0.1',
+    '64:ff9b::7f00:1',
+    '2002:7f00:1::',
+    '::1%lo',
+    '169.254.169.254',
+    'fe80::1%eth0',
+  ])('refuses a name that is said to be at %s', async (address) => {
+    await expect(guard({}, [address]).resolve('a.example', 443)).rejects.toMatchObject({ code: 'forbidden' });
+    const lookup = guard({}, [address]).lookupFor(443);
+    const error = await new Promise((done) => lookup('a.example', { all: true }, done));
+    expect(error).toMatchObject({ code: 'forbidden' });
+  });
+
+  it.each(['not an address', '', '127.1', '1.2.3.4.5', '[::1]:80'])(
+    'refuses a name server that answers %j',
+    async (address) => {
+      await expect(guard({}, [address]).resolve('a.example', 443)).rejects.toMatchObject({
+        code: 'forbidden',
+      });
     },
   );
 

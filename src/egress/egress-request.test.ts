@@ -66,6 +66,45 @@ describe('egressRequest', () => {
     await expect(get(`http://a.example:${port}/`)).rejects.toMatchObject({ code: 'forbidden' });
   });
 
+  it.each([
+    '//127.0.0.2/',
+    'http://127.0.0.2/',
+    'http://2130706434/',
+    'http://0x7f.2/',
+    'http://[::1]/',
+    'http://[::ffff:127.0.0.2]/',
+    'http://[64:ff9b::7f00:2]/',
+    'http://[2002:7f00:2::]/',
+    'http://127.0.0.2./',
+    'http://inside.example/',
+    'http://inside.example./',
+    '\\\\127.0.0.2\\',
+  ])('follows no redirect to %s', async (location) => {
+    let asked = 0;
+    const port = await serve((_request, response) => {
+      asked += 1;
+      response.writeHead(302, { location }).end();
+    });
+    const resolve: Resolve = async (host) => [
+      { address: host.startsWith('inside') ? '127.0.0.2' : '127.0.0.1', family: 4 },
+    ];
+    await expect(get(`http://a.example:${port}/`, {}, guard(loopback, resolve))).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+    expect(asked).toBe(1);
+  });
+
+  it('refuses a redirect to another scheme or with a user name', async () => {
+    for (const [location, code] of [
+      ['file:///etc/passwd', 'bad-url'],
+      ['gopher://127.0.0.1/', 'bad-url'],
+      ['http://example.com@127.0.0.2/', 'bad-url'],
+    ] as const) {
+      const port = await serve((_request, response) => response.writeHead(302, { location }).end());
+      await expect(get(`http://a.example:${port}/`), location).rejects.toMatchObject({ code });
+    }
+  });
+
   it('follows a redirect without the authorization of another origin', async () => {
     const seen: (string | undefined)[] = [];
     const second = await serve((request, response) => {

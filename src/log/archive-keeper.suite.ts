@@ -16,7 +16,15 @@ import { type BuildId, newBuildId } from '../model/ids.ts';
 import { StrayBlobs } from '../retention/stray-blobs.ts';
 import { ArchiveKeeper, type ArchiveKeeperOptions } from './archive-keeper.ts';
 import { archiveLog } from './archive-log.ts';
-import { claimArchives, countUnarchived, settleArchives } from './archive-rows.ts';
+import {
+  claimArchives,
+  claimedArchives,
+  countUnarchived,
+  freeArchives,
+  giveUpArchive,
+  renewArchives,
+  settleArchives,
+} from './archive-rows.ts';
 import type { LogRun } from './log-store.ts';
 import { SqlLogStore } from './sql-log-store.ts';
 import { StoredChunks } from './stored-chunks.ts';
@@ -327,19 +335,12 @@ export function archiveSuite(name: string, open: OpenScratch): void {
       expect(errors).toEqual([]);
     });
 
-    async function leaseOf(id: BuildId): Promise<number> {
-      const { archive_at } = await scratch.database.sql
-        .selectFrom('log_heads')
-        .select('archive_at')
-        .where('build_id', '=', id)
-        .executeTakeFirstOrThrow();
-      return archive_at;
-    }
+    const longestWait = 600_000;
 
-    function claimNow(now = Date.now(), lease = 60_000) {
+    function claimNow(now = Date.now()) {
       return {
         now,
-        until: now + lease,
+        longestWait,
         most: 10,
         token: randomBytes(6).toString('hex'),
         strayUntil: now + 24 * 3_600_000,
@@ -358,8 +359,10 @@ export function archiveSuite(name: string, open: OpenScratch): void {
       expect(await files()).toHaveLength(1);
       expect(await views(id)).toEqual(before);
       // Nobody takes it from one that may live.
-      expect(await claimArchives(scratch.database, claimNow(clock.now() + 30_000))).toEqual([]);
-      // Then another one does, and the blob of the dead one is removed.
+      for (const later of [30_000, 3 * 3_600_000])
+        expect(await claimArchives(scratch.database, claimNow(clock.now() + later))).toEqual([]);
+      // Once it was seen to stand still another one does, and the blob of the dead one is removed.
+      await freeArchives(scratch.database, await claimedArchives(scratch.database));
       const [again] = await claimArchives(scratch.database, claimNow(clock.now() + 61_000));
       if (again === undefined) throw new Error('nothing was claimed again');
       const second = await archiveLog({ chunks, blobs }, again, never);
@@ -383,33 +386,102 @@ export function archiveSuite(name: string, open: OpenScratch): void {
       expect(errors).toEqual([]);
     });
 
-    it('keeps a log that takes longer than a lease', async () => {
-      const reached = Promise.withResolvers<void>();
-      const gate = Promise.withResolvers<void>();
-      let puts = 0;
-      blobs.before = async (call) => {
-        if (call !== 'put') return;
-        puts += 1;
-        reached.resolve();
-        await gate.promise;
-      };
-      const id = await closedLog([run('a')]);
-      keep({ lease: 1_500 });
-      await reached.promise;
-      keep({ lease: 1_500, poll: 10 });
-      const first = await leaseOf(id);
-      // Its first lease is over, and yet it is held.
-      while (Date.now() < first || (await leaseOf(id)) < first + 1_000)
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      gate.resolve();
-      await archived(id);
-      expect(puts).toBe(1);
-      expect(errors).toEqual([]);
+    describe('beside managers with wrong clocks', () => {
+      const lease = 60_000;
+      const threeHours = 3 * 3_600_000;
+      let monotonic: number;
+      let clocks: ManualClock[];
+
+      beforeEach(() => {
+        monotonic = 0;
+        clocks = [];
+      });
+
+      function keepBy(offset: number): ArchiveKeeper {
+        const clock = new ManualClock(Date.now() + offset);
+        clocks.push(clock);
+        return keep({ clock, monotonic: () => monotonic, lease, poll: 10_000 });
+      }
+
+      /** Until each keeper has looked again and waits for the next time to look, and to be woken. */
+      async function pass(looks: number): Promise<void> {
+        for (let n = 0; n < looks; n += 1) {
+          monotonic += lease / 6;
+          for (const clock of clocks) {
+            await clock.advance(lease / 6);
+            while (clock.sleeping < 2) await new Promise((resolve) => setImmediate(resolve));
+          }
+        }
+      }
+
+      for (const offset of [threeHours, 0, -threeHours])
+        it(`takes a log from one that died with its clock off by ${offset / 3_600_000} h after a lease`, async () => {
+          const id = await closedLog([run('a')]);
+          await claimArchives(scratch.database, claimNow(Date.now() + offset));
+          const seen = await claimedArchives(scratch.database);
+          expect(seen).toMatchObject([{ buildId: id }]);
+          keepBy(0);
+          await pass(6);
+          expect(await claimedArchives(scratch.database)).toEqual(seen);
+          await pass(2);
+          await archived(id);
+          expect(errors).toEqual([]);
+        });
+
+      for (const offset of [threeHours, -threeHours])
+        it(`keeps a log that takes longer than a lease from one with its clock off by ${offset / 3_600_000} h`, async () => {
+          const reached = Promise.withResolvers<void>();
+          const gate = Promise.withResolvers<void>();
+          let puts = 0;
+          blobs.before = async (call) => {
+            if (call !== 'put') return;
+            puts += 1;
+            reached.resolve();
+            await gate.promise;
+          };
+          const id = await closedLog([run('a')]);
+          keepBy(0);
+          await reached.promise;
+          const [{ key } = { key: '' }] = await claimedArchives(scratch.database);
+          keepBy(offset);
+          await pass(20);
+          expect(await claimedArchives(scratch.database)).toMatchObject([{ buildId: id, key }]);
+          gate.resolve();
+          await archived(id);
+          expect(puts).toBe(1);
+          expect(errors).toEqual([]);
+        });
+
+      it('frees nothing that moved meanwhile', async () => {
+        await closedLog([run('a')]);
+        const claims = await claimArchives(scratch.database, claimNow());
+        const seen = await claimedArchives(scratch.database);
+        await renewArchives(scratch.database, claims);
+        await freeArchives(scratch.database, seen);
+        expect(await claimArchives(scratch.database, claimNow())).toEqual([]);
+        await freeArchives(scratch.database, await claimedArchives(scratch.database));
+        expect(await claimArchives(scratch.database, claimNow())).toHaveLength(1);
+      });
+
+      it('waits after a failure, but never for longer than one waits', async () => {
+        await closedLog([run('a')]);
+        const now = Date.now();
+        const failed = async (at: number, again: number) => {
+          const [claim] = await claimArchives(scratch.database, claimNow(at));
+          if (claim === undefined) throw new Error('nothing was claimed');
+          await giveUpArchive(scratch.database, claim, { now: at, again });
+        };
+        await failed(now, now + longestWait);
+        expect(await claimArchives(scratch.database, claimNow(now))).toEqual([]);
+        const ahead = now + threeHours;
+        await failed(ahead, ahead + 1_000);
+        expect(await claimArchives(scratch.database, claimNow(now))).toHaveLength(1);
+      });
     });
 
     it('goes on at once after a death when it is alone', async () => {
       const id = await closedLog([run('a')]);
-      expect(await claimArchives(scratch.database, claimNow(Date.now(), 3_600_000))).toHaveLength(1);
+      expect(await claimArchives(scratch.database, claimNow(Date.now() + 3_600_000))).toHaveLength(1);
       keep({ alone: true });
       await archived(id);
       expect((await downloaded(id)).toString()).toContain('a\n');

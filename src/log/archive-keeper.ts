@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type BackOffOptions, backOff } from '../base/back-off.ts';
 import type { Clock } from '../base/clock.ts';
 import { GroupCommit } from '../base/group-commit.ts';
+import { StandstillWatch } from '../base/standstill-watch.ts';
 import { BlobError } from '../blob/blob-error.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
 import type { Database } from '../db/database.ts';
@@ -11,10 +12,13 @@ import { archiveLog, type StoredArchive } from './archive-log.ts';
 import {
   type ArchiveClaim,
   claimArchives,
+  claimedArchives,
+  freeArchives,
   giveUpArchive,
   releaseArchives,
   removeRemainder,
   renewArchives,
+  type SeenClaim,
   settleArchives,
 } from './archive-rows.ts';
 import { StoredChunks } from './stored-chunks.ts';
@@ -33,10 +37,12 @@ export interface ArchiveKeeperOptions {
   /** Milliseconds between looks at what others left; 10 s unless given. */
   readonly poll?: number;
   /**
-   * Milliseconds after which another manager may take a log from one that died while it archived it; a minute unless
-   * given.
+   * Milliseconds that a claim must stand still before another manager may take the log from one that died while it
+   * archived it; a minute unless given.
    */
   readonly lease?: number;
+  /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
+  readonly monotonic?: () => number;
   /** No other process uses the database, so what is claimed at the start was claimed by one that is dead. */
   readonly alone?: boolean;
   /** Waits after failures; from 1 s to 10 min unless given. */
@@ -60,6 +66,7 @@ export class ArchiveKeeper implements AsyncDisposable {
   readonly #chunks: StoredChunks;
   readonly #settling: GroupCommit<{ claim: ArchiveClaim; archive: StoredArchive }, boolean>;
   readonly #running = new Map<ArchiveClaim, Promise<void>>();
+  readonly #watch: StandstillWatch<SeenClaim>;
   #stopping = new AbortController();
   #loop: Promise<unknown> | undefined;
   #deaf: (() => void) | undefined;
@@ -73,11 +80,17 @@ export class ArchiveKeeper implements AsyncDisposable {
       concurrency: 16,
       poll: 10_000,
       lease: 60_000,
+      monotonic: () => performance.now(),
       alone: false,
       retry: { first: 1_000, cap: 10 * 60_000 },
       ...options,
     };
-    const { database, clock } = this.#options;
+    const { database, clock, monotonic } = this.#options;
+    this.#watch = new StandstillWatch({
+      monotonic,
+      idOf: ({ buildId }) => buildId,
+      same: (before, now) => before.key === now.key && before.mark === now.mark,
+    });
     this.#chunks = new StoredChunks(database, undefined);
     this.#settling = new GroupCommit({
       commit: (stored) => settleArchives(database, stored, clock.now()),
@@ -90,7 +103,7 @@ export class ArchiveKeeper implements AsyncDisposable {
     this.#stopping = new AbortController();
     this.#deaf = this.#options.onClosed?.(() => this.#tell());
     const { signal } = this.#stopping;
-    this.#loop = Promise.all([this.#run(signal), this.#renew(signal)]);
+    this.#loop = Promise.all([this.#run(signal), this.#mind(signal)]);
   }
 
   /** What is under way is given up, and done by the next life or another manager. */
@@ -117,7 +130,7 @@ export class ArchiveKeeper implements AsyncDisposable {
     let fresh = this.#options.alone;
     while (!signal.aborted) {
       try {
-        if (fresh) await releaseArchives(database, clock.now());
+        if (fresh) await releaseArchives(database);
         fresh = false;
         if (this.#failures > 0) {
           const wait = Math.min(backOff(this.#failures - 1, retry), 60_000);
@@ -146,14 +159,14 @@ export class ArchiveKeeper implements AsyncDisposable {
   }
 
   async #claim(most: number): Promise<readonly ArchiveClaim[]> {
-    const { database, clock, lease } = this.#options;
+    const { database, clock, retry } = this.#options;
     const now = clock.now();
     const token = randomBytes(6).toString('hex');
     return await claimArchives(database, {
       now,
       most,
       token,
-      until: now + lease,
+      longestWait: retry.cap,
       strayUntil: now + strayAfter,
     });
   }
@@ -163,14 +176,18 @@ export class ArchiveKeeper implements AsyncDisposable {
     this.#running.set(claim, running);
   }
 
-  /** A log may take longer than a lease. */
-  async #renew(signal: AbortSignal): Promise<void> {
+  /** Keeps its own claims, as a log may take longer than a lease, and frees those that stood still. */
+  async #mind(signal: AbortSignal): Promise<void> {
     const { database, clock, lease, onError } = this.#options;
     while (!signal.aborted) {
       try {
-        await clock.sleep(lease / 3, signal);
+        await clock.sleep(lease / 6, signal);
         const claims = [...this.#running.keys()];
-        if (claims.length > 0) await renewArchives(database, claims, clock.now() + lease);
+        if (claims.length > 0) await renewArchives(database, claims);
+        const still = this.#watch.stoodStill(await claimedArchives(database), lease);
+        if (still.length === 0) continue;
+        await freeArchives(database, still);
+        this.#tell();
       } catch (error) {
         if (!signal.aborted) onError(error);
       }
@@ -187,7 +204,7 @@ export class ArchiveKeeper implements AsyncDisposable {
     } catch (error) {
       const now = clock.now();
       // One that ends in the middle of its work is not at fault: the log is there for the next at once.
-      const again = signal.aborted ? now : now + backOff(claim.tries, retry);
+      const again = signal.aborted ? 0 : now + backOff(claim.tries, retry);
       if (!signal.aborted) {
         if (error instanceof BlobError) this.#failures += 1;
         onError(error, claim.buildId);

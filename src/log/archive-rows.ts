@@ -3,6 +3,14 @@ import type { Database, SqlTransaction } from '../db/database.ts';
 import type { BuildId } from '../model/ids.ts';
 import type { StoredArchive } from './archive-log.ts';
 
+/** A claim as it was read. */
+export interface SeenClaim {
+  readonly buildId: string;
+  readonly key: string;
+  /** Looked at for whether it changes, and never as a time. */
+  readonly mark: number;
+}
+
 /** A closed log that is to be archived as the blob `key`, by who claimed it. */
 export interface ArchiveClaim {
   readonly buildId: BuildId;
@@ -23,31 +31,34 @@ const removedInSlice = 32;
  * | state    | row                                        | may become                                        |
  * |----------|--------------------------------------------|---------------------------------------------------|
  * | open     | closed_at is null                          | waiting, when the log is closed                   |
- * | waiting  | archive_at ≤ now                           | claimed                                           |
- * | claimed  | archive_at > now, archive_key              | archived by who has the key; waiting when it fails, or when archive_at comes |
+ * | waiting  | no archive_key; archive_at after a failure | claimed, when archive_at has come                 |
+ * | claimed  | archive_key, archive_at moves              | archived by who has the key; waiting when it fails, or when archive_at stands still |
  * | archived | archived_at, a row in log_archives         | –                                                 |
  *
- * A claim whose holder died comes free by time. One whose holder is only slow comes free as well: the next one has
- * another key, so the slow one finds that it lost, and its blob is removed as a stray.
+ * A claim whose holder died is made free by who watched it stand still, each by its own monotonic time
+ * (docs/adr/0015-leases-are-watched.md). One whose holder is only slow comes free as well: the next one has another key,
+ * so the slow one finds that it lost, and its blob is removed as a stray.
  */
 export async function claimArchives(
   database: Database,
   given: {
     readonly now: number;
-    readonly until: number;
+    /** Milliseconds; who waits until later than that was told so by a wrong clock. */
+    readonly longestWait: number;
     readonly most: number;
     readonly token: string;
     readonly strayUntil: number;
   },
 ): Promise<readonly ArchiveClaim[]> {
-  const { now, until, most, token, strayUntil } = given;
+  const { now, longestWait, most, token, strayUntil } = given;
   return await database.transaction(async (sql) => {
     let due = sql
       .selectFrom('log_heads')
       .select(['build_id', 'total', 'archive_tries'])
       .where('closed_at', 'is not', null)
       .where('archived_at', 'is', null)
-      .where('archive_at', '<=', now)
+      .where('archive_key', 'is', null)
+      .where((row) => row.or([row('archive_at', '<=', now), row('archive_at', '>', now + longestWait)]))
       .orderBy('archive_at')
       .limit(most);
     if (database.dialect === 'postgres') due = due.forUpdate().skipLocked();
@@ -65,7 +76,7 @@ export async function claimArchives(
     await sql
       .updateTable('log_heads')
       .set({
-        archive_at: until,
+        archive_at: now,
         archive_key: raw<string>`'logs/' || substr(build_id, 1, 2) || '/' || build_id || ${`-${token}`}`,
       })
       .where('build_id', 'in', ids)
@@ -89,15 +100,11 @@ export async function countUnarchived(database: Database): Promise<number> {
   return Number(count);
 }
 
-/** Keeps claims, as far as they still hold. */
-export async function renewArchives(
-  database: Database,
-  claims: readonly ArchiveClaim[],
-  until: number,
-): Promise<void> {
+/** Keeps claims, as far as they still hold: those who watch them see that they move. */
+export async function renewArchives(database: Database, claims: readonly ArchiveClaim[]): Promise<void> {
   await database.sql
     .updateTable('log_heads')
-    .set({ archive_at: until })
+    .set((row) => ({ archive_at: row('archive_at', '+', 1) }))
     .where(
       'build_id',
       'in',
@@ -112,14 +119,41 @@ export async function renewArchives(
     .execute();
 }
 
-/** Makes all claims free: their holders are dead. */
-export async function releaseArchives(database: Database, now: number): Promise<void> {
-  await database.sql
-    .updateTable('log_heads')
-    .set({ archive_at: now })
+/** All claims there are, whoever holds them. */
+export async function claimedArchives(database: Database): Promise<readonly SeenClaim[]> {
+  const rows = await database.sql
+    .selectFrom('log_heads')
+    .select(['build_id', 'archive_key', 'archive_at'])
     .where('closed_at', 'is not', null)
     .where('archived_at', 'is', null)
-    .where('archive_at', '>', now)
+    .where('archive_key', 'is not', null)
+    .execute();
+  return rows.flatMap(({ build_id: buildId, archive_key: key, archive_at: mark }) =>
+    key === null ? [] : [{ buildId, key, mark }],
+  );
+}
+
+/** Makes claims free, as far as they are still as they were seen. */
+export async function freeArchives(database: Database, claims: readonly SeenClaim[]): Promise<void> {
+  for (const { buildId, key, mark } of claims)
+    await database.sql
+      .updateTable('log_heads')
+      .set({ archive_at: 0, archive_key: null })
+      .where('build_id', '=', buildId)
+      .where('archived_at', 'is', null)
+      .where('archive_key', '=', key)
+      .where('archive_at', '=', mark)
+      .execute();
+}
+
+/** Makes everything free that is not archived: who claimed it is dead, and whom a failure made wait need not. */
+export async function releaseArchives(database: Database): Promise<void> {
+  await database.sql
+    .updateTable('log_heads')
+    .set({ archive_at: 0, archive_key: null })
+    .where('closed_at', 'is not', null)
+    .where('archived_at', 'is', null)
+    .where((row) => row.or([row('archive_at', '!=', 0), row('archive_key', 'is not', null)]))
     .execute();
 }
 
@@ -187,7 +221,7 @@ export async function settleArchives(
   });
 }
 
-/** Gives a claim back, to be tried again at `again`; what there is of its blob is removed. */
+/** Gives a claim back, to be tried again at `again`, or at once when that is 0; what there is of its blob is removed. */
 export async function giveUpArchive(
   database: Database,
   { buildId, key, tries }: ArchiveClaim,
@@ -196,7 +230,7 @@ export async function giveUpArchive(
   await database.transaction(async (sql) => {
     await sql
       .updateTable('log_heads')
-      .set({ archive_at: again, archive_tries: tries + 1 })
+      .set({ archive_at: again, archive_key: null, archive_tries: tries + 1 })
       .where('build_id', '=', buildId)
       .where('archive_key', '=', key)
       .where('archived_at', 'is', null)

@@ -50,6 +50,7 @@ const quick: ManagerSettings = {
   cancelGrace: 300,
   settleTime: 200,
   publishTries: 3,
+  targetTries: 3,
   publishBackOff: 20,
   publishBackOffCap: 50,
 };
@@ -575,6 +576,16 @@ describe('a worker', () => {
   });
 });
 
+test('a log that was left open is closed, however many builds were made since', async () => {
+  await using rig = await openRig(wholeBuild, { settings: { allowedWorkerCount: 0 } });
+  const build = await rig.enqueue();
+  // The manager that was to write its end is not there any more.
+  expect(await rig.queue.cancel(build.id, 'ada')).toMatchObject({ kind: 'cancelled' });
+  for (let n = 0; n < 200; n += 1) await rig.enqueue();
+  await rig.manager('one').manager.start();
+  expect(await rig.final(build)).toMatchObject({ phase: 'cancelled' });
+});
+
 describe('a time of day that leaps', () => {
   const leaps = [7_300_000, -7_300_000, 90_000];
 
@@ -613,6 +624,30 @@ describe('a time of day that leaps', () => {
     silent.resolve();
     const { phase, jobs } = await rig.final(build);
     expect(performance.now() - from).toBeLessThan(5_000);
+    expect(phase).toBe('complete');
+    expect(jobs[0]?.attempts.map(({ outcome }) => outcome?.kind)).toEqual(['expired', 'complete']);
+  });
+
+  test('does not keep another manager from ending what never registers', async () => {
+    const clock = new OffsetClock();
+    clock.offset = 7_300_000;
+    await using rig = await openRig(
+      async (worker) => {
+        if (worker.identity.epoch === 1) return await worker.hang().then(() => 0);
+        await worker.register();
+        await worker.complete();
+        return 0;
+      },
+      { clock, settings: { setupTime: 500 } },
+    );
+    const { manager } = rig.manager('one');
+    await manager.start();
+    const build = await rig.enqueue({ push: false });
+    await expect.poll(() => rig.started.length).toBe(1);
+    await manager.stop();
+    clock.offset = 0;
+    await rig.manager('two').manager.start();
+    const { phase, jobs } = await rig.final(build);
     expect(phase).toBe('complete');
     expect(jobs[0]?.attempts.map(({ outcome }) => outcome?.kind)).toEqual(['expired', 'complete']);
   });

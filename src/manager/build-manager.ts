@@ -48,7 +48,7 @@ export interface BuildManagerOptions {
 const claimedAtOnce = 16;
 /** After the database or another part failed. */
 const troubleDelay = 5_000;
-/** Final builds whose logs are looked at, when the manager starts and then so often: one may have been left open. */
+/** Builds, of those that ended last and of those made last, whose logs are looked at, when the manager starts and then so often: one may have been left open. */
 const lookedBack = 200;
 const closeEvery = 30_000;
 
@@ -185,7 +185,9 @@ export class BuildManager implements AsyncDisposable {
   /** A manager that died right after a build got final did not write its end. */
   async #closeLeftLogs(): Promise<void> {
     const { queue, log, buildEnd } = this.#options;
-    for (const build of await queue.builds({ limit: lookedBack })) {
+    // Those made last as well: how late one ended was said by some manager's time of day.
+    const made = await queue.builds({ limit: lookedBack });
+    for (const build of [...(await queue.builds({ limit: lookedBack, byEnd: true })), ...made]) {
       if (this.#stopping.signal.aborted) return;
       if (!isFinal(build.phase) || buildEnd.hasEnded(build.id)) continue;
       const { closed } = await log.read(build.id, 0, 0);
@@ -282,8 +284,8 @@ export class BuildManager implements AsyncDisposable {
     const { queue, name, settings } = this.#options;
     const attempt = await queue.attempt(attemptId);
     if (attempt === undefined || !isRunning(attempt.state)) return;
-    if (await queue.takeBack(attemptId, attempt.epoch, name, settings.lease))
-      this.#supervise({ ...attempt, manager: name });
+    const mine = await queue.takeBack(attemptId, attempt.epoch, name, settings.lease);
+    if (mine !== undefined && isRunning(mine.state)) this.#supervise(mine);
   }
 
   /** `held`: the attempt as it was when it became this manager's, so nobody else can have changed whose it is. */

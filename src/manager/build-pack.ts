@@ -6,6 +6,7 @@ import { type GitCredentials, splitSecrets } from '../model/git-credentials.ts';
 import type { HostKey } from '../model/host-key.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
+import type { BaseImageCredentials } from './base-image-credentials.ts';
 import { ManagerError } from './manager-error.ts';
 import type { RegistryCredentials } from './registry-credentials.ts';
 import type { SourceLinks } from './source-links.ts';
@@ -27,6 +28,7 @@ export interface BuildPackOptions {
   readonly queue: Pick<BuildQueue, 'secrets'>;
   readonly links: SourceLinks;
   readonly credentials: RegistryCredentials;
+  readonly baseImages?: BaseImageCredentials | undefined;
   readonly hostKeys: Pick<HostKeys, 'known'>;
   readonly site: BuildSite;
 }
@@ -52,7 +54,7 @@ export function askerOf({ pullRobot, manualUser }: Pick<Build, 'pullRobot' | 'ma
 /** Puts together what a worker needs for its attempt. Throws ManagerError `source-missing`. */
 export async function buildPack(
   { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
-  { queue, links, credentials, hostKeys, site }: BuildPackOptions,
+  { queue, links, credentials, hostKeys, baseImages, site }: BuildPackOptions,
 ): Promise<BuildPack> {
   const { secrets, credentials: gitCredentials } = splitSecrets(await queue.secrets(build.id));
   const source = await packSource(identity, build, links, gitCredentials);
@@ -71,6 +73,7 @@ export async function buildPack(
     registry: site.registryHost,
     registryInsecure: site.registryInsecure,
     ...tokens,
+    registryCredentials: (await baseImages?.ofNamespace(build.repository.namespace)) ?? [],
     tags: build.tags,
     buildArgs: build.buildArgs,
     secrets,

@@ -4,26 +4,34 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import type { PushedImage } from '../model/attempt.ts';
 import type { AttemptView, Build } from '../model/build.ts';
+import type { FaultCode } from '../model/fault.ts';
 import { type BuildId, parseAttemptId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
-import type { BuildQueue } from '../queue/build-queue.ts';
+import type { BuildQueue, PublishedImage } from '../queue/build-queue.ts';
 import type { Registry } from '../registry/registry.ts';
 import { markFailed } from '../telemetry/tracing.ts';
 import { BackgroundTasks } from './background-tasks.ts';
 import type { BuildEnd } from './build-end.ts';
 import { BuildTraces } from './build-traces.ts';
-import { ManagerError } from './manager-error.ts';
+import { ManagerError, type ManagerErrorCode } from './manager-error.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerMetrics } from './manager-metrics.ts';
 import type { ManagerSettings } from './settings.ts';
+import { PublicationCancelled, PublicationLost, publishToTarget } from './target-publication.ts';
+import type { Targets } from './targets.ts';
 
 export interface PublisherOptions {
   readonly queue: BuildQueue;
   readonly registry: Registry;
   readonly end: BuildEnd;
   readonly clock: Clock;
-  readonly settings: Pick<ManagerSettings, 'publishTries' | 'publishBackOff' | 'publishBackOffCap'>;
+  /** Absent: everything is published to the embedded registry. `name` is this manager's. */
+  readonly others?: { readonly targets: Targets; readonly name: string };
+  readonly settings: Pick<
+    ManagerSettings,
+    'publishTries' | 'targetTries' | 'publishBackOff' | 'publishBackOffCap' | 'lease'
+  >;
   readonly logger: ManagerLog;
   readonly metrics: Pick<ManagerMetrics, 'publishFailed'>;
 }
@@ -68,21 +76,31 @@ export class Publisher {
     const buildId = build.id;
     const attempts = build.jobs.map((job) => job.attempts.at(-1)).filter((last) => last !== undefined);
     try {
-      const image = build.push ? await this.#putTags(build, attempts) : undefined;
+      const image = build.push ? await this.#publishImage(build, attempts) : undefined;
       if (image !== undefined) span.setAttribute('oci.manifest.digest', image.digest);
       const published = await queue.publish(buildId, attempts.flatMap(epochOf), image);
       if (published === 'stale') logger.warn({ build: buildId }, 'a build was over before it was published');
       else await end.end(published);
     } catch (thrown) {
-      if (!(thrown instanceof ManagerError)) throw thrown;
-      markFailed(span, thrown.code);
-      const failed = await queue.failPublish(buildId, { code: 'publishissue', message: thrown.message });
+      if (thrown instanceof PublicationLost) {
+        logger.info({ build: buildId }, 'a build is published by another manager');
+        return;
+      }
+      const failure =
+        thrown instanceof PublicationCancelled
+          ? new ManagerError('publish-failed', 'The build was cancelled before it was published.', thrown)
+          : thrown;
+      if (!(failure instanceof ManagerError)) throw thrown;
+      markFailed(span, failure.code);
+      const failed = await queue.failPublish(buildId, {
+        code: faultCodes[failure.code] ?? 'publishissue',
+        message: failure.message,
+      });
       if (failed !== 'stale') await end.end(failed);
     }
   }
 
-  async #putTags(build: Build, attempts: readonly AttemptView[]): Promise<PushedImage> {
-    const { registry, settings, clock, logger } = this.#options;
+  async #publishImage(build: Build, attempts: readonly AttemptView[]): Promise<PublishedImage> {
     const images = attempts.flatMap(imageOf);
     const [image] = images;
     if (image === undefined || images.length > 1) {
@@ -91,6 +109,16 @@ export class Publisher {
         `The build has ${images.length} images, and exactly one can be published. Build for one platform.`,
       );
     }
+    const { others } = this.#options;
+    const elsewhere =
+      others === undefined
+        ? undefined
+        : await publishToTarget(build, image, { ...this.#options, ...others }, this.#stopping.signal);
+    return elsewhere ?? (await this.#putTags(build, image));
+  }
+
+  async #putTags(build: Build, image: PushedImage): Promise<PublishedImage> {
+    const { registry, settings, clock, logger } = this.#options;
     const repository = formatRepositoryName(build.repository);
     const { signal } = this.#stopping;
     for (let tried = 1; ; tried += 1) {
@@ -127,6 +155,11 @@ export class Publisher {
     await this.#tasks.idle();
   }
 }
+
+const faultCodes: Readonly<Partial<Record<ManagerErrorCode, FaultCode>>> = {
+  'target-refused': 'registryrefused',
+  'target-unreachable': 'registryunreachable',
+};
 
 function imageOf({ outcome }: AttemptView): readonly PushedImage[] {
   return outcome?.kind === 'complete' && outcome.image !== undefined ? [outcome.image] : [];

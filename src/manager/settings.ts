@@ -31,6 +31,8 @@ export interface ManagerSettings {
   readonly adoptEvery: number;
   /** Tries to publish a finished image, and the first wait between them. */
   readonly publishTries: number;
+  /** The same for a registry that is not ours and may be away for longer. */
+  readonly targetTries: number;
   readonly publishBackOff: number;
   readonly publishBackOffCap: number;
 }
@@ -52,6 +54,7 @@ export const defaultSettings: ManagerSettings = {
   beatEvery: 500,
   adoptEvery: 5_000,
   publishTries: 6,
+  targetTries: 60,
   publishBackOff: 500,
   publishBackOffCap: 10_000,
 };

@@ -57,6 +57,7 @@ export class Supervision {
   readonly #stopping = new AbortController();
   #attempt: RunningAttempt;
   #starting: AbortController | undefined;
+  readonly #scheduledAt: number;
   #startedAt: number | undefined;
   #gone: Observed['worker'] | undefined;
   #cancelToldAt: number | undefined;
@@ -79,7 +80,9 @@ export class Supervision {
     this.#ended = ended;
     this.#clock = new SteadyClock(options.clock, options.monotonic ?? (() => performance.now()));
     this.#since = this.#clock.now();
-    if (attempt.worker !== undefined) this.#startedAt = attempt.scheduledAt;
+    // Whoever claimed it may have a clock that is ahead.
+    this.#scheduledAt = Math.min(attempt.scheduledAt, this.#since);
+    if (attempt.worker !== undefined) this.#startedAt = this.#scheduledAt;
   }
 
   get buildId(): BuildId {
@@ -140,7 +143,7 @@ export class Supervision {
 
   async #observe(): Promise<Observed> {
     const { sessions } = this.#options;
-    const { id, state, epoch, scheduledAt, registeredAt, leaseUntil, capabilities, executor } = this.#attempt;
+    const { id, state, epoch, registeredAt, leaseUntil, capabilities, executor } = this.#attempt;
     const worker = await this.#observeWorker();
     // When it was seen, not the time of day of whoever wrote it down.
     if (registeredAt !== undefined) this.#registeredSeen ??= this.#clock.now();
@@ -150,7 +153,7 @@ export class Supervision {
     return {
       state,
       epoch,
-      scheduledAt,
+      scheduledAt: this.#scheduledAt,
       leaseUntil,
       ...(executor === undefined ? {} : { executor }),
       supervisedSince: this.#since,

@@ -14,6 +14,8 @@ function scene() {
   const supervised = new Set<AttemptId>();
   let tellGone: (gone: { worker: string; attemptId: AttemptId; status: WorkerStatus }) => void = () => {};
   const clock = new ManualClock();
+  /** What the time of day is wrong by. */
+  const wrong = { by: 0 };
   const reaper = new WorkerReaper({
     supervises: (id) => supervised.has(id),
     queue: {
@@ -33,13 +35,18 @@ function scene() {
         return () => {};
       },
     },
-    clock,
+    clock: {
+      now: () => clock.now() + wrong.by,
+      sleep: (milliseconds, signal) => clock.sleep(milliseconds, signal),
+    },
+    monotonic: () => clock.now(),
     logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     every: 1_000,
     grace: 5_000,
   });
   return {
     clock,
+    wrong,
     reaper,
     stopped,
     supervised,
@@ -69,6 +76,20 @@ test('a worker has a while to exit by itself after its attempt ended elsewhere, 
   expect(stopped).toEqual([]);
   states.set(id, 'done');
   await clock.advance(5_000);
+  expect(stopped).toEqual([]);
+  await clock.advance(2_000);
+  expect(stopped).toEqual(['one']);
+});
+
+test('the while is as long whatever the time of day is set to', async () => {
+  const { clock, wrong, reaper, stopped, add } = scene();
+  wrong.by = 600_000;
+  add('one', 'done');
+  await using started = reaper;
+  started.start();
+  await clock.advance(2_000);
+  wrong.by = 0;
+  await clock.advance(2_000);
   expect(stopped).toEqual([]);
   await clock.advance(2_000);
   expect(stopped).toEqual(['one']);

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { SteadyClock } from '../base/steady-clock.ts';
 import type { Executor } from '../executor/executor.ts';
 import { isRunning } from '../model/attempt.ts';
 import type { AttemptId } from '../model/ids.ts';
@@ -11,6 +12,8 @@ export interface WorkerReaperOptions {
   readonly queue: Pick<BuildQueue, 'attempt'>;
   readonly executor: Pick<Executor, 'running' | 'stop' | 'onGone'>;
   readonly clock: Clock;
+  /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
+  readonly monotonic?: () => number;
   readonly logger: ManagerLog;
   /** Milliseconds between two looks. */
   readonly every?: number;
@@ -29,6 +32,7 @@ export interface WorkerReaperOptions {
  */
 export class WorkerReaper implements AsyncDisposable {
   readonly #options: WorkerReaperOptions;
+  readonly #clock: SteadyClock;
   readonly #stopping = new AbortController();
   readonly #overSince = new Map<string, number>();
   /** Workers that are gone and may have left something. */
@@ -38,6 +42,7 @@ export class WorkerReaper implements AsyncDisposable {
 
   constructor(options: WorkerReaperOptions) {
     this.#options = options;
+    this.#clock = new SteadyClock(options.clock, options.monotonic ?? (() => performance.now()));
   }
 
   start(): void {
@@ -73,7 +78,8 @@ export class WorkerReaper implements AsyncDisposable {
 
   /** One look at every worker this executor knows of. */
   async look(): Promise<void> {
-    const { executor, clock, grace = 5_000 } = this.#options;
+    const { executor, grace = 5_000 } = this.#options;
+    const now = this.#clock.now();
     const running = await executor.running();
     const names = new Set(running.map(({ worker }) => worker));
     for (const worker of this.#overSince.keys()) if (!names.has(worker)) this.#overSince.delete(worker);
@@ -82,9 +88,9 @@ export class WorkerReaper implements AsyncDisposable {
         this.#overSince.delete(worker);
         continue;
       }
-      const since = this.#overSince.get(worker) ?? clock.now();
+      const since = this.#overSince.get(worker) ?? now;
       this.#overSince.set(worker, since);
-      if (clock.now() - since >= grace) await this.#end(worker, attemptId);
+      if (now - since >= grace) await this.#end(worker, attemptId);
     }
     for (const [worker, attemptId] of this.#gone) {
       if (await this.#needed(attemptId)) continue;

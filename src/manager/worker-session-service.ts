@@ -13,6 +13,7 @@ import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { AttemptEnd } from './attempt-end.ts';
+import type { BaseImageCredentials } from './base-image-credentials.ts';
 import type { BuildEnd } from './build-end.ts';
 import { type BuildSite, buildPack } from './build-pack.ts';
 import { ManagerError } from './manager-error.ts';
@@ -49,6 +50,7 @@ export interface WorkerSessionServiceOptions {
   readonly credentials: RegistryCredentials;
   /** How the tokens begin that workers register and call with. */
   readonly tokenOpenings: readonly Uint8Array[];
+  readonly baseImages?: BaseImageCredentials;
   readonly hostKeys: Pick<HostKeys, 'known' | 'record'>;
   readonly site: BuildSite;
   readonly clock: Clock;
@@ -290,11 +292,18 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async secrets(identity: WorkerIdentity): Promise<Unspeakable> {
-    const { queue, credentials, tokenOpenings } = this.#options;
-    const { buildId } = await this.#current(identity);
-    const secrets = await queue.secrets(buildId);
+    const { queue, credentials, baseImages, tokenOpenings } = this.#options;
+    const { buildId, repository } = await this.#current(identity);
+    // What opens the git repository is among them.
+    const [secrets, registries] = await Promise.all([
+      queue.secrets(buildId),
+      baseImages?.ofNamespace(repository.namespace) ?? [],
+    ]);
     return {
-      secrets: secrets.map(({ value }) => value),
+      secrets: [
+        ...secrets.map(({ value }) => value),
+        ...registries.map(({ password }) => Buffer.from(password)),
+      ],
       // Another manager may have made the tokens and signed the link, so they are known by how they begin.
       openings: [
         ...tokenOpenings,

@@ -3,6 +3,7 @@ import type { PushedImage, WorkerStage } from '../model/attempt.ts';
 import type { Fault, FaultOwner } from '../model/fault.ts';
 import type { HostKey } from '../model/host-key.ts';
 import type { AttemptId, BuildId, JobId } from '../model/ids.ts';
+import type { BaseImageRegistry } from './base-image-credentials.ts';
 
 /** What a worker's token proves. */
 export interface WorkerIdentity {
@@ -50,6 +51,8 @@ export interface BuildPack {
   readonly pushToken: string;
   readonly tags: readonly string[];
   readonly baseImage?: { readonly username: string; readonly password: string; readonly registry: string };
+  /** For base images in registries outside of Slipway. */
+  readonly registryCredentials: readonly BaseImageRegistry[];
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly secrets: readonly { readonly id: string; readonly value: Uint8Array }[];
   readonly labels: Readonly<Record<string, string>>;

@@ -87,6 +87,8 @@ export interface Build extends BuildRequest {
   /** Of the published image (or index). Present exactly when phase is `complete` and push was asked for. */
   readonly digest?: Digest;
   readonly imageSize?: number;
+  /** Under which references another registry serves the image; absent: the embedded one serves it under the tags. */
+  readonly published?: readonly string[];
   readonly commit?: string;
   readonly jobs: readonly JobView[];
 }

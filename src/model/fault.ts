@@ -39,6 +39,14 @@ export const faultTable = {
   builderror: { owner: 'user', meaning: 'a step of the Dockerfile failed' },
   pushissue: { owner: 'infrastructure', meaning: 'the image could not be pushed' },
   publishissue: { owner: 'infrastructure', meaning: 'the tags could not be put on the pushed image' },
+  registryrefused: {
+    owner: 'user',
+    meaning: 'the registry that the repository publishes to refused the image: credentials, permission, form',
+  },
+  registryunreachable: {
+    owner: 'infrastructure',
+    meaning: 'the registry that the repository publishes to did not answer, or failed, in all tries',
+  },
   diskfull: { owner: 'infrastructure', meaning: 'the disk of the worker or of the server is full' },
   outofmemory: { owner: 'user', meaning: 'a process of the build was ended for using too much memory' },
   toolong: { owner: 'user', meaning: 'the build ran longer than MACHINE_MAX_TIME' },

@@ -14,6 +14,15 @@ describe('redactUrl', () => {
     ['git:pw@example.com:team/app.git', 'git:REDACTED'],
     ['data:text/plain,secret', 'data:REDACTED'],
     ['not a url at all', '<not a URL>'],
+    ['https://u:hunter2@example.com:99999/', '<not a URL>'],
+    ['https://u:hunter2@[::1/', '<not a URL>'],
+    ['https://:hunter2@/x', '<not a URL>'],
+    ['ssh://git:hunter2@example.com:port/x', '<not a URL>'],
+    ['postgresql://u:hunter2@db:port/x', '<not a URL>'],
+    ['file://u:hunter2@h/x', '<not a URL>'],
+    ['//u:hunter2@h/x', '<not a URL>'],
+    ['blob:https://u:hunter2@h/x', 'blob:REDACTED'],
+    ['ext::sh -c hunter2', 'ext:REDACTED'],
   ])('%s', (url, expected) => {
     expect(redactUrl(url)).toBe(expected);
   });
@@ -26,6 +35,35 @@ describe('redactUrl', () => {
         expect(redactUrl(url)).not.toContain(word);
         expect(redactUrlsIn(`fatal: unable to access '${url}': nope (${url}).`)).not.toContain(word);
       }),
+    );
+  });
+
+  it.each([
+    'https://u:hunter2@example.com:99999/',
+    'https://u:hunter2@[::1/',
+    'https://u:hunter2@exa mple.com/',
+    'https:u:hunter2@h/x',
+    'u:hunter2@h:x',
+    '//u:hunter2@h/x',
+    'http:\\\\u:hunter2@h\\x',
+  ])('hides the password in a text, though %s is no URL', (text) => {
+    for (const line of [text, `fatal: '${text}' is no repository`, `see ${text}, or not`])
+      expect(redactUrlsIn(line)).not.toContain('hunter2');
+  });
+
+  it('never shows a password, whatever stands around it', () => {
+    const part = fc.stringMatching(/^[a-z0-9:.[\]?#-]{0,12}$/);
+    fc.assert(
+      fc.property(
+        fc.constantFrom('https', 'ssh', 'git+ssh', 'file', 'x'),
+        part,
+        part,
+        (scheme, host, path) => {
+          const url = `${scheme}://u:hunter2@${host}/${path}`;
+          expect(redactUrl(url)).not.toContain('hunter2');
+          expect(redactUrlsIn(`at ${url} it failed`)).not.toContain('hunter2');
+        },
+      ),
     );
   });
 

@@ -15,23 +15,30 @@ export function redactUrl(text: string): string {
   if (url.host === '' && url.protocol !== 'file:') return `${url.protocol}${hidden}`;
   const names = [...new Set(url.searchParams.keys())].map((name) => `${encodeURIComponent(name)}=${hidden}`);
   const query = names.length === 0 ? '' : `?${names.join('&')}`;
-  return `${url.protocol}//${url.host}${url.pathname}${query}`;
+  // Of `file:` what looks like a user name is part of the host.
+  const host = url.host.includes('@') ? hidden : url.host;
+  return `${url.protocol}//${host}${url.pathname}${query}`;
 }
 
-/** git's `user@host:path`; the user name is kept, as it is `git` nearly always and no secret, a password is not. */
+/**
+ * git's `user@host:path`; the user name is kept, as it is `git` nearly always and no secret, a password is not. A URL that
+ * cannot be read (`https://user:password@host:99999/`) is none of these, though `https` could be a host.
+ */
 function redactScp(text: string): string | undefined {
-  const match = /^(?:([^\s@:/]+)(?::[^\s@/]*)?@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([^\s?#]*)$/.exec(text);
+  const match =
+    /^(?:([^\s@:/]+)(?::[^\s@/]*)?@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):(?!\/\/)([^\s?#@]*)$/.exec(text);
   if (match === null) return undefined;
   const [, user, host, path] = match;
   return `${user === undefined ? '' : `${user}@`}${host}:${path}`;
 }
 
-/** Redacts every `scheme://…` inside a text of any kind, such as another program's output. */
+/** Redacts every `scheme://…` and `user:password@` inside a text of any kind, such as another program's output. */
 export function redactUrlsIn(text: string): string {
-  return text.replace(/\b[a-z][a-z0-9+.-]{0,30}:\/\/[^\s'"<>`]+/gi, (match) => {
+  const redacted = text.replace(/\b[a-z][a-z0-9+.-]{0,30}:\/\/[^\s'"<>`]+/gi, (match) => {
     const trail = /[.,;:!?)\]]*$/.exec(match)?.[0] ?? '';
     const bare = match.slice(0, match.length - trail.length);
-    const redacted = redactUrl(bare);
-    return `${redacted === '<not a URL>' ? `${bare.slice(0, bare.indexOf(':'))}://${hidden}` : redacted}${trail}`;
+    const shown = redactUrl(bare);
+    return `${shown === '<not a URL>' ? `${bare.slice(0, bare.indexOf(':'))}://${hidden}` : shown}${trail}`;
   });
+  return redacted.replace(/([^\s:@/'"]{1,256}):[^\s@/'"]{1,1024}@(?=[A-Za-z0-9[])/g, `$1:${hidden}@`);
 }

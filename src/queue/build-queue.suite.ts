@@ -296,6 +296,43 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         expect(await queue.publish(build.id, [attempt], image)).toEqual(first);
       });
 
+      it('is held by the one manager that publishes it', async () => {
+        const { build, attempt } = await running();
+        const hold = (manager: string, takes: boolean) =>
+          queue.holdPublication(build.id, manager, { lease: 1_000, takes });
+        expect(await hold('m1', true)).toBe('lost');
+        await end(attempt);
+        expect(await hold('m2', false)).toBe('lost');
+        expect(await hold('m2', true)).toBe('held');
+        expect(await hold('m1', false)).toBe('lost');
+        expect(await hold('m2', false)).toBe('held');
+        expect(await queue.cancel(build.id, 'ann')).toMatchObject({ kind: 'cancelling' });
+        expect(await hold('m2', false)).toBe('cancel');
+        await queue.publish(build.id, [attempt], image);
+        expect(await hold('m2', true)).toBe('lost');
+      });
+
+      it('keeps where another registry serves the image', async () => {
+        const { build, attempt } = await running();
+        await end(attempt);
+        const references = ['registry.example/team/app:latest'];
+        const published = await queue.publish(build.id, [attempt], { ...image, references });
+        expect(published).toMatchObject({ phase: 'complete', published: references });
+        expect(await reload(build)).toMatchObject({ digest: image.digest, published: references });
+      });
+
+      it("ends as the user's when the registry refused it, else as ours", async () => {
+        for (const [code, phase] of [
+          ['registryrefused', 'error'],
+          ['registryunreachable', 'internalerror'],
+        ] as const) {
+          const { build, attempt } = await running(`team/${code}`);
+          await end(attempt);
+          const fault = { code, message: 'words' };
+          expect(await queue.failPublish(build.id, fault)).toMatchObject({ phase, fault });
+        }
+      });
+
       it('is taken over when the manager died between complete and publish', async () => {
         const { build, attempt } = await running();
         await end(attempt);
@@ -465,8 +502,6 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         for (const { id } of [attempt, left]) {
           await queue.recordWorker(id, 1, { executor: 'local', worker: `pid ${id}` });
         }
-        await clock.advance(300_000);
-        expect((await queue.counts()).ownerless).toBe(2);
         const taken: string[] = [];
         for (let n = 0; n <= 60; n += 1, monotonic += 5_000) {
           if (n % 12 === 0) await queue.extendLease(attempt.id, 1, 'm1', clock.now() + n);
@@ -482,7 +517,29 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           retried: 0,
         });
         expect(await queue.extendLease(attempt.id, 1, 'm1', clock.now())).toBe(false);
-        expect((await queue.counts()).ownerless).toBe(0);
+      });
+
+      it('counts what nobody looks after, whatever the time of day', async () => {
+        const ownerless = async () => (await queue.counts()).ownerless;
+        const { attempt } = await running();
+        expect(await ownerless()).toBe(1);
+        await queue.beat('m1', 300_000);
+        await clock.advance(3 * 3_600_000);
+        expect(await ownerless()).toBe(0);
+        const look = async (times: number) => {
+          for (let n = 0; n < times; n += 1, monotonic += 5_000) await queue.adopt('m1', 300_000);
+        };
+        await look(60);
+        expect(await ownerless()).toBe(0);
+        await look(1);
+        // It is its own, so nobody else takes it, and it has lost sight of it.
+        expect(await ownerless()).toBe(1);
+        expect(await queue.extendLease(attempt.id, 1, 'm1', clock.now())).toBe(true);
+        expect(await ownerless()).toBe(0);
+        await queue.leave('m1');
+        expect(await ownerless()).toBe(1);
+        await queue.beat('m2', 300_000);
+        expect(await ownerless()).toBe(0);
       });
 
       describe('one of which has its clock 301 s ahead', () => {
@@ -542,6 +599,27 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           const { attempt } = await running();
           await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid 1' });
           expect(await pass(async () => {})).toMatchObject([{ id: attempt.id, manager: 'm2', epoch: 1 }]);
+        });
+
+        it('lets nothing wait for longer than it was to wait', async () => {
+          await b.enqueue(request());
+          const attempt = await claimOne();
+          expect(await b.release(attempt.id, 1, ahead.now() + 5_000)).toBe(true);
+          expect(await claimOne()).toMatchObject({ id: attempt.id, epoch: 1 });
+          expect(await b.finish(attempt.id, 1, refunded, 5_000)).toMatchObject({ kind: 'retry' });
+          expect(await claimOne()).toMatchObject({ epoch: 2 });
+        });
+
+        it('knows of what it takes over how long that has been running', async () => {
+          await b.adopt('m2', lease);
+          const { attempt } = await running();
+          await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid 1' });
+          const extend = () => queue.extendLease(attempt.id, 1, 'm1', clock.now() + lease).then(() => {});
+          expect(await pass(extend)).toEqual([]);
+          await queue.leave('m1');
+          const { attempts } = await b.beat('m2', lease);
+          const [age = 0] = attempts.map(({ scheduledAt }) => ahead.now() - scheduledAt);
+          expect(age).toBe(1_200_000);
         });
 
         it('leaves publishing to a living one', async () => {
@@ -1070,6 +1148,10 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
       expect(await ids({ limit: 10, repository: { namespace: 'team', name: 'a' } })).toEqual([first.id]);
       expect(await ids({ limit: 10, since: clock.now() })).toEqual([third.id, second.id]);
       expect(await ids({ limit: 10, unfinishedOnly: true })).toEqual([third.id, second.id]);
+      await clock.advance(1000);
+      await queue.cancel(third.id, 'ann');
+      expect(await ids({ limit: 10, byEnd: true })).toEqual([third.id, first.id]);
+      expect(await ids({ limit: 1, byEnd: true })).toEqual([third.id]);
     });
 
     it('tells of changes', async () => {

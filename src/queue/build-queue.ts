@@ -100,6 +100,7 @@ export interface QueuePosition {
 
 /** What came from managers that are gone. */
 export interface TakenOver {
+  /** `scheduledAt` is by the time of day of who takes over, as far as that one knows how long each has been running. */
   readonly attempts: readonly RunningAttempt[];
   /** Attempts that were given a next one, because their worker may or may not have been started. */
   readonly retried: number;
@@ -124,6 +125,15 @@ export type CancelVerdict =
  *
  * Called by: the API and triggers (enqueue, cancel, reading), managers (all else).
  */
+export type PublicationHold = 'held' | 'cancel' | 'lost';
+
+/** What was published: the digest, and the references where that is in another registry than ours. */
+export interface PublishedImage {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly references?: readonly string[];
+}
+
 export interface BuildQueue {
   enqueue(request: BuildRequest, options?: EnqueueOptions): Promise<Build>;
 
@@ -182,8 +192,19 @@ export interface BuildQueue {
   publish(
     buildId: BuildId,
     epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
-    image: { readonly digest: Digest; readonly size: number } | undefined,
+    image: PublishedImage | undefined,
   ): Promise<Build | 'stale'>;
+
+  /**
+   * Makes sure that `manager` is the one that publishes the build, for another `lease` milliseconds. `takes`: whoever
+   * else may have been is so no more. `lost`: somebody else is, or the build is over. `cancel`: held, and its end is
+   * wanted.
+   */
+  holdPublication(
+    buildId: BuildId,
+    manager: string,
+    options: { readonly lease: number; readonly takes: boolean },
+  ): Promise<PublicationHold>;
 
   /** Builds whose jobs are all complete but whose tags are not published yet (their manager died in between). */
   unpublished(manager: string, lease: number): Promise<readonly BuildId[]>;
@@ -213,10 +234,10 @@ export interface BuildQueue {
   beat(manager: string, lease: number): Promise<TakenOver>;
 
   /**
-   * Makes this manager the one that supervises a running attempt, because it can see the worker. False: stale. The
-   * manager it had lets go of it at its next look.
+   * Makes this manager the one that supervises a running attempt, because it can see the worker, and gives
+   * it as `TakenOver` does. Undefined: stale. The manager it had lets go of it at its next look.
    */
-  takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean>;
+  takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<RunningAttempt | undefined>;
 
   /** Whether another manager lives, as far as the last beats of this one showed. */
   othersLive(manager: string): Promise<boolean>;
@@ -236,11 +257,14 @@ export interface BuildQueue {
     /** Only builds created at or after (milliseconds since 1970). */
     readonly since?: number;
     readonly unfinishedOnly?: boolean;
+    /** Only builds that are final, those first that ended last; otherwise those first that were made last. */
+    readonly byEnd?: boolean;
   }): Promise<readonly Build[]>;
   secrets(buildId: BuildId): Promise<readonly BuildSecret[]>;
 
   /** Where a build stands in the queue. Undefined when it does not wait. For one build at a time, not for lists. */
   position(buildId: BuildId): Promise<QueuePosition | undefined>;
+  /** `ownerless`: attempts of managers that do not count, and those whose lease stood still when it was looked at last. */
   counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }>;
 
   /** Undefined: there is no such namespace. */

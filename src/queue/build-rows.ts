@@ -28,6 +28,10 @@ export function buildOf(
     ...given('fault', build.fault_json === null ? null : (JSON.parse(build.fault_json) as Fault)),
     ...given('digest', build.digest === null ? null : digestOfRow(build.digest)),
     ...given('imageSize', build.image_size),
+    ...given(
+      'published',
+      build.published_json === null ? null : (JSON.parse(build.published_json) as readonly string[]),
+    ),
     ...given('commit', build.commit_sha),
     jobs: jobs
       .filter((job) => job.build_id === build.id)

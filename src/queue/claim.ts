@@ -40,7 +40,7 @@ export function claimedAttempt(
  * A claim: one at a time over all managers, so that the capacity is exact. It takes what comes first in the index of
  * ready attempts and whose build nobody else holds, uses up a try of each, counts the builds as started, and moves the
  * clocks of the fair queue on. Here it is for SQLite, where the transaction has the database for itself; PostgreSQL
- * does the same in a function (src/db/migrations/0002-managers.ts).
+ * does the same in a function (src/db/migrations/0008-waits.ts).
  */
 export async function claim(
   sql: SqlTransaction,
@@ -58,7 +58,7 @@ export async function claim(
     select a.id, a.job_id, a.build_id, a.epoch, a.namespace, a.priority, a.turn,
         b.repository, j.platform, j.tries_left - 1 as tries_left
       from attempts a join jobs j on j.id = a.job_id join builds b on b.id = a.build_id
-      where a.ready = 1 and a.available_at <= ${now}
+      where a.ready = 1 and (a.available_at <= ${now} or a.delayed_at > ${now})
       order by a.priority desc, a.turn, a.queued_at, a.id
       limit ${room}
   `.execute(sql);

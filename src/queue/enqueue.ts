@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { sendAhead } from '../db/pipeline.ts';
 import { type RowSetColumn, rowSet } from '../db/row-set.ts';
 import type { NewRow, Row } from '../db/schema.ts';
+import { sealedColumns } from '../db/sealed-columns.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
 import { buildOf } from './build-rows.ts';
@@ -111,6 +112,7 @@ function newBuild({ now }: Step, asked: Enqueue, openings: Openings, index: numb
     newest_key: options.newestOnly ?? null,
     superseded_by: null,
     trigger_id: request.triggerId ?? null,
+    published_json: null,
   };
   const platforms = request.platforms.length === 0 ? [''] : request.platforms;
   const jobs = platforms.map((platform, ordinal) => ({
@@ -179,6 +181,7 @@ const attemptColumns = {
   ready: 'int',
   turn: 'real',
   available_at: 'int',
+  delayed_at: 'int',
   queued_at: 'int',
 } as const satisfies Partial<Record<keyof NewRow<'attempts'>, RowSetColumn>>;
 
@@ -222,15 +225,10 @@ async function insertSecrets(step: Step, made: readonly NewBuild[], secretBox: S
     (asked.options.secrets ?? []).map(({ id, value }) => ({
       build_id: row.id,
       id,
-      sealed: secretBox.seal(value, secretPurpose(row.id, id)),
+      sealed: secretBox.seal(value, sealedColumns.buildSecrets.purpose({ build_id: row.id, id })),
     })),
   );
   for (const row of rows) await step.sql.insertInto('build_secrets').values(row).execute();
-}
-
-/** A secret opens only for the build and the name it was given for. */
-export function secretPurpose(buildId: string, secretId: string): string {
-  return `build-secret ${buildId} ${secretId}`;
 }
 
 export function queuedAttempt(
@@ -254,6 +252,7 @@ export function queuedAttempt(
     ready: given.turn === undefined ? 0 : 1,
     turn: given.turn ?? 0,
     available_at: given.availableAt,
+    delayed_at: given.now,
     desired: 'run',
     cancelled_by: null,
     outcome_json: null,

@@ -17,6 +17,7 @@ const attemptColumns = {
   state: 'text',
   ready: 'int',
   available_at: 'int',
+  delayed_at: 'int',
   desired: 'text',
   cancelled_by: 'text',
   outcome_json: 'text',

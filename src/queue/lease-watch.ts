@@ -1,3 +1,5 @@
+import { StandstillWatch } from '../base/standstill-watch.ts';
+
 /** An attempt's lease as it was read. */
 export interface SeenLease {
   readonly id: string;
@@ -6,36 +8,15 @@ export interface SeenLease {
   readonly leaseUntil: number;
 }
 
+/** A lease that nobody has touched since it was read so. */
+export function sameLease(before: SeenLease, now: SeenLease): boolean {
+  return before.id === now.id && before.manager === now.manager && before.leaseUntil === now.leaseUntil;
+}
+
 /**
- * Whose supervision of an attempt has ended although the manager lives: it did not extend the lease for as long as a lease
- * lasts. That is measured from seeing it first to seeing it unchanged, by this process's own monotonic clock, so that it
- * does not matter what time it is anywhere (docs/adr/0015-leases-are-watched.md).
+ * Finds the attempts whose supervision has ended although the manager lives: it did not extend the lease for as long as a
+ * lease lasts.
  */
-export class LeaseWatch {
-  readonly #monotonic: () => number;
-  #seen = new Map<string, SeenLease & { readonly since: number }>();
-  #looked = Number.NEGATIVE_INFINITY;
-
-  /** `monotonic`: milliseconds since any fixed moment. */
-  constructor(monotonic: () => number) {
-    this.#monotonic = monotonic;
-  }
-
-  /**
-   * Of all leases that others hold now, those that stood still for `lease` milliseconds. To be asked several times in that
-   * time: what did not look for a third of it was paused, or without the database, and so may the others have been.
-   */
-  stoodStill(leases: readonly SeenLease[], lease: number): readonly SeenLease[] {
-    const at = this.#monotonic();
-    const before = at - this.#looked > lease / 3 ? new Map<string, never>() : this.#seen;
-    this.#looked = at;
-    this.#seen = new Map();
-    return leases.filter((seen) => {
-      const known = before.get(seen.id);
-      const same = known?.manager === seen.manager && known.leaseUntil === seen.leaseUntil;
-      const since = same ? known.since : at;
-      this.#seen.set(seen.id, { ...seen, since });
-      return at - since >= lease;
-    });
-  }
+export function watchLeases(monotonic: () => number): StandstillWatch<SeenLease> {
+  return new StandstillWatch({ monotonic, idOf: ({ id }) => id, same: sameLease });
 }

@@ -4,6 +4,8 @@ import type { Row } from '../db/schema.ts';
 import type { BuildId } from '../model/ids.ts';
 import type { QueuePosition } from './build-queue.ts';
 import { estimateStart } from './estimate.ts';
+import { type SeenLease, sameLease } from './lease-watch.ts';
+import { heldLeases } from './presence.ts';
 
 /** Builds that ended lately, to learn from how long one takes. */
 const lately = 50;
@@ -178,7 +180,7 @@ async function endedLately(
   });
 }
 
-export async function countRunning(sql: Sql): Promise<number> {
+async function countRunning(sql: Sql): Promise<number> {
   const { running } = await sql
     .selectFrom('attempts')
     .select((select) => select.fn.countAll<number>().as('running'))
@@ -187,9 +189,10 @@ export async function countRunning(sql: Sql): Promise<number> {
   return running;
 }
 
+/** `still`: leases that stood still when they were looked at last; those that move again by now have an owner. */
 export async function countQueue(
   sql: Sql,
-  now: number,
+  still: readonly SeenLease[],
 ): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }> {
   const { queued } = await sql
     .selectFrom('attempts')
@@ -197,11 +200,11 @@ export async function countQueue(
     .where('scheduled_at', 'is', null)
     .where('done_at', 'is', null)
     .executeTakeFirstOrThrow();
-  const { ownerless } = await sql
-    .selectFrom('attempts')
-    .select((select) => select.fn.countAll<number>().as('ownerless'))
-    .where('lease_until', 'is not', null)
-    .where('lease_until', '<=', now)
-    .executeTakeFirstOrThrow();
-  return { queued, running: await countRunning(sql), ownerless };
+  const held = await heldLeases(sql);
+  const managers = await sql.selectFrom('managers').select('name').execute();
+  const present = new Set(managers.map(({ name }) => name));
+  const ownerless = held.filter(
+    (lease) => !present.has(lease.manager) || still.some((seen) => sameLease(seen, lease)),
+  );
+  return { queued, running: held.length, ownerless: ownerless.length };
 }

@@ -1,4 +1,5 @@
 import type { Sql } from '../db/database.ts';
+import type { ClaimedAt } from './attempt-ages.ts';
 import type { SeenLease } from './lease-watch.ts';
 
 /** A manager whose counter stood still for so many milliseconds is dead. */
@@ -78,16 +79,17 @@ export class Presence {
   }
 }
 
-/** What all managers but this one hold. */
-export async function othersLeases(sql: Sql, manager: string): Promise<readonly SeenLease[]> {
+/** What all managers hold. */
+export async function heldLeases(sql: Sql): Promise<readonly (SeenLease & ClaimedAt)[]> {
   const rows = await sql
     .selectFrom('attempts')
-    .select(['id', 'manager', 'lease_until'])
+    .select(['id', 'manager', 'lease_until', 'scheduled_at'])
     .where('lease_until', 'is not', null)
-    .where('manager', '!=', manager)
     .execute();
-  return rows.flatMap(({ id, manager: holder, lease_until: leaseUntil }) =>
-    holder === null || leaseUntil === null ? [] : [{ id, manager: holder, leaseUntil }],
+  return rows.flatMap(({ id, manager: holder, lease_until: leaseUntil, scheduled_at: scheduledAt }) =>
+    holder === null || leaseUntil === null || scheduledAt === null
+      ? []
+      : [{ id, manager: holder, leaseUntil, scheduledAt }],
   );
 }
 

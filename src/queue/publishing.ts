@@ -1,8 +1,9 @@
+import type { Sql } from '../db/database.ts';
 import type { Build } from '../model/build.ts';
-import type { Digest } from '../model/digest.ts';
 import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
+import type { PublicationHold, PublishedImage } from './build-queue.ts';
 import { outcomeOf, phaseOf } from './build-rows.ts';
 import type { HeldBuild } from './held-build.ts';
 import { HeldBuilds } from './held-builds.ts';
@@ -19,7 +20,7 @@ export type Publication =
       readonly buildId: BuildId;
       /** What was published: nobody may have been given a new attempt since. */
       readonly epochs: readonly { readonly id: AttemptId; readonly epoch: number }[];
-      readonly image: { readonly digest: Digest; readonly size: number } | undefined;
+      readonly image: PublishedImage | undefined;
     }
   | { readonly kind: 'failed'; readonly buildId: BuildId; readonly fault: Fault };
 
@@ -38,6 +39,15 @@ export async function publishAll(
     if (build === undefined || !end(builds, build, publication)) return undefined;
     return build.row.id;
   });
+  for (const publication of publications) {
+    const references = publication.kind === 'published' ? publication.image?.references : undefined;
+    if (references === undefined || !ended.includes(publication.buildId)) continue;
+    await step.sql
+      .updateTable('builds')
+      .set({ published_json: JSON.stringify(references) })
+      .where('id', '=', publication.buildId)
+      .execute();
+  }
   const read = await builds.write(ended.filter((id) => id !== undefined));
   const views = new Map(read.map((build) => [build.id as string, build]));
   return ended.map((id) => (id === undefined ? undefined : views.get(id)) ?? 'stale');
@@ -85,4 +95,21 @@ export async function takeUnpublished(
     .where('id', 'in', ids)
     .execute();
   return ids.map((id) => step.buildId(id));
+}
+
+/** One manager writes to another registry: it asks before each tag, and who has lost the build writes no more. */
+export async function holdPublication(
+  sql: Sql,
+  { buildId, manager, until, takes }: { buildId: BuildId; manager: string; until: number; takes: boolean },
+): Promise<PublicationHold> {
+  const row = await sql
+    .updateTable('builds')
+    .set({ publisher: manager, publish_until: until })
+    .where('id', '=', buildId)
+    .where('publish_until', 'is not', null)
+    .$if(!takes, (query) => query.where('publisher', '=', manager))
+    .returning('desired')
+    .executeTakeFirst();
+  if (row === undefined) return 'lost';
+  return row.desired === 'cancel' ? 'cancel' : 'held';
 }

@@ -62,11 +62,16 @@ export async function listBuilds(
     readonly limit: number;
     readonly since?: number;
     readonly unfinishedOnly?: boolean;
+    readonly byEnd?: boolean;
   },
 ): Promise<readonly Build[]> {
   const { repository, namespaces, since } = query;
   if (namespaces?.length === 0 || query.limit < 1) return [];
-  let rows = sql.selectFrom('builds').select('id').orderBy('number', 'desc').limit(query.limit);
+  let rows = sql.selectFrom('builds').select('id').limit(query.limit);
+  rows =
+    query.byEnd === true
+      ? rows.where('finished_at', 'is not', null).orderBy('finished_at', 'desc')
+      : rows.orderBy('number', 'desc');
   if (repository !== undefined) {
     rows = rows.where('namespace', '=', repository.namespace).where('repository', '=', repository.name);
   }

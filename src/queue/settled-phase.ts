@@ -1,5 +1,5 @@
 import { unreachable } from '../base/unreachable.ts';
-import type { Fault } from '../model/fault.ts';
+import { type Fault, type FaultOwner, ownerOf } from '../model/fault.ts';
 import { type Phase, phaseOfJobs, phaseOfOutcome, phaseOfState } from '../model/phase.ts';
 import { outcomeOf, stateOf } from './build-rows.ts';
 import type { HeldBuild, HeldJob } from './held-build.ts';
@@ -26,7 +26,7 @@ function phaseOfBuild({ row, jobs }: HeldBuild): Phase {
     case 'published':
       return 'complete';
     case 'publish-failed':
-      return 'internalerror';
+      return publishFaultOwner(row) === 'user' ? 'error' : 'internalerror';
     case 'cancelled':
       return 'cancelled';
     case null:
@@ -34,6 +34,10 @@ function phaseOfBuild({ row, jobs }: HeldBuild): Phase {
     default:
       return unreachable(verdict);
   }
+}
+
+function publishFaultOwner({ fault_json }: HeldBuild['row']): FaultOwner {
+  return fault_json === null ? 'infrastructure' : ownerOf((JSON.parse(fault_json) as Fault).code);
 }
 
 function phaseOfJob({ build_id, attempt }: HeldJob): Phase {

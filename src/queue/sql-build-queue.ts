@@ -1,15 +1,17 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { GroupCommit } from '../base/group-commit.ts';
+import type { StandstillWatch } from '../base/standstill-watch.ts';
 import type { Database, SqlTransaction } from '../db/database.ts';
+import { sealedColumns } from '../db/sealed-columns.ts';
 import type { SecretBox } from '../db/secret-box.ts';
 import { SqlError, type SqlErrorCode } from '../db/sql-error.ts';
 import type { Outcome, WorkerStage } from '../model/attempt.ts';
 import type { Build, BuildRequest } from '../model/build.ts';
-import type { Digest } from '../model/digest.ts';
 import type { Fault } from '../model/fault.ts';
 import type { AttemptId, BuildId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
 import { type Advance, type Advanced, advanceAll } from './advance.ts';
+import { AttemptAges } from './attempt-ages.ts';
 import type {
   BuildQueue,
   BuildSecret,
@@ -17,6 +19,8 @@ import type {
   ClaimRequest,
   EnqueueOptions,
   Finished,
+  PublicationHold,
+  PublishedImage,
   QueuePosition,
   RunningAttempt,
   TakenOver,
@@ -28,7 +32,7 @@ import {
   namespaceLimits,
   repositoryConcurrency,
 } from './change-limits.ts';
-import { enqueueAll, secretPurpose } from './enqueue.ts';
+import { enqueueAll } from './enqueue.ts';
 import type { Enqueue, Enqueued } from './enqueue-request.ts';
 import {
   type Finish,
@@ -46,11 +50,11 @@ import {
   recordWorkers,
   type WorkerRecord,
 } from './grouped-writes.ts';
-import { LeaseWatch } from './lease-watch.ts';
+import { type SeenLease, watchLeases } from './lease-watch.ts';
 import { countQueue, positionOf } from './position.ts';
 import { PostgresChanges, postgresStatements } from './postgres-statements.ts';
-import { goneManagers, othersLeases, Presence } from './presence.ts';
-import { type Publication, publishAll, takeUnpublished } from './publishing.ts';
+import { goneManagers, heldLeases, Presence } from './presence.ts';
+import { holdPublication, type Publication, publishAll, takeUnpublished } from './publishing.ts';
 import { QueueError } from './queue-error.ts';
 import type { NamespaceLimits } from './queue-limits.ts';
 import type { QueueChange, QueueChanges, QueueStatements } from './queue-statements.ts';
@@ -111,7 +115,10 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   readonly #enqueues: GroupCommit<Enqueue, Enqueued | QueueError>;
   /** Of the managers that beat here: one, but in tests. */
   readonly #presences = new Map<string, Presence>();
-  readonly #leaseWatches = new Map<string, LeaseWatch>();
+  readonly #ages: AttemptAges;
+  readonly #leaseWatches = new Map<string, StandstillWatch<SeenLease>>();
+  /** The leases that stood still, this manager's own included, when it looked last. */
+  #still: readonly SeenLease[] = [];
 
   constructor(database: Database, options: SqlBuildQueueOptions) {
     this.#database = database;
@@ -122,6 +129,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       publishLease: options.publishLease ?? 60_000,
     };
     this.#monotonic = options.monotonic ?? (() => performance.now());
+    this.#ages = new AttemptAges(() => this.#clock.now(), this.#monotonic);
     this.#statements = database.dialect === 'sqlite' ? sqliteStatements : postgresStatements;
     this.#claims = new SharedClaims((request) =>
       this.#statements.claim(database, this.#clock.now(), request),
@@ -230,6 +238,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
         state: 'queued',
         ready: 1,
         available_at: availableAt,
+        delayed_at: step.now,
         manager: null,
         lease_until: null,
         scheduled_at: null,
@@ -309,9 +318,18 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   publish(
     buildId: BuildId,
     epochs: readonly { readonly id: AttemptId; readonly epoch: number }[],
-    image: { readonly digest: Digest; readonly size: number } | undefined,
+    image: PublishedImage | undefined,
   ): Promise<Build | 'stale'> {
     return this.#publications.submit({ kind: 'published', buildId, epochs, image });
+  }
+
+  async holdPublication(
+    buildId: BuildId,
+    manager: string,
+    { lease, takes }: { readonly lease: number; readonly takes: boolean },
+  ): Promise<PublicationHold> {
+    const until = this.#clock.now() + lease;
+    return await this.#database.statement((sql) => holdPublication(sql, { buildId, manager, until, takes }));
   }
 
   failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'> {
@@ -337,9 +355,12 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async adopt(manager: string, lease: number, dead: readonly string[] = []): Promise<TakenOver> {
-    const watch = this.#leaseWatches.get(manager) ?? new LeaseWatch(this.#monotonic);
+    const watch = this.#leaseWatches.get(manager) ?? watchLeases(this.#monotonic);
     this.#leaseWatches.set(manager, watch);
-    const leases = watch.stoodStill(await othersLeases(this.#database.sql, manager), lease);
+    const held = await heldLeases(this.#database.sql);
+    this.#ages.look(held);
+    this.#still = watch.stoodStill(held, lease);
+    const leases = this.#still.filter((seen) => seen.manager !== manager);
     return this.#takeOver({ managers: dead, leases }, manager, lease);
   }
 
@@ -361,10 +382,21 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       });
       if (ended !== undefined) retried += 1;
     }
-    return { retried, ...(await this.#change((step) => takeOver(step, lost, manager, lease))) };
+    const taken = await this.#change((step) => takeOver(step, lost, manager, lease));
+    return { ...taken, retried, attempts: taken.attempts.map((attempt) => this.#aged(attempt)) };
   }
 
-  async takeBack(id: AttemptId, epoch: number, manager: string, lease: number): Promise<boolean> {
+  /** As if this process had claimed it, when it was claimed. */
+  #aged(attempt: RunningAttempt): RunningAttempt {
+    return { ...attempt, scheduledAt: this.#clock.now() - this.#ages.of(attempt) };
+  }
+
+  async takeBack(
+    id: AttemptId,
+    epoch: number,
+    manager: string,
+    lease: number,
+  ): Promise<RunningAttempt | undefined> {
     const { numUpdatedRows } = await this.#database.sql
       .updateTable('attempts')
       .set({ manager, lease_until: this.#clock.now() + lease })
@@ -372,7 +404,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       .where('epoch', '=', epoch)
       .where('lease_until', 'is not', null)
       .executeTakeFirst();
-    return numUpdatedRows > 0n;
+    const attempt = numUpdatedRows > 0n ? await this.attempt(id) : undefined;
+    return attempt === undefined ? undefined : this.#aged(attempt);
   }
 
   async othersLive(manager: string): Promise<boolean> {
@@ -419,7 +452,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       .execute();
     return rows.map(({ id, sealed }) => ({
       id,
-      value: this.#secretBox.open(sealed, secretPurpose(buildId, id)),
+      value: this.#secretBox.open(sealed, sealedColumns.buildSecrets.purpose({ build_id: buildId, id })),
     }));
   }
 
@@ -429,7 +462,7 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async counts(): Promise<{ readonly queued: number; readonly running: number; readonly ownerless: number }> {
-    return countQueue(this.#database.sql, this.#clock.now());
+    return countQueue(this.#database.sql, this.#still);
   }
 
   onChange(wake: (change: QueueChange) => void): () => void {

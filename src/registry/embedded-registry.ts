@@ -6,8 +6,15 @@ import { backOff } from '../base/back-off.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import { boundLog } from './bounded-log.ts';
+import { googleDriverSettings } from './google/driver-settings.ts';
+import { GoogleStorageProxy } from './google/storage-proxy.ts';
 import { endLeftOver, recordProcess } from './left-over-process.ts';
-import { formatRegistryConfig, type RegistryStorage } from './registry-config.ts';
+import {
+  type FolderStorage,
+  formatRegistryConfig,
+  type RegistryStorage,
+  type S3Storage,
+} from './registry-config.ts';
 import { RegistryError } from './registry-error.ts';
 import { derivedSecret, type SigningKey } from './signing-key.ts';
 
@@ -70,6 +77,8 @@ export class EmbeddedRegistry {
   readonly #options: EmbeddedRegistryOptions;
   #state: 'stopped' | 'starting' | 'running' | 'waiting' | 'stopping' = 'stopped';
   #child: Child | undefined;
+  /** In front of Google Cloud Storage, from before the first child until after the last one. */
+  #proxy: GoogleStorageProxy | undefined;
   #starting: Promise<void> | undefined;
   #supervision: Promise<void> | undefined;
   #wait = 0;
@@ -114,6 +123,7 @@ export class EmbeddedRegistry {
       const child = await this.#launch(signal);
       this.#supervision = this.#supervise(child);
     } catch (error) {
+      await this.#closeProxy();
       this.#state = 'stopped';
       throw error;
     }
@@ -128,6 +138,7 @@ export class EmbeddedRegistry {
     await this.#starting?.catch(() => {});
     await this.#supervision;
     this.#supervision = undefined;
+    await this.#closeProxy();
     await rm(this.#pidFile, { force: true });
     this.#state = 'stopped';
   }
@@ -146,7 +157,9 @@ export class EmbeddedRegistry {
 
   async #prepare(): Promise<void> {
     const { folder, key, issuer, service, realm, account } = this.#options;
-    const storage = this.#options.storage ?? { kind: 'folder', folder: path.join(folder, 'storage') };
+    const storage = await this.#reachable(
+      this.#options.storage ?? { kind: 'folder', folder: path.join(folder, 'storage') },
+    );
     const certificateFile = path.join(folder, 'token.crt.pem');
     await mkdir(folder, { recursive: true, mode: 0o700 });
     if (storage.kind === 'folder') await mkdir(storage.folder, { recursive: true, mode: 0o700 });
@@ -168,6 +181,21 @@ export class EmbeddedRegistry {
     for (const file of [...folders, certificateFile, this.#configFile]) {
       await chown(file, account.uid, account.gid);
     }
+  }
+
+  /** The storage as docker-registry can use it. */
+  async #reachable(storage: RegistryStorage): Promise<FolderStorage | S3Storage> {
+    if (storage.kind !== 'google') return storage;
+    const { bucket, region, prefix } = storage;
+    const proxy = new GoogleStorageProxy(storage, this.#options.clock);
+    const found = await proxy.start();
+    this.#proxy = proxy;
+    return { kind: 's3', bucket, region, prefix, ...found, settings: googleDriverSettings };
+  }
+
+  async #closeProxy(): Promise<void> {
+    await this.#proxy?.stop();
+    this.#proxy = undefined;
   }
 
   /** Starts a child and waits until it answers; when it does not, there is no child left. */

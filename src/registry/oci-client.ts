@@ -51,10 +51,17 @@ export class OciClient {
   /** Checks that the registry is there and accepts our credentials. */
   async ping(signal: AbortSignal): Promise<void> {
     const purpose: RequestPurpose = { registry: this.name, what: 'a look at /v2/', absent: 'name-unknown' };
-    await this.#session.document(
+    const { headers } = await this.#session.document(
       { method: 'GET', target: '/v2/', access: [], purpose, expect: [200] },
       signal,
     );
+    if (headers['content-type']?.startsWith('text/html') === true)
+      throw new RegistryError('invalid', `${this.name} answers ${purpose.what} with a web page.`);
+  }
+
+  /** Checks that our credentials may push to a repository, and leaves nothing there. */
+  async rehearsePush(repository: string, signal: AbortSignal): Promise<void> {
+    await this.#uploads.rehearse(repository, signal);
   }
 
   /** What a tag or digest stands for; undefined when there is none. */

@@ -99,6 +99,8 @@ function advice(code: RegistryErrorCode, registry: string): string {
     case 'digest-mismatch':
     case 'unsupported':
       return `See the log of ${registry} for the reason.`;
+    case 'forbidden':
+      return 'Ask an administrator to allow the host.';
   }
 }
 

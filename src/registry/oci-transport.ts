@@ -20,8 +20,11 @@ export type RegistryEndpoint =
       readonly security: 'tls' | 'unverified' | 'http';
       /** PEM of further certificate authorities. */
       readonly ca?: string;
-      /** Resolves names instead of the system, e.g. to refuse private addresses. */
-      readonly lookup?: LookupFunction;
+      /**
+       * Asked before every request, wherever redirects, token services and upload addresses lead: how to resolve the
+       * name. Throws for an address that may not be reached.
+       */
+      readonly reach?: (url: URL) => LookupFunction;
     };
 
 export interface OciRequest {
@@ -128,8 +131,8 @@ export class OciTransport {
             : {}),
         },
         ...(this.#endpoint.kind === 'socket' && own ? { socketPath: this.#endpoint.socketPath } : {}),
-        ...(this.#endpoint.kind === 'network' && this.#endpoint.lookup !== undefined
-          ? { lookup: this.#endpoint.lookup }
+        ...(this.#endpoint.kind === 'network' && this.#endpoint.reach !== undefined
+          ? { lookup: this.#endpoint.reach(url) }
           : {}),
       };
       const outgoing = (secure ? secureRequest : request)(url, options);

@@ -50,9 +50,15 @@ export class OciUploads {
     return false;
   }
 
+  /** Begins an upload and gives it up at once: throws as a push would that may not be. */
+  async rehearse(repository: string, signal: AbortSignal): Promise<void> {
+    const { location } = await this.#begin(repository, undefined, signal);
+    await this.#cancel(repository, undefined, location, signal);
+  }
+
   async #begin(
     repository: string,
-    digest: Digest,
+    digest: Digest | undefined,
     signal: AbortSignal,
   ): Promise<{ location: string; shortestChunk: number }> {
     const answer = await this.#session.document(
@@ -135,7 +141,12 @@ export class OciUploads {
   }
 
   /** A registry forgets an upload by itself in time, so a failure to cancel is nobody's. */
-  async #cancel(repository: string, digest: Digest, location: string, signal: AbortSignal): Promise<void> {
+  async #cancel(
+    repository: string,
+    digest: Digest | undefined,
+    location: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     try {
       const answer = await this.#session.once(
         {
@@ -153,10 +164,10 @@ export class OciUploads {
     }
   }
 
-  #purpose(repository: string, digest: Digest): RequestPurpose {
+  #purpose(repository: string, digest: Digest | undefined): RequestPurpose {
     return {
       registry: this.#session.name,
-      what: `pushing the blob ${repository}@${digest}`,
+      what: digest === undefined ? `a push to ${repository}` : `pushing the blob ${repository}@${digest}`,
       absent: 'blob-unknown',
     };
   }

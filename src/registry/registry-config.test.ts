@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { formatRegistryConfig, type RegistryStorage } from './registry-config.ts';
+import { type FolderStorage, formatRegistryConfig, type S3Storage } from './registry-config.ts';
 
-function storageOf(storage: RegistryStorage, shared: boolean): unknown {
+function storageOf(storage: FolderStorage | S3Storage, shared: boolean): unknown {
   const config = formatRegistryConfig({
     storage,
     shared,

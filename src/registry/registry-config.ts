@@ -1,23 +1,39 @@
 import { stringify } from 'yaml';
+import type { GoogleBucket } from './google/bucket-client.ts';
+
+export interface FolderStorage {
+  readonly kind: 'folder';
+  /** Absolute. */
+  readonly folder: string;
+}
+
+export interface S3Storage {
+  readonly kind: 's3';
+  readonly bucket: string;
+  readonly region: string;
+  /** `http(s)://host[:port]`; absent: AWS finds it by the region. */
+  readonly endpoint?: string;
+  /** Below which all is kept; may be empty. */
+  readonly prefix: string;
+  /** Absent: the usual AWS chain. */
+  readonly credentials?: { readonly accessKey: string; readonly secretKey: string };
+  /** More settings of docker-registry's driver. */
+  readonly settings?: Readonly<Record<string, string | number>>;
+}
+
+/** Google Cloud Storage by its S3-compatible API; docker-registry needs a proxy in front of it. */
+export interface GoogleStorage extends GoogleBucket {
+  readonly kind: 'google';
+  /** Below which all is kept; may be empty. */
+  readonly prefix: string;
+}
 
 /** Where images are kept. Several registry processes may keep theirs in the same place. */
-export type RegistryStorage =
-  | { readonly kind: 'folder' /** Absolute. */; readonly folder: string }
-  | {
-      readonly kind: 's3';
-      readonly bucket: string;
-      readonly region: string;
-      /** `http(s)://host[:port]`; absent: AWS finds it by the region. */
-      readonly endpoint?: string;
-      /** Below which all is kept; may be empty. */
-      readonly prefix: string;
-      /** Absent: the usual AWS chain. */
-      readonly credentials?: { readonly accessKey: string; readonly secretKey: string };
-    };
+export type RegistryStorage = FolderStorage | S3Storage | GoogleStorage;
 
 /** What the registry process has to be told. Paths are absolute. */
 export interface RegistryConfig {
-  readonly storage: RegistryStorage;
+  readonly storage: FolderStorage | S3Storage;
   /** Other processes write to that storage too, so what was seen there once may be gone. */
   readonly shared: boolean;
   readonly socketPath: string;
@@ -63,9 +79,9 @@ export function formatRegistryConfig(config: RegistryConfig): string {
 }
 
 /** Layers are streamed through us in every case: clients may not reach the bucket. */
-function storageDriver(storage: RegistryStorage): object {
+function storageDriver(storage: FolderStorage | S3Storage): object {
   if (storage.kind === 'folder') return { filesystem: { rootdirectory: storage.folder } };
-  const { bucket, region, endpoint, prefix, credentials } = storage;
+  const { bucket, region, endpoint, prefix, credentials, settings } = storage;
   return {
     s3: {
       bucket,
@@ -77,6 +93,7 @@ function storageDriver(storage: RegistryStorage): object {
       ...(credentials === undefined
         ? {}
         : { accesskey: credentials.accessKey, secretkey: credentials.secretKey }),
+      ...settings,
     },
     redirect: { disable: true },
   };

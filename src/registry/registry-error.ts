@@ -14,6 +14,7 @@ import { CodedError } from '../base/coded-error.ts';
  * - `invalid`: it refused the content, or its answer breaks the protocol
  * - `digest-mismatch`: the bytes it serves are not those of the digest
  * - `unsupported`: it cannot do this at all
+ * - `forbidden`: it, or where it leads to, has an address that may not be reached from here
  */
 export type RegistryErrorCode =
   | 'unauthorized'
@@ -27,7 +28,8 @@ export type RegistryErrorCode =
   | 'too-large'
   | 'invalid'
   | 'digest-mismatch'
-  | 'unsupported';
+  | 'unsupported'
+  | 'forbidden';
 
 export class RegistryError extends CodedError<RegistryErrorCode> {}
 

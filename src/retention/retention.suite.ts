@@ -104,7 +104,7 @@ export function retentionSuite(name: string, open: OpenScratch): void {
     async function archiveAll(): Promise<number> {
       const { database } = scratch;
       const now = clock.now();
-      const given = { now, until: now + hour, most: 1000, strayUntil: now + day };
+      const given = { now, longestWait: hour, most: 1000, strayUntil: now + day };
       const claims = await claimArchives(database, { ...given, token: randomBytes(6).toString('hex') });
       for (const claim of claims) {
         const archive = await archiveLog(

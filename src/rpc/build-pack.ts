@@ -40,7 +40,7 @@ export function packToWire(pack: BuildPack, jobJwt: string): WireBuildPack {
     pullToken: pack.pullToken,
     pushToken: pack.pushToken,
     tagNames: [...pack.tags],
-    baseImage: pack.baseImage,
+    baseImage: pack.baseImage === undefined ? undefined : { insecure: false, ca: '', ...pack.baseImage },
     buildId: identity.buildId,
     attemptId: identity.attemptId,
     epoch: identity.epoch,
@@ -49,7 +49,7 @@ export function packToWire(pack: BuildPack, jobJwt: string): WireBuildPack {
     target: pack.target ?? '',
     platform: pack.platform,
     labels: pairs(pack.labels),
-    registryCredentials: [],
+    registryCredentials: pack.registryCredentials.map((each) => ({ ...each, ca: each.ca ?? '' })),
     noCache: pack.noCache,
     push: pack.push,
     maxSeconds: pack.maxSeconds,
@@ -86,7 +86,19 @@ export function packFromWire(wire: WireBuildPack): { pack: ReceivedBuildPack; jo
     pullToken: wire.pullToken,
     pushToken: wire.pushToken,
     tags: wire.tagNames,
-    ...(baseImage === undefined || baseImage.username === '' ? {} : { baseImage }),
+    ...(baseImage === undefined || baseImage.username === ''
+      ? {}
+      : {
+          baseImage: {
+            username: baseImage.username,
+            password: baseImage.password,
+            registry: baseImage.registry,
+          },
+        }),
+    registryCredentials: wire.registryCredentials.map(({ ca, ...each }) => ({
+      ...each,
+      ...(ca === '' ? {} : { ca }),
+    })),
     buildArgs: Object.fromEntries(wire.buildArgs.map(({ name, value }) => [name, value])),
     secrets: wire.buildSecrets,
     labels: Object.fromEntries(wire.labels.map(({ name, value }) => [name, value])),

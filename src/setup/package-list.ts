@@ -32,6 +32,7 @@ export const buildPackages: readonly SystemPackage[] = [
   },
   { name: 'skopeo', programs: ['skopeo'], why: 'reads images back from a registry' },
   { name: 'git', programs: ['git'], why: 'fetches sources' },
+  { name: 'openssh-client', programs: ['ssh', 'ssh-keygen'], why: 'fetches private sources' },
   { name: 'busybox-static', programs: ['busybox'], why: 'is the content of the example image' },
 ];
 

@@ -79,13 +79,16 @@ export class HealthChecker {
 }
 
 /** Fails when a blob cannot be stored, read and removed again. */
-export function blobStoreCheck(blobs: {
-  put(key: string, source: Readable, options: { limit: number; signal: AbortSignal }): Promise<unknown>;
-  get(key: string): Promise<{ readonly size: number; readonly stream: Readable } | undefined>;
-  remove(key: string): Promise<void>;
-}): HealthCheck {
+export function blobStoreCheck(
+  blobs: {
+    put(key: string, source: Readable, options: { limit: number; signal: AbortSignal }): Promise<unknown>;
+    get(key: string): Promise<{ readonly size: number; readonly stream: Readable } | undefined>;
+    remove(key: string): Promise<void>;
+  },
+  name = 'storage',
+): HealthCheck {
   return {
-    name: 'storage',
+    name,
     async check(signal) {
       const key = `health/${randomUUID()}`;
       await blobs.put(key, Readable.from([Buffer.from('ok')]), { limit: 2, signal });

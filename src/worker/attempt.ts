@@ -94,6 +94,9 @@ function tooLong(seconds: number): OwnedFault {
 /** All that was handed over for this build and that its log must not show. */
 function secretsOf(pack: ReceivedBuildPack): Uint8Array[] {
   const texts = [pack.pullToken, pack.pushToken, pack.baseImage?.password ?? ''];
+  // Together as well: so they stand, encoded, in the engine's file of credentials.
+  for (const { username, password } of pack.registryCredentials)
+    texts.push(password, `${username}:${password}`);
   if (pack.source.kind === 'git')
     texts.push(pack.source.privateKey ?? '', pack.source.token ?? '', ...credentialsIn(pack.source.url));
   else texts.push(...credentialsIn(pack.source.url));

@@ -76,7 +76,8 @@ export async function build(options: BuildOptions): Promise<PushedImage | undefi
       labels: new Map(Object.entries(pack.labels)),
       ...(pack.platform === '' ? {} : { platform: pack.platform }),
       pullCredentials: pullCredentials(pack),
-      insecureRegistries: pack.registryInsecure ? [pack.registry] : [],
+      insecureRegistries: insecureRegistries(pack),
+      ...authorities(pack),
       noCache: pack.noCache,
     },
     events,
@@ -116,12 +117,35 @@ function describe({ name, version, isolation, storageDriver }: EngineReport): st
   return `Building with ${name} ${version} (isolation ${isolation}, storage ${storageDriver}).`;
 }
 
-function pullCredentials({ registry, pullToken, baseImage }: ReceivedBuildPack): RegistryCredentials[] {
+function pullCredentials(pack: ReceivedBuildPack): RegistryCredentials[] {
+  const { registry, pullToken, baseImage, registryCredentials } = pack;
   const own = pullToken === '' ? [] : [{ registry, username: tokenUser, password: pullToken }];
-  if (baseImage === undefined) return own;
+  const others = registryCredentials
+    .filter((each) => hostOf(each.registry) !== registry)
+    .map(({ registry: place, username, password }) => ({ registry: place, username, password }));
+  if (baseImage === undefined) return [...own, ...others];
   const base = { ...baseImage, registry: baseImage.registry === '' ? registry : baseImage.registry };
   // One registry, two sets: those that were chosen for the base image know more than the build's own repository.
-  return [...own.filter((credentials) => credentials.registry !== base.registry), base];
+  return [...[...own, ...others].filter((credentials) => credentials.registry !== base.registry), base];
+}
+
+/** Credentials may be for what lies below a path of a host. */
+function hostOf(registry: string): string {
+  return registry.split('/', 1)[0] ?? registry;
+}
+
+function insecureRegistries({
+  registry,
+  registryInsecure,
+  registryCredentials,
+}: ReceivedBuildPack): string[] {
+  const others = registryCredentials.filter(({ insecure }) => insecure).map((each) => hostOf(each.registry));
+  return [...(registryInsecure ? [registry] : []), ...others];
+}
+
+function authorities({ registryCredentials }: ReceivedBuildPack): { registryAuthorities?: string } {
+  const all = new Set(registryCredentials.flatMap(({ ca }) => (ca === undefined ? [] : [ca.trim()])));
+  return all.size === 0 ? {} : { registryAuthorities: `${[...all].join('\n')}\n` };
 }
 
 /** One file a secret, numbered: an id may hold anything. */

@@ -13,7 +13,7 @@ export const threeHours = 3 * 3_600_000;
 export function clockOffset(random: Random, jumps: ClockJumps): number {
   const small = random.whole(1, 90) * (random.chance(0.5) ? 1_000 : -1_000);
   if (jumps === 'small') return small;
-  const large = random.of('large clock');
+  const large = random.of(`large clock ${small}`);
   return large.chance(0.5) ? small : Math.sign(small) * large.whole(310, 600) * 1_000;
 }
 

@@ -5,8 +5,10 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
@@ -102,6 +104,13 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     clock,
     logger,
   });
+  const external = composeRegistries({
+    database,
+    secretBox,
+    allowPrivate: [],
+    source: registry.client,
+    clock,
+  });
   const lives = await beginLife(run);
   const executor = new FaultyExecutor({
     hosts: config.hosts,
@@ -118,6 +127,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     orchestrator,
     executor,
     ...registry,
+    ...external,
     hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
@@ -162,6 +172,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     triggers,
     accounts,
     signIn,
+    sessions: new SqlSessions({ database, clock }),
     audit,
     queue,
     log,
@@ -171,6 +182,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     links,
     blobs,
     registry,
+    ...external,
     orchestrator,
     metrics,
     disk: folder,

@@ -40,8 +40,8 @@ export interface ChaosResult {
 /** Once nothing is disturbed any more, a build ends at least this often, in milliseconds, until all have ended. */
 const settleStep = 60_000;
 const stopLimit = 30_000;
-/** A manager with a wrong clock that dies while it archives a log holds that for its lease and what it was wrong by. */
-const archiveStep = 180_000;
+/** A manager that dies while it archives a log holds that for a lease of a minute, and until the next look. */
+const archiveStep = 120_000;
 /** Milliseconds over the schedule that a run may take in all, whatever hangs. */
 const runLimit = 400_000;
 

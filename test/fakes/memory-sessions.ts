@@ -151,6 +151,7 @@ const emptyPack: Omit<BuildPack, 'identity'> = {
   repository: 'team/app',
   registry: '127.0.0.1:5000',
   registryInsecure: true,
+  registryCredentials: [],
   pullToken: 'the-pull-token',
   pushToken: 'the-push-token',
   tags: ['latest'],

@@ -97,6 +97,7 @@ function newView(repository: BuildView['repository'], tags: string[], user: stri
     push: true,
     priority: 0,
     digest: null,
+    image_references: [],
     image_size: null,
     commit: null,
     cancelled_by: null,

@@ -110,6 +110,28 @@ test('while the source is fetched', async () => {
   }
 });
 
+test('while the base image is pulled', async () => {
+  const base = await askForBuild(server, dockerfile('echo base'));
+  expect((await base.ends()).phase).toBe('complete');
+  await untilNothingLeft(server.data);
+  // The base image is in our own registry, which stands still: the engine waits for it.
+  const registry = (await registryOf(server.data)) ?? 0;
+  const from = `FROM ${server.host}/${base.repository}`;
+  const build = await askForBuild(server, dockerfile(endless).replace('FROM scratch', from));
+  process.kill(registry, 'SIGSTOP');
+  try {
+    await build.reaches('pulling');
+    const told = performance.now();
+    expect((await build.cancel()).status).toBe(201);
+    expect((await build.ends(10)).phase).toBe('cancelled');
+    expect(performance.now() - told).toBeLessThan(8000);
+    await untilNothingLeft(server.data);
+  } finally {
+    process.kill(registry, 'SIGCONT');
+  }
+  await expect(imageDigest(server, `${build.repository}:latest`)).rejects.toThrow(/unknown|not known/i);
+});
+
 test('while layers are pushed to a registry that stands still', async () => {
   const build = await askForBuild(server, dockerfile(ticking(30, 20)));
   await build.says(/^tick/);

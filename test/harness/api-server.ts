@@ -8,8 +8,11 @@ import type { TokenScope } from '../../src/account/accounts.ts';
 import { AccountAuthorizer } from '../../src/account/authorizer.ts';
 import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
+import type { SessionTimes } from '../../src/account/sessions.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlExternalIdentities } from '../../src/account/sql-external-identities.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import type { ApiOptions } from '../../src/api/dependencies.ts';
 import { createApi } from '../../src/api/server.ts';
 import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
@@ -22,8 +25,13 @@ import { EgressGuard } from '../../src/egress/egress-guard.ts';
 import { EgressPolicy } from '../../src/egress/egress-policy.ts';
 import { SqlHostKeys } from '../../src/host-key/sql-host-keys.ts';
 import { SqlLogStore } from '../../src/log/sql-log-store.ts';
+import { ExternalLogins } from '../../src/login/external-logins.ts';
+import { LoginMemory } from '../../src/login/login-memory.ts';
+import type { LoginProvider } from '../../src/login/login-provider.ts';
 import { parseRepositoryName } from '../../src/model/repository-name.ts';
 import { SqlBuildQueue } from '../../src/queue/sql-build-queue.ts';
+import { RegistryProbe } from '../../src/registries/registry-probe.ts';
+import { SqlRegistries } from '../../src/registries/sql-registries.ts';
 import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
@@ -31,6 +39,7 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { type GitHostsOptions, gitHosts } from '../../src/trigger/host/hosts.ts';
 import { Uploads } from '../../src/upload/uploads.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
+import { freePort } from '../services/service.ts';
 
 export interface ApiHarnessOptions {
   readonly clock?: Clock;
@@ -41,6 +50,13 @@ export interface ApiHarnessOptions {
   readonly registry?: 'none' | 'echo';
   /** Besides custom-git. */
   readonly hosts?: GitHostsOptions;
+  /** Login services. Undefined: there are none. */
+  readonly providers?: readonly LoginProvider[];
+  /** Whether whoever comes from one for the first time becomes a user. */
+  readonly createUsers?: boolean;
+  readonly sessionTimes?: SessionTimes;
+  /** Private hosts that users may lead us to. */
+  readonly allowHosts?: readonly string[];
 }
 
 export const password = 'correct horse';
@@ -54,6 +70,10 @@ export async function startApiServer({
   health,
   registry = 'none',
   hosts = {},
+  providers,
+  createUsers = true,
+  sessionTimes,
+  allowHosts = [],
 }: ApiHarnessOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
   const database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
@@ -68,7 +88,31 @@ export async function startApiServer({
     ...(logLimit === undefined ? {} : { limit: logLimit }),
   });
   await logs.start();
-  const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
+  const passwords = new PasswordHasher();
+  const accounts = new SqlAccounts({ database, passwords, clock });
+  const sessions = new SqlSessions({
+    database,
+    clock,
+    ...(sessionTimes === undefined ? {} : { times: sessionTimes }),
+  });
+  // Login services have to know where they send browsers back to before there is anything to send them to.
+  const ownPort = providers === undefined ? 0 : await freePort();
+  const logins =
+    providers === undefined
+      ? undefined
+      : new ExternalLogins({
+          providers,
+          memory: new LoginMemory(new SecretBox({ key: randomBytes(32) }), clock),
+          identities: new SqlExternalIdentities({
+            database,
+            passwords,
+            clock,
+            isReserved: (username) => username === 'root',
+          }),
+          accounts,
+          siteUrl: `http://127.0.0.1:${ownPort}`,
+          createUsers,
+        });
   const signIn = new SignIn(accounts, new LoginLimiter(database, clock));
   const authorizer = new AccountAuthorizer(accounts, signIn);
   const signer = new UrlSigner(randomBytes(32), clock);
@@ -113,9 +157,13 @@ export async function startApiServer({
     logger,
   });
   const checks = health ?? [diskCheck(folder, 1)];
+  const egress = new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example', ...allowHosts] }));
+  const registries = new SqlRegistries({ database, secretBox, clock });
   const api = createApi({
     accounts,
     signIn,
+    sessions,
+    ...(logins === undefined ? {} : { logins }),
     audit,
     queue,
     logs,
@@ -125,7 +173,9 @@ export async function startApiServer({
     notices: triggers.notices,
     hostKeys,
     links: signer,
-    egress: new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example'] })),
+    egress,
+    registries,
+    probe: new RegistryProbe({ egress, clock }),
     metrics,
     health: { instance: checks, endToEnd: checks },
     ...(registry === 'none' ? {} : { registry: echoRegistry(authorizer) }),
@@ -142,7 +192,7 @@ export async function startApiServer({
     },
   });
   await api.start();
-  await new Promise<void>((resolve) => api.server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => api.server.listen(ownPort, '127.0.0.1', resolve));
   const { port } = api.server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
 
@@ -165,11 +215,14 @@ export async function startApiServer({
     blobs,
     accounts,
     signIn,
+    sessions,
+    logins,
     audit,
     /** Not started: rounds of what goes on in the background are made by hand. */
     triggers,
     authorizer,
     queue,
+    registries,
     logs,
     uploads,
     retention,
@@ -192,10 +245,17 @@ export async function startApiServer({
         token,
         body,
         headers = {},
-      }: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
+        redirect = 'follow',
+      }: {
+        token?: string;
+        body?: unknown;
+        headers?: Record<string, string>;
+        redirect?: 'follow' | 'manual';
+      } = {},
     ) {
       const response = await fetch(`${url}${path}`, {
         method,
+        redirect,
         headers: {
           ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),

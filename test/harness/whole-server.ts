@@ -7,9 +7,11 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
@@ -40,13 +42,19 @@ export interface WholeServerOptions {
   /** Executors that are asked before the one that runs the workers. */
   readonly before?: readonly FailoverEntry[];
   readonly settings?: Partial<ManagerSettings>;
+  /** Private hosts that users may lead us to. */
+  readonly allowPrivate?: readonly string[];
 }
 
 /**
  * All of a server in this process, put together as the product does it: database, queue, manager, REST, gRPC and
  * registry on one port. Only the workers are special: agents with the dummy engine, in this process too.
  */
-export async function startWholeServer({ before = [], settings = {} }: WholeServerOptions = {}) {
+export async function startWholeServer({
+  before = [],
+  settings = {},
+  allowPrivate = [],
+}: WholeServerOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-whole-'));
   const logged: string[] = [];
   const logger = pino({ level: 'debug' }, { write: (line: string) => logged.push(line) });
@@ -87,6 +95,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     clock,
     logger,
   });
+  const external = composeRegistries({ database, secretBox, allowPrivate, source: registry.client, clock });
   const orchestrator = new MemoryOrchestrator({ clock });
 
   const work = async (order: WorkerOrder, signal: AbortSignal) => {
@@ -124,6 +133,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     orchestrator,
     executor,
     ...registry,
+    ...external,
     hostKeys,
     links: {
       packageUrl: async (identity, uploadId) => {
@@ -138,7 +148,12 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
       clock,
     }),
     worker: { server: host, serverTls: false, registryHost: host },
-    site: { registryHost: host, registryInsecure: true, maxSourceBytes: 1e9, allowedPrivateHosts: [] },
+    site: {
+      registryHost: host,
+      registryInsecure: true,
+      maxSourceBytes: 1e9,
+      allowedPrivateHosts: allowPrivate,
+    },
     clock,
     settings: all,
     logger,
@@ -166,6 +181,7 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     triggers,
     accounts,
     signIn,
+    sessions: new SqlSessions({ database, clock }),
     audit,
     queue,
     log,
@@ -175,10 +191,11 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     links,
     blobs,
     registry,
+    ...external,
     orchestrator,
     metrics,
     disk: folder,
-    allowPrivate: [],
+    allowPrivate,
     publicOrigin,
     clock,
     logger,
@@ -231,18 +248,30 @@ export async function startWholeServer({ before = [], settings = {} }: WholeServ
     parts,
     orchestrator,
     registry,
+    external,
     call,
     /** Builds a Dockerfile of these lines, waits for the end, and gives the view of it. */
     async build(
       repository: string,
       lines: readonly string[],
-      { headers, ...fields }: { readonly headers?: Record<string, string>; readonly push?: boolean } = {},
+      {
+        headers,
+        onAsked,
+        ...fields
+      }: {
+        readonly headers?: Record<string, string>;
+        readonly push?: boolean;
+        readonly docker_tags?: readonly string[];
+        /** Told the address of the build as soon as it was asked for. */
+        readonly onAsked?: (path: string) => void;
+      } = {},
     ): Promise<Record<string, unknown>> {
       const drop = await call('POST', '/api/v1/filedrop', { mimeType: 'text/plain' });
       await fetch(String(drop.json.url), { method: 'PUT', body: ['FROM scratch', ...lines, ''].join('\n') });
       const path = `/api/v1/repository/kim/${repository}/build`;
       const asked = await call('POST', path, { file_id: drop.json.file_id, ...fields }, headers);
       if (asked.status !== 201) throw new Error(`the build was refused: ${asked.text}`);
+      onAsked?.(`${path}/${asked.json.id}`);
       // The stream of the log ends when the build has.
       await call('GET', `${path}/${asked.json.id}/logs/stream`);
       return (await call('GET', `${path}/${asked.json.id}`)).json;

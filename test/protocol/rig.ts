@@ -8,9 +8,11 @@ import { LoginLimiter } from '../../src/account/login-limiter.ts';
 import { PasswordHasher } from '../../src/account/password-hash.ts';
 import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
+import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
 import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
+import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
@@ -29,6 +31,7 @@ import type { Build, BuildRequest } from '../../src/model/build.ts';
 import { isFinal } from '../../src/model/phase.ts';
 import type { Tag } from '../../src/model/tag.ts';
 import { RedisOrchestrator } from '../../src/orchestrator/redis-orchestrator.ts';
+import type { EnqueueOptions } from '../../src/queue/build-queue.ts';
 import { OciClient } from '../../src/registry/oci-client.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
 import { createOnePort } from '../../src/rpc/one-port.ts';
@@ -69,6 +72,7 @@ const watched = [
   'queue_clocks',
   'queue_turns',
   'build_secrets',
+  'git_host_keys',
   'log_heads',
   'log_chunks',
   'log_tails',
@@ -136,6 +140,13 @@ export async function openRig({
     clock,
     logger,
   });
+  const external = composeRegistries({
+    database,
+    secretBox: keys.secretBox,
+    allowPrivate: [],
+    source: registry.client,
+    clock,
+  });
   const keyPem = newTokenKey();
   const workerTokens = new WorkerTokens({
     keys: new TokenKeySet([keyPem]),
@@ -202,6 +213,7 @@ export async function openRig({
     triggers,
     accounts,
     signIn,
+    sessions: new SqlSessions({ database, clock }),
     audit,
     queue,
     log,
@@ -211,6 +223,7 @@ export async function openRig({
     links,
     blobs,
     registry,
+    ...external,
     orchestrator,
     metrics,
     disk: folder,
@@ -236,6 +249,7 @@ export async function openRig({
     host,
     url,
     queue,
+    hostKeys,
     log,
     executor,
     database,
@@ -272,8 +286,8 @@ export async function openRig({
       return { host: ownHost };
     },
 
-    async enqueue(changes: Partial<BuildRequest> = {}): Promise<Build> {
-      return await queue.enqueue({
+    async enqueue(changes: Partial<BuildRequest> = {}, options: EnqueueOptions = {}): Promise<Build> {
+      const request: BuildRequest = {
         repository: { namespace: 'team', name: `app-${randomBytes(6).toString('hex')}` },
         source: { kind: 'archive', url: 'https://sources.example/app.tar.gz' },
         context: '/',
@@ -287,7 +301,8 @@ export async function openRig({
         push: true,
         priority: 0,
         ...changes,
-      });
+      };
+      return await queue.enqueue(request, options);
     },
 
     /** The build's attempt of this epoch, once its worker is started and the manager has written that down. */

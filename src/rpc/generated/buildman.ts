@@ -199,6 +199,9 @@ export interface BuildPack_BaseImage {
   password: string;
   /** The registry these are for, when it is not the one of `registry`. */
   registry: string;
+  /** In registry_credentials: plain http; PEM of certificate authorities besides the machine's. */
+  insecure: boolean;
+  ca: string;
 }
 
 /** The key of an SSH server, as known_hosts has it. */
@@ -1169,7 +1172,7 @@ export const BuildPack_GitPackage: MessageFns<BuildPack_GitPackage> = {
 };
 
 function createBaseBuildPack_BaseImage(): BuildPack_BaseImage {
-  return { username: "", password: "", registry: "" };
+  return { username: "", password: "", registry: "", insecure: false, ca: "" };
 }
 
 export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
@@ -1182,6 +1185,12 @@ export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
     }
     if (message.registry !== "") {
       writer.uint32(802).string(message.registry);
+    }
+    if (message.insecure !== false) {
+      writer.uint32(808).bool(message.insecure);
+    }
+    if (message.ca !== "") {
+      writer.uint32(818).string(message.ca);
     }
     return writer;
   },
@@ -1223,6 +1232,22 @@ export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
             message.registry = reader.string();
             continue;
           }
+          case 101: {
+            if (tag !== 808) {
+              break;
+            }
+
+            message.insecure = reader.bool();
+            continue;
+          }
+          case 102: {
+            if (tag !== 818) {
+              break;
+            }
+
+            message.ca = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1243,6 +1268,8 @@ export const BuildPack_BaseImage: MessageFns<BuildPack_BaseImage> = {
     message.username = object.username ?? "";
     message.password = object.password ?? "";
     message.registry = object.registry ?? "";
+    message.insecure = object.insecure ?? false;
+    message.ca = object.ca ?? "";
     return message;
   },
 };

@@ -7,6 +7,8 @@ export interface ScratchFiles {
   readonly authFile: string;
   readonly registriesConf: string;
   readonly idFile: string;
+  /** A folder of certificates; there when a build has some. */
+  readonly certificates: string;
   readonly digestFile: string;
 }
 
@@ -15,6 +17,7 @@ export function scratchFiles(scratchDir: string): ScratchFiles {
     authFile: join(scratchDir, 'auth.json'),
     registriesConf: join(scratchDir, 'registries.conf'),
     idFile: join(scratchDir, 'image-id'),
+    certificates: join(scratchDir, 'certificates'),
     digestFile: join(scratchDir, 'digest'),
   };
 }
@@ -57,6 +60,8 @@ export function buildCommand(
     `--iidfile=${files.idFile}`,
     `--file=${request.dockerfile}`,
   ];
+  // Besides the machine's own: what is in there is added to them.
+  if (request.registryAuthorities !== undefined) argv.push(`--cert-dir=${files.certificates}`);
   if (request.ignoreFile !== undefined) argv.push(`--ignorefile=${request.ignoreFile}`);
   if (request.target !== undefined) argv.push(`--target=${request.target}`);
   if (request.platform !== undefined) argv.push(`--platform=${request.platform}`);

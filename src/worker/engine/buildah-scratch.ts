@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../base/coded-error.ts';
 import { scratchFiles } from './buildah-command.ts';
@@ -13,6 +13,7 @@ export async function writeScratch(
   scratchDir: string,
   credentials: readonly RegistryCredentials[],
   insecure: readonly string[],
+  authorities?: string,
 ): Promise<void> {
   const files = scratchFiles(scratchDir);
   const auths = Object.fromEntries(
@@ -24,6 +25,10 @@ export async function writeScratch(
   try {
     await writeFile(files.authFile, JSON.stringify({ auths }), { mode: 0o600 });
     await writeFile(files.registriesConf, registriesConf(insecure), { mode: 0o600 });
+    if (authorities !== undefined) {
+      await mkdir(files.certificates, { recursive: true, mode: 0o700 });
+      await writeFile(join(files.certificates, 'ca.crt'), authorities, { mode: 0o600 });
+    }
   } catch (thrown) {
     throw fileFailure(thrown);
   }

@@ -84,7 +84,12 @@ export class BuildahEngine implements Engine {
     checkSecrets(request);
     const title = `${report.name} ${report.version}`;
     const facts = await readDockerfile(request.dockerfile, { title, features: report.features });
-    await writeScratch(request.scratchDir, request.pullCredentials, request.insecureRegistries);
+    await writeScratch(
+      request.scratchDir,
+      request.pullCredentials,
+      request.insecureRegistries,
+      request.registryAuthorities,
+    );
 
     const phases = new Phases(events, ['pulling', 'building']);
     await phases.reach('pulling');

@@ -65,6 +65,8 @@ export interface EngineBuild {
   readonly pullCredentials: readonly RegistryCredentials[];
   /** `host[:port]` of registries that may be spoken to without TLS. */
   readonly insecureRegistries: readonly string[];
+  /** PEM: authorities to trust besides the machine's when base images are pulled. */
+  readonly registryAuthorities?: string;
   readonly noCache?: boolean;
   /**
    * Base images: `always` (default) asks the registry each time, so that a moved tag is seen and an image one
@@ -82,7 +84,7 @@ export interface BuildSecret {
 }
 
 export interface RegistryCredentials {
-  /** `host[:port]` */
+  /** `host[:port]`, or `host[:port]/path` for what lies below that path alone. */
   readonly registry: string;
   readonly username: string;
   readonly password: string;

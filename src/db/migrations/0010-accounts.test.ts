@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { ColumnTypes } from '../column-types.ts';
 import { SqliteDialect } from '../sqlite-dialect.ts';
 import { first } from './0001-first.ts';
-import { accounts } from './0008-accounts.ts';
+import { accounts } from './0010-accounts.ts';
 
 const types: ColumnTypes = {
   int: 'integer',

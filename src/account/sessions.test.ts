@@ -1,0 +1,4 @@
+import { scratchMemory } from '../../test/harness/scratch-database.ts';
+import { sessionsSuite } from './sessions.suite.ts';
+
+sessionsSuite('sessions in SQLite', scratchMemory);
