@@ -373,7 +373,7 @@ const cases: readonly BadConfiguration[] = [
     name: 'the key of another host',
     file: 'GITLAB_TRIGGER_CONFIG: { GITHUB_ENDPOINT: "https://gitlab.example.com" }\n',
     says: [
-      'config.yaml:3: GITLAB_TRIGGER_CONFIG.GITHUB_ENDPOINT is not a known key here. It belongs to GITHUB_TRIGGER_CONFIG.',
+      'config.yaml:3: GITLAB_TRIGGER_CONFIG.GITHUB_ENDPOINT is not a known key here. It belongs to GITHUB_TRIGGER_CONFIG or GITHUB_LOGIN_CONFIG.',
     ],
   },
   {
