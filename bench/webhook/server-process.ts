@@ -87,6 +87,7 @@ const triggers = composeTriggers({
   logger,
 });
 const api = composeApi({
+  ...composeRegistries({ database, secretBox, allowPrivate: [], source: registry.client, clock }),
   accounts,
   signIn,
   sessions: new SqlSessions({ database, clock }),

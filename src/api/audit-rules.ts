@@ -16,6 +16,8 @@ export interface AuditRule {
   readonly action: string;
   /** Recorded only when whoever did it may do it because of being a superuser, and for no other reason. */
   readonly superusersOnly?: boolean;
+  /** Which answers are recorded, by their status; all unless given. */
+  readonly only?: (status: number) => boolean;
   readonly target?: (call: AuditedCall) => AuditTarget | undefined;
   readonly detail?: (call: AuditedCall) => Readonly<Record<string, unknown>>;
 }
@@ -100,6 +102,9 @@ const sourceOf = ({ body }: AuditedCall): string | undefined => {
   if (body.archive_url !== undefined) return 'archive';
   return body.git === undefined ? undefined : 'git';
 };
+
+/** Asks for something with a body, and changes nothing. */
+const onlyAsks: AuditRule = { action: 'trigger.look', only: () => false };
 
 /**
  * By operation id: every route that changes something, and reading what only superusers may. A route that changes
@@ -277,12 +282,12 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     target: trigger,
     detail: (call) => ({ ...ofRepository(call), secret: call.params.secret }),
   },
-  buildTriggerWebhook: { action: 'trigger.delivery', target: trigger },
-  // These only ask a host for something.
-  listTriggerBuildSources: { action: 'trigger.look', target: trigger, detail: ofRepository },
-  listTriggerFieldValues: { action: 'trigger.look', target: trigger, detail: ofRepository },
-  listBuildTriggerSubdirs: { action: 'trigger.look', target: trigger, detail: ofRepository },
-  analyzeBuildTrigger: { action: 'trigger.look', target: trigger, detail: ofRepository },
+  // What is delivered is in the trigger's list of deliveries; what proves nothing is kept nowhere else.
+  buildTriggerWebhook: { action: 'trigger.delivery', target: trigger, only: (status) => status === 403 },
+  listTriggerBuildSources: onlyAsks,
+  listTriggerFieldValues: onlyAsks,
+  listBuildTriggerSubdirs: onlyAsks,
+  analyzeBuildTrigger: onlyAsks,
   dismissRepoNotice: {
     action: 'notice.dismiss',
     target: repository,

@@ -70,7 +70,7 @@ export class AuditTrail {
     });
     api.addHook('onSend', async (request, reply, payload) => {
       const rule = ruleOf(request);
-      if (rule === undefined || request.audited) return payload;
+      if (rule === undefined || request.audited || rule.only?.(reply.statusCode) === false) return payload;
       request.audited = true;
       const event = eventOf(request, rule, reply.statusCode);
       try {

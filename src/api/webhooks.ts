@@ -35,8 +35,6 @@ export function addWebhookRoutes(
           // A type that cannot be read would be refused before the proof is asked for; the trigger gets it as it came.
           deliveredTypes.set(request.raw, request.headers['content-type']);
           request.raw.headers['content-type'] = 'application/octet-stream';
-          // The trigger's list of deliveries is the record; the audit log gets what proves nothing.
-          request.audited = true;
         },
         schema: {
           operationId: 'buildTriggerWebhook',
@@ -69,10 +67,7 @@ export function addWebhookRoutes(
             );
           });
         } catch (thrown) {
-          if (thrown instanceof TriggerError && thrown.code === 'forbidden') {
-            request.audited = false;
-            wrong.add(trigger, request.ip);
-          }
+          if (thrown instanceof TriggerError && thrown.code === 'forbidden') wrong.add(trigger, request.ip);
           throw thrown;
         }
         return await reply.type('text/plain; charset=utf-8').send('Okay');
