@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { askerOf, packPaths } from './build-pack.ts';
+import { request } from '../queue/build-queue.suite.ts';
+import { askerOf, buildPack, packPaths } from './build-pack.ts';
 
 test.each([
   ['/', '/Dockerfile', '/', 'Dockerfile'],
@@ -34,4 +35,44 @@ test('a build pulls as its pull robot, else as whoever asked for it', () => {
   expect(askerOf({ manualUser: 'kim', pullRobot: 'team+ci' })).toEqual({ asker: 'team+ci' });
   expect(askerOf({ manualUser: 'kim' })).toEqual({ asker: 'kim' });
   expect(askerOf({})).toEqual({});
+});
+
+test('only a build of the namespace’s own source gets its credentials for base images', async () => {
+  const registry = { registry: 'quay.example', username: 'u', password: 'p', insecure: false };
+  const asked: string[] = [];
+  const packed = async (changes: { readonly untrusted?: boolean }) => {
+    const { registryCredentials } = await buildPack(
+      {
+        identity: { buildId: 'b', jobId: 'j', attemptId: 'a', epoch: 1 } as never,
+        build: {
+          ...request(),
+          id: 'b',
+          source: { kind: 'archive', url: 'https://x.example/a.tar' },
+          ...changes,
+        } as never,
+        platform: '',
+        byDigest: true,
+        expiresAt: 0,
+        maxSeconds: 1,
+      },
+      {
+        queue: { secrets: async () => [] },
+        links: { packageUrl: async () => undefined },
+        credentials: { openings: [], issue: async () => ({ pullToken: '', pushToken: '' }) },
+        hostKeys: { known: async () => [] },
+        baseImages: {
+          ofNamespace: async (namespace) => {
+            asked.push(namespace);
+            return [registry];
+          },
+        },
+        site: { registryHost: '', registryInsecure: true, maxSourceBytes: 1, allowedPrivateHosts: [] },
+      },
+    );
+    return registryCredentials;
+  };
+  expect(await packed({})).toEqual([registry]);
+  expect(asked).toEqual([request().repository.namespace]);
+  expect(await packed({ untrusted: true })).toEqual([]);
+  expect(asked).toHaveLength(1);
 });

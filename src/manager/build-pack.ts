@@ -73,7 +73,8 @@ export async function buildPack(
     registry: site.registryHost,
     registryInsecure: site.registryInsecure,
     ...tokens,
-    registryCredentials: (await baseImages?.ofNamespace(build.repository.namespace)) ?? [],
+    registryCredentials:
+      build.untrusted === true ? [] : ((await baseImages?.ofNamespace(build.repository.namespace)) ?? []),
     tags: build.tags,
     buildArgs: build.buildArgs,
     secrets,

@@ -47,6 +47,8 @@ export interface BuildRequest {
   readonly manualUser?: string;
   readonly pullRobot?: string;
   readonly triggerId?: string;
+  /** Made of what comes from somebody else's repository (a pull request from a fork): nothing is pulled in anybody's name. */
+  readonly untrusted?: boolean;
   readonly triggerMetadata?: Readonly<Record<string, unknown>>;
   /** Higher runs first; 0 is usual. */
   readonly priority: number;

@@ -50,6 +50,7 @@ export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildO
     ...(order.manualUser === undefined ? {} : { manualUser: order.manualUser }),
     ...(trigger.pullRobot === undefined || !order.trusted ? {} : { pullRobot: trigger.pullRobot }),
     triggerId: trigger.id,
+    ...(order.trusted ? {} : { untrusted: true }),
     triggerMetadata: { ...metadata, git_url: url },
     priority: 0,
   };

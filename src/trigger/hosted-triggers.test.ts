@@ -268,6 +268,7 @@ describe('triggers at a host', () => {
         expect(build.push).toBe(false);
         const ids = (await site.queue.secrets(build.id)).map(({ id }) => id);
         expect(ids.includes('npm')).toBe(!fork);
+        expect(build.untrusted === true).toBe(fork);
       },
     );
 
