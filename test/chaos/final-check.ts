@@ -18,7 +18,7 @@ import type { Cluster } from './cluster.ts';
 import type { Disturbances } from './disturbances.ts';
 import { faultsOfEnd } from './end-check.ts';
 import type { Accepted, Load } from './load.ts';
-import { faultsOfLog } from './log-check.ts';
+import { anyToken, faultsOfLog } from './log-check.ts';
 import type { Sampler } from './sampler.ts';
 import { attemptFaultsOf, type Schedule } from './schedule.ts';
 import { type SealedLogs, wholeLog } from './sealed-logs.ts';
@@ -217,10 +217,9 @@ export class FinalCheck {
   async #outputs(): Promise<void> {
     const { cluster, violate, schedule } = this.#options;
     const secrets = schedule.builds.flatMap(({ secret }) => secret ?? []);
-    const token = /eyJ[\w-]{10,}\.eyJ[\w-]{20,}\.[\w-]{20,}/;
     for (const file of await writtenFiles(cluster.folder)) {
       for await (const line of createInterface(createReadStream(file))) {
-        const found = token.test(line) || line.includes(cluster.token) || line.includes(cluster.password);
+        const found = anyToken.test(line) || line.includes(cluster.token) || line.includes(cluster.password);
         if (found || secrets.some((secret) => line.includes(secret)))
           violate('I7', `${file} holds a secret: ${line.slice(0, 300)}`);
         if (line.includes('MaxListenersExceededWarning'))

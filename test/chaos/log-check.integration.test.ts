@@ -70,6 +70,11 @@ test.each<[string, Partial<LogToCheck>, RegExp]>([
     { entries: withOne(14, line(`${lateWords} one`)) },
     /after the end of its attempt/,
   ],
+  [
+    'shows a token',
+    { entries: withOne(14, line(`it is eyJ${'a'.repeat(20)}.eyJ${'b'.repeat(30)}.${'c'.repeat(40)}`)) },
+    /shows a token/,
+  ],
   ['shows the secret', { entries: withOne(14, line('it is rosebud')) }, /shows a secret/],
 ])('a log that %s is found out', (_, change, fault) => {
   expect(faultsOfLog({ ...good, ...change }).join('\n')).toMatch(fault);

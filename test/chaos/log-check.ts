@@ -24,6 +24,9 @@ export interface LogToCheck {
   readonly secret?: string;
 }
 
+/** A signed token, of whatever kind. */
+export const anyToken = /eyJ[\w-]{10,}\.eyJ[\w-]{20,}\.[\w-]{20,}/;
+
 const order = ['waiting', 'build-scheduled', 'unpacking', 'pulling', 'building', 'pushing'];
 
 /**
@@ -45,6 +48,7 @@ export function faultsOfLog(log: LogToCheck): string[] {
   for (const [at, { message, type }] of entries.entries()) {
     if (message.includes(lateWords)) faults.push(`entry ${at} came after the end of its attempt: ${message}`);
     if (log.secret !== undefined && message.includes(log.secret)) faults.push(`entry ${at} shows a secret`);
+    if (anyToken.test(message)) faults.push(`entry ${at} shows a token`);
     if (message.startsWith(attemptMark)) {
       const attempt = message.slice(attemptMark.length);
       if (said.has(attempt)) faults.push(`entry ${at}: attempt ${attempt} begins a second time`);

@@ -114,6 +114,8 @@ async function build(
   });
   await phase('BUILDING');
   await say('stream', `${attemptMark}${attemptId}`);
+  // As an engine does that shows what it was called with; whichever manager has the connection by now.
+  await say('stream', `logged in with ${pack.push_token}`);
   const failedBuilding = await perform(script.building, say, signal);
   if (failedBuilding) return { status: failed };
   await phase('PUSHING');
