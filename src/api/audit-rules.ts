@@ -103,6 +103,16 @@ const sourceOf = ({ body }: AuditedCall): string | undefined => {
   return body.git === undefined ? undefined : 'git';
 };
 
+/** A trigger was made at the end of it. Where GitLab sends a browser back to, the path has no repository. */
+const connected: AuditRule = {
+  action: 'trigger.connect',
+  target: ({ params, answer }) => {
+    const namespace = text(params.namespace) || text(answer.namespace);
+    return { kind: 'trigger', name: text(answer.id), ...(namespace === '' ? {} : { namespace }) };
+  },
+  detail: ({ params, answer }) => ({ repository: answer.repository, service: params.host ?? 'gitlab' }),
+};
+
 /** Asks for something with a body, and changes nothing. */
 const onlyAsks: AuditRule = { action: 'trigger.look', only: () => false };
 
@@ -234,6 +244,10 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     target: trigger,
     detail: (call) => ({ ...ofRepository(call), service: call.body.service }),
   },
+  // Sealed and given to the browser; nothing is made before it comes back.
+  connectBuildTrigger: onlyAsks,
+  finishTriggerConnection: connected,
+  finishGitlabConnection: connected,
   activateBuildTrigger: {
     action: 'trigger.activate',
     target: trigger,

@@ -17,6 +17,7 @@ import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
 import type { Retention } from '../retention/retention.ts';
 import type { HealthCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { HostConnection } from '../trigger/host/host-connection.ts';
 import type { Notices } from '../trigger/notices.ts';
 import type { Triggers } from '../trigger/triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
@@ -70,6 +71,7 @@ export interface ApiDependencies {
   readonly retention: Retention;
   readonly triggers: Triggers;
   readonly notices: Notices;
+  readonly hostConnection: HostConnection;
   /** Of git servers. */
   readonly hostKeys: Pick<HostKeys, 'list' | 'forget'>;
   /** Signs the links to archived logs. */

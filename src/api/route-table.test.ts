@@ -91,6 +91,10 @@ const table: Readonly<Record<string, Row>> = {
   [`get ${build}/logs/download`]: writers(200),
   [`get ${repository}/trigger`]: admins(200),
   [`post ${repository}/trigger`]: admins(201, { service: 'custom-git' }),
+  // For browsers only, whoever one is.
+  [`post ${repository}/trigger/connect`]: admins(400, { service: 'github' }),
+  'get /oauth2/{host}/callback/trigger/{namespace}/{repository}': admins(400),
+  'get /oauth2/gitlab/callback/trigger': users(400),
   // Of an active trigger of a custom git repository: there is no host to ask, and it is active already.
   [`get ${trigger}`]: admins(200),
   [`put ${trigger}`]: admins(200, { enabled: true }),
@@ -291,6 +295,7 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
       secret: method === 'delete' ? 'none' : 'npm',
       notice: missing,
       field: 'refs',
+      host: 'github',
       username: 'other-person',
       name: 'none',
       token: 'no-such-token',

@@ -43,6 +43,7 @@ import { addSuperuserUserRoutes } from './superuser-users.ts';
 import { addTeamPermissionRoutes } from './team-permissions.ts';
 import { addTeamRoutes } from './teams.ts';
 import { addTriggerBuildRoutes } from './trigger-builds.ts';
+import { addTriggerConnectionRoutes } from './trigger-connections.ts';
 import { addTriggerDeliveryRoutes } from './trigger-deliveries.ts';
 import { addTriggerSecretRoutes } from './trigger-secrets.ts';
 import { addTriggerSetupRoutes } from './trigger-setup.ts';
@@ -143,6 +144,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addRegistryRoutes(api, dependencies);
   addBuildRoutes(api, { ...dependencies, trail });
   addTriggerRoutes(api, dependencies);
+  addTriggerConnectionRoutes(api, dependencies);
   addTriggerSetupRoutes(api, dependencies);
   addTriggerBuildRoutes(api, dependencies);
   addTriggerDeliveryRoutes(api, dependencies);

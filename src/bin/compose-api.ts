@@ -16,10 +16,10 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Retention } from '../retention/retention.ts';
 import { blobStoreCheck, diskCheck, orchestratorCheck, queueCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { OpenTriggers } from '../trigger/open-triggers.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
 import type { RegistryParts } from './compose-registry.ts';
+import type { ComposedTriggers } from './compose-triggers.ts';
 import { egressOf } from './egress-of.ts';
 
 export interface ApiCompositionOptions {
@@ -35,11 +35,11 @@ export interface ApiCompositionOptions {
   readonly hostKeys: HostKeys;
   readonly links: UrlSigner;
   readonly blobs: BlobStore;
+  readonly triggers: Pick<ComposedTriggers, 'triggers' | 'notices' | 'hostConnection'>;
   /** Where archived logs are, when that is another place. */
   readonly archives?: BlobStore;
   readonly registries: ApiDependencies['registries'];
   readonly probe: ApiDependencies['probe'];
-  readonly triggers: Pick<OpenTriggers, 'triggers' | 'notices'>;
   readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;

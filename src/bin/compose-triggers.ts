@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
+import { PasswordHasher } from '../account/password-hash.ts';
+import { SqlExternalIdentities } from '../account/sql-external-identities.ts';
 import { namespaceRoleOf } from '../api/namespace-role.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
@@ -11,6 +13,7 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { BaseImages } from '../trigger/base-images.ts';
+import { HostConnection } from '../trigger/host/host-connection.ts';
 import { type OpenTriggers, openTriggers, type TriggersOptions } from '../trigger/open-triggers.ts';
 import type { TriggerMetrics } from '../trigger/trigger-events.ts';
 
@@ -33,16 +36,29 @@ export interface TriggerCompositionOptions
   readonly logger: Logger;
 }
 
+export interface ComposedTriggers extends OpenTriggers {
+  readonly hostConnection: HostConnection;
+}
+
 /** Build triggers of this server; not started yet. */
-export function composeTriggers(options: TriggerCompositionOptions): OpenTriggers {
-  const { accounts, registryHost, url, metrics, logger } = options;
-  return openTriggers({
+export function composeTriggers(options: TriggerCompositionOptions): ComposedTriggers {
+  const { accounts, registryHost, url, metrics, logger, database, clock } = options;
+  // States of logins and of connections are both hashes of what nobody guesses, so one memory does for both.
+  const used = new SqlExternalIdentities({ database, clock, passwords: new PasswordHasher() });
+  const hostConnection = new HostConnection({
+    hosts: options.hosts,
+    box: options.secretBox,
+    clock,
+    use: async (hash, forgetAt) => await used.useLogin(hash, forgetAt),
+  });
+  const open = openTriggers({
     ...options,
     baseImages: ownImages(accounts, registryHost),
     logUrl: ({ namespace, name }, build) => `${url}/repository/${namespace}/${name}/build/${build}`,
     metrics: triggerMetrics(metrics),
     log: logger,
   });
+  return { ...open, hostConnection };
 }
 
 /** Writes what triggers tell into the Prometheus metrics. */

@@ -171,6 +171,7 @@ export async function startApiServer({
     retention,
     triggers: triggers.triggers,
     notices: triggers.notices,
+    hostConnection: triggers.hostConnection,
     hostKeys,
     links: signer,
     egress,
