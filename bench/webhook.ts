@@ -24,6 +24,8 @@ import type { FromServer, SenderOptions, Sent, ServerOptions, Target, ToServer }
 const rate = Number(process.env.BENCH_RATE ?? 200);
 const seconds = Number(process.env.BENCH_SECONDS ?? 30);
 const warmUp = Number(process.env.BENCH_WARM_UP ?? 3);
+/** A folder: the server's profile is written there. */
+const profile = process.env.BENCH_PROFILE;
 const repositories = 4;
 const githubEvery = 20;
 const count = rate * (seconds + warmUp);
@@ -48,7 +50,11 @@ try {
   github.state.addUser('kim', 'good-token');
 
   const options: ServerOptions = { databaseUrl: scratch.url, folder, github: github.url };
-  const server = new Child<ToServer, FromServer>('../webhook/server-process.ts', options);
+  const server = new Child<ToServer, FromServer>('../webhook/server-process.ts', options, [
+    // As the launcher starts a server.
+    '--max-semi-space-size=8',
+    ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]),
+  ]);
   cleanUp.defer(async () => await server.stop({ kind: 'stop' }));
   const { url, token } = await server.take('ready');
   const targets: Target[] = [];

@@ -29,6 +29,8 @@ export interface DeliveryWorkerOptions {
 
 /** Deliveries that are worked on at once. */
 const most = 64;
+/** Milliseconds: when many come, what a round costs is paid by all that came meanwhile, and nobody waits for it. */
+const gather = 100;
 /** Milliseconds after which a delivery that somebody took is free again. */
 const lease = 120_000;
 /** Milliseconds for which a host that does not answer is asked again. */
@@ -53,6 +55,7 @@ export class DeliveryWorker {
     this.#task = new RecurringTask({
       clock,
       every,
+      gather,
       work: async (signal) => await this.round(signal),
       onError: (thrown) => log.error({ err: thrown }, 'deliveries could not be taken; it is tried again'),
     });

@@ -4,6 +4,8 @@ export interface RecurringTaskOptions {
   readonly clock: Clock;
   /** Milliseconds from the end of one round to the next. */
   readonly every: number;
+  /** Milliseconds after a round that did something, in which more gathers for the next one; none unless given. */
+  readonly gather?: number;
   /** One round; true: there is more to do at once. */
   readonly work: (signal: AbortSignal) => Promise<boolean | undefined>;
   /** Told when a round failed; the next one comes all the same. */
@@ -51,7 +53,9 @@ export class RecurringTask {
       } catch (thrown) {
         if (!signal.aborted) this.#options.onError(thrown);
       }
-      if (!more && !this.#woken && !signal.aborted) await this.#wait();
+      if (signal.aborted) return;
+      if (more) await this.#options.clock.sleep(this.#options.gather ?? 0, signal).catch(() => {});
+      else if (!this.#woken) await this.#wait();
     }
   }
 
