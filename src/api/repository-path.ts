@@ -21,6 +21,8 @@ const pattern = new RegExp(`^(/api/v1/repository/[^/?]+/)([^/?]+(?:/[^/?]+)+?)(/
  * request is routed.
  */
 export function encodeRepositoryPath(url: string): string {
+  // `*` is for OPTIONS of the server as a whole; the router would take it for the root.
+  if (url === '*') return '/*';
   const question = url.indexOf('?');
   const path = question < 0 ? url : url.slice(0, question);
   const match = pattern.exec(path);

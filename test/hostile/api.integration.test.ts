@@ -244,7 +244,7 @@ describe('the port', () => {
     ['an unknown method', 'BREW /coffee HTTP/1.1\r\nhost: x\r\n\r\n'],
     ['TRACE', 'TRACE / HTTP/1.1\r\nhost: x\r\n\r\n'],
     ['CONNECT', 'CONNECT 169.254.169.254:80 HTTP/1.1\r\nhost: x\r\n\r\n'],
-    ['an upgrade', 'GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'],
+    ['an upgrade', 'GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'],
     ['two lengths', `POST ${builds} HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx`],
     [
       'length and chunks',
