@@ -90,7 +90,7 @@ export class Intake {
       'forbidden',
       signed
         ? `The delivery is not signed with the secret of this trigger${proof === 'wrong' ? '' : ' (SHA-1 alone does not count)'}. Check the secret of the webhook at ${host.title}.`
-        : 'The write token of this trigger is missing or wrong. Use the URL that "View credentials" shows.',
+        : 'The write token of this trigger is missing or wrong. Use the webhook URL that slipway trigger show --credentials prints.',
     );
   }
 
@@ -139,7 +139,7 @@ export class Intake {
     if (!trigger.enabled)
       throw new TriggerError(
         'disabled',
-        'The build trigger is switched off. Switch it on again in the settings of the repository.',
+        'The build trigger is switched off. Switch it on again: slipway trigger enable.',
       );
     const type = (delivery.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json')

@@ -49,9 +49,12 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** What git said besides its result; for a push what the hook said as well. */
+let remarks = '';
+
 async function git(...args: string[]): Promise<string> {
   const ssh = `ssh -F /dev/null -i ${developer.file} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR`;
-  const { stdout } = await run('git', args, {
+  const { stdout, stderr } = await run('git', args, {
     cwd: join(folder, 'app'),
     env: {
       PATH: process.env.PATH,
@@ -64,6 +67,7 @@ async function git(...args: string[]): Promise<string> {
       GIT_COMMITTER_EMAIL: 'ada@example.com',
     },
   });
+  remarks = stderr;
   return stdout.trim();
 }
 
@@ -202,6 +206,10 @@ test('a hook whose trigger is off, or whose token is wrong, builds nothing and b
   await slipway('trigger', 'disable', 'admin/app');
   await commit('four');
   expect(await push('main')).toMatchObject({ outcome: 'refused' });
+  // Words for whoever pushes, not the JSON that the hook got.
+  expect(remarks).toMatch(
+    /^remote: Slipway, refs\/heads\/main: The build trigger is switched off\. .*enable\.\s*$/,
+  );
   await slipway('trigger', 'enable', 'admin/app');
   const wrong = await fetch(webhook.replace(/\$token:[^@]*@/, ''), {
     method: 'POST',
