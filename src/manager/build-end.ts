@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { LogEntry, LogStore } from '../log/log-store.ts';
-import { attemptStates, type Outcome, type WorkerStage } from '../model/attempt.ts';
+import { afterAttempt, attemptStates, type Outcome, type WorkerStage } from '../model/attempt.ts';
 import type { Build } from '../model/build.ts';
 import type { Fault } from '../model/fault.ts';
 import type { BuildId } from '../model/ids.ts';
@@ -57,8 +57,9 @@ export class BuildEnd {
     const wait = Math.max(0, Math.round((availableAt - this.#options.clock.now()) / 1000));
     const when = wait === 0 ? 'The build starts again at once' : `The build starts again in ${wait} s`;
     const left = triesLeft === 1 ? '1 try' : `${triesLeft} tries`;
+    const kept = afterAttempt(outcome) === 'retry-try-kept' ? '; this one does not count' : '';
     const entry = this.#fault(
-      { code, message: `${message}\n${when} (${left} left).` },
+      { code, message: `${message}\n${when} (${left} left${kept}).` },
       { retry: true, epoch: epoch + 1, next: new Date(availableAt).toISOString() },
     );
     const writer = { kind: 'stage', attemptId, epoch, stage: attemptStates.indexOf('done') } as const;
