@@ -106,7 +106,10 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
     async (request, reply) => {
       const { username } = requireUser(request.principal);
       if (!(await accounts.revokeToken(username, request.params.token)))
-        throw new ApiError('not_found', 'You have no such token.');
+        throw new ApiError(
+          'not_found',
+          'You have no such token. Give its whole id, as slipway token list shows it.',
+        );
       return await reply.status(204).send(null);
     },
   );

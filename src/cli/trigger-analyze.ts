@@ -23,7 +23,12 @@ export async function triggerAnalyze(
   const found = await client.post<Analysis>(`${triggerPath(repository, trigger)}/analyze`, { config });
   if (flags.json) printLine(terminal.stdout, JSON.stringify(found, null, 2));
   else {
-    const message = found.message === null ? '' : `: ${harmless(found.message, false)}`;
+    const unseen =
+      trigger.service === 'custom-git' && found.status === 'analyzed'
+        ? 'the settings only; what is in a custom-git repository shows when it is built: slipway trigger run'
+        : null;
+    const said = found.message ?? unseen;
+    const message = said === null ? '' : `: ${harmless(said, false)}`;
     printLine(terminal.stdout, `${found.status}${message}`);
     for (const fault of found.faults) printLine(terminal.stdout, `passed over: ${harmless(fault, false)}`);
   }

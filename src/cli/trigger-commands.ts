@@ -127,8 +127,8 @@ function addCreate(group: Command, terminal: Terminal, report: Report): void {
       .command('create')
       .summary('Make a build trigger and activate it')
       .description(
-        'Makes a build trigger and activates it. For custom-git it prints a public key and a webhook URL, for you to\n' +
-          'install; at github, gitlab and bitbucket both are installed with your access token.',
+        'Makes a build trigger and activates it. For custom-git it prints a public key and a webhook URL, for you ' +
+          'to install; at github, gitlab and bitbucket both are installed with your access token.',
       )
       .argument(repository)
       .addOption(

@@ -127,7 +127,7 @@ test('a custom trigger is created, shown, run, switched, listened to and deleted
   expect(again).toMatchObject({ redelivery_of: queued });
   await expect(run('redeliver', 'kim/web', id, '0000')).rejects.toMatchObject({ code: 'refused' });
 
-  expect((await run('analyze', 'kim/web')).printed).toContain('analyzed');
+  expect((await run('analyze', 'kim/web')).printed).toContain('analyzed: the settings only');
   expect((await run('delete', 'kim/web', id.slice(0, 8))).printed).toBe(`Deleted the build trigger ${id}\n`);
   expect(await triggersOf('kim/web')).toEqual([]);
 });

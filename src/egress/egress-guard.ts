@@ -125,7 +125,7 @@ export class EgressGuard {
     const which = canonicalHost(host) === address ? address : `${host} (${address})`;
     throw new EgressError(
       'forbidden',
-      `${which} is a ${kind} address, which URLs given by users may not reach. An administrator can allow the host or its range.`,
+      `${which} is a ${kind} address, which URLs given by users may not reach. An administrator can allow the host or its range: --allow-private of slipway up, SLIPWAY.ALLOW_PRIVATE of slipway serve.`,
     );
   }
 }

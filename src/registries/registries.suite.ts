@@ -126,7 +126,7 @@ export function registriesSuite(name: string, openScratch: OpenScratch): void {
       for (const work of [registries.delete(quay), registries.replace({ ...quay, push: false })]) {
         const error = await failure(work);
         expect(error.code).toBe('in-use');
-        expect(error.message).toContain('team/web');
+        expect(error.message).toContain('team/web publishes to it');
       }
       expect(await registries.find(quay)).toMatchObject({ push: true });
 

@@ -102,7 +102,10 @@ describe('what is wrong with a registry is found', () => {
   test('TLS: an authority that is not known, and one that was given; clear text behind TLS', async () => {
     expect(await problem({ host: secure.host, insecure: false })).toMatchObject({ code: 'tls' });
     expect(await problem({ host: secure.host, insecure: false, ca: certificate.pem })).toBeUndefined();
-    expect(await problem({ host: basic.host, insecure: false })).toMatchObject({ code: 'tls' });
+    expect(await problem({ host: basic.host, insecure: false })).toEqual({
+      code: 'tls',
+      message: `${basic.host} answers, but not with TLS. Check the port; for plain HTTP mark the registry as insecure (--insecure).`,
+    });
   });
 
   test('nobody there, and somebody who is no registry', async () => {

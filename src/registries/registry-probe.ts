@@ -122,6 +122,11 @@ function problemOf(error: unknown, { host, insecure }: Credentials['registry'], 
     case 'denied':
       return refused;
     case 'tls':
+      if (speaksNoTls(error))
+        return {
+          code: 'tls',
+          message: `${host} answers, but not with TLS. Check the port; for plain HTTP mark the registry as insecure (--insecure).`,
+        };
       return {
         code: 'tls',
         message: `${error.message.replace(/ Add its certificate.*$/s, '')} Give its certificate authority as "ca", or check the port.`,
@@ -147,6 +152,16 @@ function problemOf(error: unknown, { host, insecure }: Credentials['registry'], 
   }
 }
 
+/** OpenSSL's words for an answer that is no TLS at all; they name a file of its source and end in a line break. */
+function speaksNoTls({ cause }: RegistryError): boolean {
+  return (
+    cause instanceof Error &&
+    'code' in cause &&
+    cause.code === 'EPROTO' &&
+    /wrong.version.number/i.test(cause.message)
+  );
+}
+
 async function isListed(egress: EgressGuard, host: string, signal: AbortSignal): Promise<boolean> {
   const { hostname, port } = new URL(`http://${host}/`);
   try {
@@ -161,6 +176,6 @@ async function isListed(egress: EgressGuard, host: string, signal: AbortSignal):
 function insecure(host: string): Problem {
   return {
     code: 'insecure',
-    message: `${host} may not be spoken to without TLS: a password would go over the network in clear text. An administrator can allow the host by name; then it may be insecure.`,
+    message: `${host} may not be spoken to without TLS: a password would go over the network in clear text. An administrator can allow the host by name (--allow-private of slipway up, SLIPWAY.ALLOW_PRIVATE of slipway serve); then it may be insecure.`,
   };
 }

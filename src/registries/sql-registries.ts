@@ -264,9 +264,10 @@ async function refuseWhileUsed(sql: Sql, { namespace, name }: RegistryKey, what:
     .slice(0, mostNamed)
     .map((row) => formatRepositoryName({ namespace, name: row.repository }));
   const more = rows.length > mostNamed ? ' and others' : '';
+  const verb = rows.length === 1 ? 'publishes' : 'publish';
   throw new RegistriesError(
     'in-use',
-    `The registry "${name}" cannot ${what}: ${named.join(', ')}${more} publish to it. Give them another target first.`,
+    `The registry "${name}" cannot ${what}: ${named.join(', ')}${more} ${verb} to it. Set another target first (slipway repo target).`,
   );
 }
 
