@@ -13,6 +13,7 @@ import { cachedTag } from '../registry/cached-tag.ts';
 import { embeddedClient } from '../registry/embedded-client.ts';
 import { EmbeddedRegistry } from '../registry/embedded-registry.ts';
 import { RegistryGateway } from '../registry/gateway.ts';
+import { ImageRemoval } from '../registry/image-removal.ts';
 import type { OciClient } from '../registry/oci-client.ts';
 import { OciRegistry } from '../registry/oci-registry.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -51,6 +52,8 @@ export interface RegistryParts {
   readonly registry: Registry;
   /** Our own client of it. */
   readonly client: OciClient;
+  /** Removes those of a repository that goes. */
+  readonly images: ImageRemoval;
   readonly gateway: RegistryGateway;
   readonly tokenEndpoint: TokenEndpoint;
   /** What workers pull and push with. */
@@ -87,6 +90,7 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
   return {
     embedded,
     client,
+    images: new ImageRemoval({ client, database: options.database }),
     registry,
     gateway: new RegistryGateway({
       socketPath: embedded.socketPath,
