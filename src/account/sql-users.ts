@@ -91,6 +91,18 @@ export class SqlUsers implements Users {
     });
   }
 
+  async disabledAmong(names: readonly string[]): Promise<readonly string[]> {
+    if (names.length === 0) return [];
+    const rows = await this.#database.sql
+      .selectFrom('users')
+      .select('username')
+      .where('username', 'in', names.map(storable))
+      .where('disabled', '!=', 0)
+      .orderBy('username')
+      .execute();
+    return rows.map(({ username }) => username);
+  }
+
   async delete(username: string): Promise<boolean> {
     const name = storable(username);
     return await this.#database.transaction(async (sql) => {

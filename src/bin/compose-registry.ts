@@ -124,20 +124,23 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
 function workerCredentials(issuer: BuildCredentials, openings: readonly Uint8Array[]): RegistryCredentials {
   return {
     openings,
-    issue: async ({ identity, repository, push, expiresAt, asker }) => {
+    issue: async ({ identity, repository, push, untrusted, expiresAt, asker }) => {
       const grant = {
         buildId: identity.buildId,
         jobId: identity.jobId,
         attemptId: identity.attemptId,
         epoch: identity.epoch,
-        worker: push.kind === 'by-digest' ? ('slipway' as const) : ('reference' as const),
+        worker: push.kind === 'tags' ? ('reference' as const) : ('slipway' as const),
         tags: push.kind === 'tags' ? push.tags : [],
         ...(asker === undefined ? {} : { asker }),
       };
       const common = { grant, repository: `${repository.namespace}/${repository.name}`, expiresAt };
+      // Without the right to pull, the token endpoint says what everybody may.
+      const pull = untrusted ? [] : (['pull'] as const);
+      const all = push.kind === 'nothing' ? pull : (['pull', 'push'] as const);
       return {
-        pullToken: await issuer.issue({ ...common, actions: ['pull'] }),
-        pushToken: await issuer.issue({ ...common, actions: ['pull', 'push'] }),
+        pullToken: await issuer.issue({ ...common, actions: pull }),
+        pushToken: await issuer.issue({ ...common, actions: all }),
       };
     },
   };
