@@ -171,7 +171,9 @@ export function registriesSuite(name: string, openScratch: OpenScratch): void {
       await registries.setTarget(api, { registry: 'elsewhere', path: 'acme/web' });
       // Of two that ask at once one gets it.
       const both = await Promise.allSettled(
-        [web, api].map(async (one) => await registries.setTarget(one, { registry: 'quay', path: 'acme/new' })),
+        [web, api].map(
+          async (one) => await registries.setTarget(one, { registry: 'quay', path: 'acme/new' }),
+        ),
       );
       expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     });
