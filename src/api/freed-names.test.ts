@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type ApiHarness, startApiServer } from '../../test/harness/api-server.ts';
 import { ManualClock } from '../base/clock.ts';
+import { request } from '../queue/build-queue.suite.ts';
 
 let server: ApiHarness;
 let clock: ManualClock;
@@ -32,6 +33,24 @@ test('who takes the name of an organization does not read the records of the one
   expect(await records(lee)).toEqual(['namespace.create']);
   const since = await call('GET', '/organization/corp/audit?since=0', lee);
   expect(since.json.records).toHaveLength(1);
+});
+
+test('what a repository left that is gone is for superusers only, whoever has its namespace', async () => {
+  const root = await server.addUser('root', { superuser: true });
+  await server.addRepository('kim/web');
+  const { id } = await server.queue.enqueue(request('kim/ghost'));
+  for (const query of ['', `?id=${id}`]) {
+    expect((await call('GET', `/builds${query}`, kim)).json).toEqual({ builds: [] });
+    expect((await call('GET', `/builds${query}`, root)).json.builds).toHaveLength(1);
+  }
+  for (const path of ['/build/', `/build/${id}`, `/build/${id}/status`, `/build/${id}/logs`])
+    expect([path, (await call('GET', `/repository/kim/ghost${path}`, kim)).status]).toEqual([path, 404]);
+  // Nor is its name to be had before.
+  const made = await call('POST', '/repository', kim, { repository: 'ghost' });
+  expect([made.status, made.json.detail]).toEqual([409, expect.stringContaining('A build of kim/ghost')]);
+  await server.queue.cancel(id, 'root');
+  expect((await call('POST', '/repository', kim, { repository: 'ghost' })).status).toBe(201);
+  expect(await server.queue.build(id)).toBeUndefined();
 });
 
 test('a trigger does nothing in the name of a user who was deleted, and nobody inherits it by the name', async () => {
