@@ -81,6 +81,7 @@ export interface Accounts {
     name: RepositoryName,
     change: { description?: string; visibility?: 'public' | 'private' },
   ): Promise<Repository | undefined>;
+  /** False: there is no such repository, or it has builds. */
   deleteRepository(name: RepositoryName): Promise<boolean>;
   /** The strongest role the principal has on a repository, or in a namespace when the repository does not exist. */
   roleOn(principal: Principal, name: RepositoryName): Promise<Role | undefined>;

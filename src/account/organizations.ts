@@ -42,6 +42,8 @@ export interface Organizations {
   /** With its teams and robots. Throws `not-empty` while it has repositories. */
   delete(name: string): Promise<boolean>;
   kindOf(name: string): Promise<NamespaceKind | undefined>;
+  /** When the namespace came to be, a user's or an organization's; milliseconds since 1970. */
+  namespaceSince(name: string): Promise<number | undefined>;
   /** The strongest role of a user in a namespace; `admin` in their own. */
   roleIn(username: string, namespace: string): Promise<NamespaceRole | undefined>;
   /** The users in its teams, by name. */

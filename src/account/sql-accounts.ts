@@ -47,7 +47,7 @@ export class SqlAccounts implements Accounts {
     this.#clock = clock;
     this.#tokens = new SqlPersonalTokens(database, clock, isSuperuser);
     this.#repositories = new SqlRepositories(database, clock);
-    this.users = new SqlUsers(database, passwords, isSuperuser);
+    this.users = new SqlUsers(database, passwords, isSuperuser, clock);
     this.robots = new SqlRobots(database, clock);
     this.organizations = new SqlOrganizations(database, clock);
     this.teams = new SqlTeams(database, clock);

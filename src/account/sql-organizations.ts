@@ -136,6 +136,15 @@ export class SqlOrganizations implements Organizations {
     return row.kind === 'user' ? 'user' : 'organization';
   }
 
+  async namespaceSince(name: string): Promise<number | undefined> {
+    const row = await this.#database.sql
+      .selectFrom('namespaces')
+      .select('created_at')
+      .where('name', '=', storable(name))
+      .executeTakeFirst();
+    return row?.created_at;
+  }
+
   async roleIn(username: string, namespace: string): Promise<NamespaceRole | undefined> {
     if (username === namespace) return 'admin';
     const rows = await this.#database.sql

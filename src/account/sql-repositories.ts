@@ -120,6 +120,17 @@ export class SqlRepositories
       .deleteFrom('repositories')
       .where('namespace', '=', name.namespace)
       .where('name', '=', name.name)
+      // Whoever takes the name next would have them.
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom('builds')
+              .select('id')
+              .where('namespace', '=', name.namespace)
+              .where('repository', '=', name.name),
+          ),
+        ),
+      )
       .executeTakeFirst();
     return numDeletedRows > 0n;
   }

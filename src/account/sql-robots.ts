@@ -122,11 +122,13 @@ export class SqlRobots implements Robots {
   }
 
   async delete(name: RobotName): Promise<boolean> {
-    const { numDeletedRows } = await this.#database.sql
-      .deleteFrom('robots')
-      .where('name', '=', formatRobotName(name))
-      .executeTakeFirst();
-    return numDeletedRows > 0n;
+    const robot = formatRobotName(name);
+    return await this.#database.transaction(async (sql) => {
+      const { numDeletedRows } = await sql.deleteFrom('robots').where('name', '=', robot).executeTakeFirst();
+      // Another robot of this name is not the one that was chosen.
+      await sql.updateTable('triggers').set({ pull_robot: null }).where('pull_robot', '=', robot).execute();
+      return numDeletedRows > 0n;
+    });
   }
 
   async grants(

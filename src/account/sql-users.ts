@@ -1,4 +1,5 @@
-import type { Database } from '../db/database.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Database, SqlTransaction } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { AccountError } from './account-error.ts';
 import { lockOrganization, requireAdmin } from './namespace-admins.ts';
@@ -14,8 +15,11 @@ export class SqlUsers implements Users {
   readonly #passwords: PasswordHasher;
   readonly #isSuperuser: SuperuserRule;
 
-  constructor(database: Database, passwords: PasswordHasher, isSuperuser: SuperuserRule) {
+  readonly #clock: Clock;
+
+  constructor(database: Database, passwords: PasswordHasher, isSuperuser: SuperuserRule, clock: Clock) {
     this.#database = database;
+    this.#clock = clock;
     this.#passwords = passwords;
     this.#isSuperuser = isSuperuser;
   }
@@ -87,6 +91,18 @@ export class SqlUsers implements Users {
     });
   }
 
+  async disabledAmong(names: readonly string[]): Promise<readonly string[]> {
+    if (names.length === 0) return [];
+    const rows = await this.#database.sql
+      .selectFrom('users')
+      .select('username')
+      .where('username', 'in', names.map(storable))
+      .where('disabled', '!=', 0)
+      .orderBy('username')
+      .execute();
+    return rows.map(({ username }) => username);
+  }
+
   async delete(username: string): Promise<boolean> {
     const name = storable(username);
     return await this.#database.transaction(async (sql) => {
@@ -123,6 +139,7 @@ export class SqlUsers implements Users {
         );
       for (const { namespace } of teams) await requireAdmin(sql, namespace);
       await sql.deleteFrom('namespaces').where('name', '=', name).where('kind', '=', 'user').execute();
+      await releaseTriggers(sql, name, this.#clock.now());
       return true;
     });
   }
@@ -136,4 +153,17 @@ export class SqlUsers implements Users {
       ...(row.email === null ? {} : { email: row.email }),
     };
   }
+}
+
+/**
+ * Triggers of others' repositories that acted as this user do nothing any more, and their token is forgotten: whoever
+ * takes the name must not act with it.
+ */
+async function releaseTriggers(sql: SqlTransaction, username: string, now: number): Promise<void> {
+  const its = sql.updateTable('triggers').where('connected_user', '=', username);
+  await its
+    .set({ enabled: 0, disabled_reason: 'user_deleted', disabled_at: now })
+    .where('enabled', '=', 1)
+    .execute();
+  await its.set({ connected_user: null, auth_token_sealed: null }).execute();
 }

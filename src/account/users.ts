@@ -30,6 +30,11 @@ export interface Users {
     password: string,
     options: { readonly revokeTokens: boolean },
   ): Promise<boolean>;
-  /** With tokens, robots and permissions. Throws `not-empty` (has repositories), `last-admin` (of an organization). */
+  /** Of these names those of users who are not enabled. */
+  disabledAmong(names: readonly string[]): Promise<readonly string[]>;
+  /**
+   * With tokens, robots and permissions; triggers that were connected by the user are switched off. Throws `not-empty` (has
+   * repositories), `last-admin` (of an organization).
+   */
   delete(username: string): Promise<boolean>;
 }

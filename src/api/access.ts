@@ -201,7 +201,11 @@ export function isAtLeast(role: Role | undefined, wanted: Role): boolean {
 }
 
 async function requireRole(request: FastifyRequest, wanted: Role, { accounts }: Needs): Promise<void> {
-  const { namespace, repository } = request.params as { namespace: string; repository: string };
+  const { namespace, repository, build } = request.params as {
+    namespace: string;
+    repository: string;
+    build?: string;
+  };
   const name = parseRepositoryName(`${namespace}/${repository}`);
   if (name === undefined)
     throw new ApiError(
@@ -216,8 +220,12 @@ async function requireRole(request: FastifyRequest, wanted: Role, { accounts }: 
       `This needs ${wanted} permission on ${name.namespace}/${name.name}, which you do not have.`,
     );
   }
-  request.repositoryAccess = { name, role };
   const { principal } = request;
+  // What is left of a repository that is gone belongs to nobody, whoever has the namespace by now.
+  const mayBeLeft = build !== undefined && !(principal.kind === 'user' && principal.superuser);
+  if (mayBeLeft && (await accounts.repository(name)) === undefined)
+    throw new ApiError('not_found', `There is no repository ${name.namespace}/${name.name}.`);
+  request.repositoryAccess = { name, role };
   if (principal.kind === 'user' && principal.superuser)
     request.byPrivilege = !isAtLeast(await accounts.roleOn({ ...principal, superuser: false }, name), wanted);
 }

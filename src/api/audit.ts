@@ -64,10 +64,15 @@ const pageSchema = Type.Object(
 );
 
 /** Reading who did what: superusers everything, the administrators of a namespace what concerns it. */
-export function addAuditRoutes(api: Api, { audit }: Pick<ApiDependencies, 'audit'>): void {
-  const page = async (query: Static<typeof querystring>, namespace?: string) => {
+export function addAuditRoutes(
+  api: Api,
+  { audit, accounts, clock }: Pick<ApiDependencies, 'audit' | 'accounts' | 'clock'>,
+): void {
+  const page = async (query: Static<typeof querystring>, namespace?: string, from = 0) => {
+    const { since = 0, ...rest } = queryOf(query);
     const found = await audit.records({
-      ...queryOf(query),
+      ...rest,
+      ...(Math.max(since, from) === 0 ? {} : { since: Math.max(since, from) }),
       ...(namespace === undefined ? {} : { namespace }),
       limit: query.limit + 1,
     });
@@ -104,13 +109,19 @@ export function addAuditRoutes(api: Api, { audit }: Pick<ApiDependencies, 'audit
       schema: {
         operationId: 'listNamespaceAuditRecords',
         summary: 'Who did what in a namespace; for its administrators',
+        description: 'Since the namespace came to be: a name may have been another one before.',
         tags: ['namespaces'],
         params: Type.Object({ namespace: Type.String({ maxLength: 255 }) }),
         querystring,
         response: { 200: pageSchema },
       },
     },
-    async (request) => await page(request.query, request.params.namespace),
+    async (request) => {
+      const { namespace } = request.params;
+      // Who has the name now sees nothing of who had it before.
+      const from = (await accounts.organizations.namespaceSince(namespace)) ?? clock.now();
+      return await page(request.query, namespace, from);
+    },
   );
 }
 

@@ -261,10 +261,15 @@ export function addBuildRoutes(
     },
     async (request) => {
       const user = requireAccount(request.principal);
+      const isSuperuser = user.kind === 'user' && user.superuser;
       const roles = new Map<string, Role | undefined>();
       const roleOf = async (name: RepositoryName): Promise<Role | undefined> => {
         const key = formatRepositoryName(name);
-        if (!roles.has(key)) roles.set(key, await accounts.roleOn(user, name));
+        if (!roles.has(key)) {
+          // What is left of one that is gone belongs to nobody, whoever has the namespace by now.
+          const isThere = isSuperuser || (await accounts.repository(name)) !== undefined;
+          roles.set(key, isThere ? await accounts.roleOn(user, name) : undefined);
+        }
         return roles.get(key);
       };
       const { id } = request.query;

@@ -14,6 +14,7 @@ import type { Registries } from '../registries/external-registry.ts';
 import type { RegistryProbe } from '../registries/registry-probe.ts';
 import type { ImageWitness } from '../registry/gateway.ts';
 import type { TokenAnswer, TokenRequest } from '../registry/token-endpoint.ts';
+import type { RepositoryRemoval } from '../retention/repository-removal.ts';
 import type { Retention } from '../retention/retention.ts';
 import type { HealthCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -69,6 +70,7 @@ export interface ApiDependencies {
   readonly probe: RegistryProbe;
   readonly uploads: Uploads;
   readonly retention: Retention;
+  readonly removal: Pick<RepositoryRemoval, 'remove'>;
   readonly triggers: Triggers;
   readonly notices: Notices;
   readonly hostConnection: HostConnection;

@@ -3,6 +3,8 @@ import type { Repository, Role } from '../account/accounts.ts';
 import { roleOfScopes } from '../account/personal-token.ts';
 import { formatRepositoryName, parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import type { Target } from '../registries/external-registry.ts';
+import { RegistryError } from '../registry/registry-error.ts';
+import type { Removed } from '../retention/repository-removal.ts';
 import { isAtLeast, repositoryOf, requireUser, type UserPrincipal } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
@@ -12,10 +14,12 @@ import { repositoryParams } from './repository-path.ts';
 import { targetSchema, viewTarget } from './repository-target.ts';
 import { textEnum } from './text-enum.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'options'>;
+type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'removal' | 'options'>;
 
 const tags = ['repositories'];
 const visibility = textEnum(['public', 'private']);
+/** For what ends by itself in time. */
+const never = new AbortController().signal;
 
 const repositorySchema = Type.Object(
   {
@@ -39,7 +43,10 @@ const repositoryWithRights = Type.Intersect([
   Type.Object({ can_write: Type.Boolean(), can_admin: Type.Boolean() }),
 ]);
 
-export function addRepositoryRoutes(api: Api, { accounts, queue, registries, options }: Needs): void {
+export function addRepositoryRoutes(
+  api: Api,
+  { accounts, queue, registries, removal, options }: Needs,
+): void {
   const view = (repository: Repository, target: Target | undefined): Static<typeof repositorySchema> => ({
     namespace: repository.name.namespace,
     name: repository.name.name,
@@ -146,6 +153,8 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, registries, opt
           'insufficient_scope',
           `You may not create repositories in the namespace ${name.namespace}. Your own is ${user.username}.`,
         );
+      // What a build or a push left while the repository before was being deleted is nobody's to see.
+      if ((await accounts.repository(name)) === undefined) await removeRemains(name);
       // Only superusers get so far in a namespace that is not there.
       if ((await accounts.organizations.kindOf(name.namespace)) === undefined)
         await accounts.organizations.create({ name: name.namespace, owner: user.username });
@@ -229,6 +238,32 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, registries, opt
     return { success: true };
   }
 
+  async function removeRemains(name: RepositoryName): Promise<void> {
+    const text = formatRepositoryName(name);
+    let left: Removed;
+    try {
+      left = await removal.remove(name, never);
+    } catch (thrown) {
+      if (!(thrown instanceof RegistryError)) throw thrown;
+      throw new ApiError(
+        'unavailable',
+        `The images of ${text} could not be removed, for the registry does not answer as it should. Try again.`,
+        { cause: thrown, retryAfter: 5 },
+      );
+    }
+    if (left === 'more')
+      throw new ApiError(
+        'unavailable',
+        `${text} has more builds or images than one request removes. Ask again, and it goes on.`,
+        { retryAfter: 1 },
+      );
+    if (left === 'held')
+      throw new ApiError(
+        'conflict',
+        `A build of ${text} runs, or has ended a moment ago: its worker or its log is not done yet. Try again in a minute.`,
+      );
+  }
+
   api.delete(
     '/api/v1/repository/:namespace/:repository',
     {
@@ -236,7 +271,8 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, registries, opt
       schema: {
         operationId: 'deleteRepository',
         summary: 'Delete a repository',
-        description: 'Refused while builds of it wait or run. Its images stay in the registry.',
+        description:
+          'With its builds, their logs and its images in the embedded registry. Refused while builds of it wait or run. 503 when there is more to remove than one request does: ask again.',
         tags,
         params: repositoryParams,
         response: { 204: Type.Null() },
@@ -248,7 +284,10 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, registries, opt
       const unfinished = await queue.builds({ repository: name, limit: 1, unfinishedOnly: true });
       if (unfinished.length > 0)
         throw new ApiError('conflict', 'Builds of the repository wait or run. Cancel them first.');
-      await accounts.deleteRepository(name);
+      // The name comes last: whoever takes it gets nothing of what there was.
+      await removeRemains(name);
+      if (!(await accounts.deleteRepository(name)) && (await accounts.repository(name)) !== undefined)
+        throw new ApiError('conflict', 'A build was asked for at this moment. Cancel it first.');
       return await reply.status(204).send(null);
     },
   );

@@ -6,6 +6,7 @@ import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { requireRepository } from './builds.ts';
 import type { ApiDependencies } from './dependencies.ts';
+import { namespaceRoleOf } from './namespace-role.ts';
 import { repositoryParams } from './repository-path.ts';
 
 const tags = ['repositories'];
@@ -76,7 +77,8 @@ export function addRepositoryTargetRoutes(
               Type.String({
                 minLength: 1,
                 maxLength: 255,
-                description: "Behind the registry's prefix; the name of the repository unless given",
+                description:
+                  "Behind the registry's prefix; the name of the repository unless given. Another one is for who administers the namespace",
               }),
             ),
           },
@@ -96,6 +98,13 @@ export function addRepositoryTargetRoutes(
           `The namespace ${name.namespace} has no registry "${body.registry}".`,
         );
       const { registry } = credentials;
+      // The credentials are the namespace's: by them nobody reaches more of it than their own repository.
+      const isOwn = body.path === undefined || body.path === name.name;
+      if (!isOwn && (await namespaceRoleOf(request.principal, name.namespace, accounts)) !== 'admin')
+        throw new ApiError(
+          'insufficient_scope',
+          `Only who administers ${name.namespace} may choose another path than the name of the repository. Leave "path" out, or ask one of them.`,
+        );
       const whole = pathIn(registry, body.path ?? name.name);
       if (!isRepositoryPath(whole))
         throw new ApiError(

@@ -74,7 +74,7 @@ export function viewTrigger(
     ...(admin && trigger.pullRobot !== undefined
       ? { pull_robot: { name: trigger.pullRobot, kind: 'user', is_robot: true } }
       : {}),
-    ...(admin ? { connected_user: trigger.connectedUser } : {}),
+    ...(admin && trigger.connectedUser !== undefined ? { connected_user: trigger.connectedUser } : {}),
     created: new Date(trigger.createdAt).toISOString(),
     disabled: disabledAt === undefined ? null : new Date(disabledAt).toISOString(),
     ...(faults === undefined ? {} : { faults: [...faults] }),

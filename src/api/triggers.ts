@@ -122,7 +122,8 @@ export function addTriggerRoutes(
       schema: {
         operationId: 'updateBuildTrigger',
         summary: 'Switch a build trigger on or off',
-        description: 'Switching it on also brings one back that was switched off after failures in a row.',
+        description:
+          'Switching it on also brings one back that was switched off after failures in a row, or because its user was deleted.',
         tags,
         params: triggerParams,
         body: Type.Object({ enabled: Type.Boolean() }, { title: 'TriggerUpdate' }),
@@ -131,7 +132,10 @@ export function addTriggerRoutes(
     },
     async (request) => {
       const { trigger, role } = await triggerOf(triggers, request);
-      return await viewer.view(request, await triggers.setEnabled(trigger.id, request.body.enabled), role);
+      const { principal } = request;
+      const user = principal.kind === 'user' ? principal.username : undefined;
+      const after = await triggers.setEnabled(trigger.id, request.body.enabled, user);
+      return await viewer.view(request, after, role);
     },
   );
 

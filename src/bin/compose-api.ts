@@ -13,6 +13,7 @@ import type { LogStore } from '../log/log-store.ts';
 import type { ExternalLogins } from '../login/external-logins.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
+import { RepositoryRemoval } from '../retention/repository-removal.ts';
 import type { Retention } from '../retention/retention.ts';
 import { blobStoreCheck, diskCheck, orchestratorCheck, queueCheck } from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -40,7 +41,7 @@ export interface ApiCompositionOptions {
   readonly archives?: BlobStore;
   readonly registries: ApiDependencies['registries'];
   readonly probe: ApiDependencies['probe'];
-  readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint'>;
+  readonly registry: Pick<RegistryParts, 'registry' | 'gateway' | 'tokenEndpoint' | 'images'>;
   readonly orchestrator: Pick<Orchestrator, 'connected'>;
   readonly metrics: Metrics;
   /** A folder on the disk whose free space counts. */
@@ -70,6 +71,7 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
     ...parts,
     ...parts.triggers,
     logs: log,
+    removal: new RepositoryRemoval({ ...parts, images: parts.registry.images }),
     egress: egressOf(allowPrivate),
     health: {
       instance: [database, registryAnswers, diskCheck(parts.disk), ...stores],

@@ -13,6 +13,7 @@ import { cachedTag } from '../registry/cached-tag.ts';
 import { embeddedClient } from '../registry/embedded-client.ts';
 import { EmbeddedRegistry } from '../registry/embedded-registry.ts';
 import { RegistryGateway } from '../registry/gateway.ts';
+import { ImageRemoval } from '../registry/image-removal.ts';
 import type { OciClient } from '../registry/oci-client.ts';
 import { OciRegistry } from '../registry/oci-registry.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -51,6 +52,8 @@ export interface RegistryParts {
   readonly registry: Registry;
   /** Our own client of it. */
   readonly client: OciClient;
+  /** Removes those of a repository that goes. */
+  readonly images: ImageRemoval;
   readonly gateway: RegistryGateway;
   readonly tokenEndpoint: TokenEndpoint;
   /** What workers pull and push with. */
@@ -87,6 +90,7 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
   return {
     embedded,
     client,
+    images: new ImageRemoval({ client, database: options.database }),
     registry,
     gateway: new RegistryGateway({
       socketPath: embedded.socketPath,
@@ -120,20 +124,23 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
 function workerCredentials(issuer: BuildCredentials, openings: readonly Uint8Array[]): RegistryCredentials {
   return {
     openings,
-    issue: async ({ identity, repository, push, expiresAt, asker }) => {
+    issue: async ({ identity, repository, push, untrusted, expiresAt, asker }) => {
       const grant = {
         buildId: identity.buildId,
         jobId: identity.jobId,
         attemptId: identity.attemptId,
         epoch: identity.epoch,
-        worker: push.kind === 'by-digest' ? ('slipway' as const) : ('reference' as const),
+        worker: push.kind === 'tags' ? ('reference' as const) : ('slipway' as const),
         tags: push.kind === 'tags' ? push.tags : [],
         ...(asker === undefined ? {} : { asker }),
       };
       const common = { grant, repository: `${repository.namespace}/${repository.name}`, expiresAt };
+      // Without the right to pull, the token endpoint says what everybody may.
+      const pull = untrusted ? [] : (['pull'] as const);
+      const all = push.kind === 'nothing' ? pull : (['pull', 'push'] as const);
       return {
-        pullToken: await issuer.issue({ ...common, actions: ['pull'] }),
-        pushToken: await issuer.issue({ ...common, actions: ['pull', 'push'] }),
+        pullToken: await issuer.issue({ ...common, actions: pull }),
+        pushToken: await issuer.issue({ ...common, actions: all }),
       };
     },
   };

@@ -53,6 +53,7 @@ export function composeTriggers(options: TriggerCompositionOptions): ComposedTri
   });
   const open = openTriggers({
     ...options,
+    accounts: accounts.users,
     baseImages: ownImages(accounts, registryHost),
     logUrl: ({ namespace, name }, build) => `${url}/repository/${namespace}/${name}/build/${build}`,
     metrics: triggerMetrics(metrics),

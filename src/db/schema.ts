@@ -236,7 +236,8 @@ export interface Schema {
     disabled_at: number | null;
     /** The TriggerConfig; null until it is active. */
     config_json: string | null;
-    connected_user: string;
+    /** Null: the user was deleted. */
+    connected_user: string | null;
     pull_robot: string | null;
     public_key: string | null;
     /** Of the connected account at the host. */
@@ -478,6 +479,11 @@ export interface Schema {
     digest: string;
     pusher: string;
     pushed_at: number;
+  };
+  /** Every manifest that the embedded registry was given; some may be gone. */
+  registry_manifests: {
+    repository: string;
+    digest: string;
   };
   /** Who did what. Rows are added and read, and go as a whole when they are old. */
   audit_records: {

@@ -40,7 +40,11 @@ test('a build pulls as its pull robot, else as whoever asked for it', () => {
 test('only a build of the namespace’s own source gets its credentials for base images', async () => {
   const registry = { registry: 'quay.example', username: 'u', password: 'p', insecure: false };
   const asked: string[] = [];
-  const packed = async (changes: { readonly untrusted?: boolean }) => {
+  const rights: unknown[] = [];
+  const packed = async (
+    changes: { readonly untrusted?: boolean; readonly push?: boolean; readonly manualUser?: string },
+    byDigest = true,
+  ) => {
     const { registryCredentials } = await buildPack(
       {
         identity: { buildId: 'b', jobId: 'j', attemptId: 'a', epoch: 1 } as never,
@@ -51,14 +55,20 @@ test('only a build of the namespace’s own source gets its credentials for base
           ...changes,
         } as never,
         platform: '',
-        byDigest: true,
+        byDigest,
         expiresAt: 0,
         maxSeconds: 1,
       },
       {
         queue: { secrets: async () => [] },
         links: { packageUrl: async () => undefined },
-        credentials: { openings: [], issue: async () => ({ pullToken: '', pushToken: '' }) },
+        credentials: {
+          openings: [],
+          issue: async ({ push, untrusted, asker }) => {
+            rights.push({ push: push.kind, untrusted, asker });
+            return { pullToken: '', pushToken: '' };
+          },
+        },
         hostKeys: { known: async () => [] },
         baseImages: {
           ofNamespace: async (namespace) => {
@@ -73,6 +83,15 @@ test('only a build of the namespace’s own source gets its credentials for base
   };
   expect(await packed({})).toEqual([registry]);
   expect(asked).toEqual([request().repository.namespace]);
-  expect(await packed({ untrusted: true })).toEqual([]);
+  expect(await packed({ untrusted: true, push: false, manualUser: 'kim' })).toEqual([]);
   expect(asked).toHaveLength(1);
+  await packed({ push: false, manualUser: 'kim' }, false);
+  await packed({ push: true }, false);
+  expect(rights).toEqual([
+    { push: 'by-digest', untrusted: false, asker: undefined },
+    // Nor does it act as anybody, or push.
+    { push: 'nothing', untrusted: true, asker: undefined },
+    { push: 'nothing', untrusted: false, asker: 'kim' },
+    { push: 'tags', untrusted: false, asker: undefined },
+  ]);
 });

@@ -8,7 +8,7 @@ import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { BaseImageCredentials } from './base-image-credentials.ts';
 import { ManagerError } from './manager-error.ts';
-import type { RegistryCredentials } from './registry-credentials.ts';
+import type { PushRight, RegistryCredentials } from './registry-credentials.ts';
 import type { SourceLinks } from './source-links.ts';
 import type { BuildPack, WorkerIdentity } from './worker-sessions.ts';
 
@@ -61,9 +61,10 @@ export async function buildPack(
   const tokens = await credentials.issue({
     identity,
     repository: build.repository,
-    push: byDigest ? { kind: 'by-digest' } : { kind: 'tags', tags: build.push ? build.tags : [] },
+    push: pushRight(build, byDigest),
+    untrusted: build.untrusted === true,
     expiresAt,
-    ...askerOf(build),
+    ...(build.untrusted === true ? {} : askerOf(build)),
   });
   return {
     identity,
@@ -88,6 +89,11 @@ export async function buildPack(
     allowedPrivateHosts: site.allowedPrivateHosts,
     gitHostKeys: source.kind === 'git' ? await hostKeys.known(serverOf(source.url)) : [],
   };
+}
+
+function pushRight({ push, tags }: Pick<Build, 'push' | 'tags'>, byDigest: boolean): PushRight {
+  if (!push) return { kind: 'nothing' };
+  return byDigest ? { kind: 'by-digest' } : { kind: 'tags', tags };
 }
 
 async function packSource(

@@ -2,8 +2,9 @@ import type { RepositoryName } from '../model/repository-name.ts';
 import type { Tag } from '../model/tag.ts';
 import type { WorkerIdentity } from './worker-sessions.ts';
 
-/** How a worker may write manifests: by digest only, or exactly these tags. */
+/** How a worker may write manifests: not at all, by digest only, or exactly these tags. */
 export type PushRight =
+  | { readonly kind: 'nothing' }
   | { readonly kind: 'by-digest' }
   | { readonly kind: 'tags'; readonly tags: readonly Tag[] };
 
@@ -15,6 +16,8 @@ export interface RegistryCredentials {
     readonly identity: WorkerIdentity;
     readonly repository: RepositoryName;
     readonly push: PushRight;
+    /** Built from somebody else's source: it pulls only what everybody may, and what it is to push. */
+    readonly untrusted: boolean;
     /** A user or robot: the build may pull what that one may. */
     readonly asker?: string;
     /** Milliseconds since 1970. */

@@ -60,7 +60,7 @@ export interface Registries {
   target(repository: RepositoryName): Promise<Target | undefined>;
   /** By `namespace/name`; those that publish to the embedded registry are not in it. */
   targets(repositories: readonly RepositoryName[]): Promise<ReadonlyMap<string, Target>>;
-  /** Undefined: images stay in the embedded registry. */
+  /** Undefined: images stay in the embedded registry. `in-use`: another repository of the namespace publishes there. */
   setTarget(
     repository: RepositoryName,
     target: { readonly registry: string; readonly path: string } | undefined,

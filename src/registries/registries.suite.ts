@@ -154,6 +154,30 @@ export function registriesSuite(name: string, openScratch: OpenScratch): void {
       expect(await registries.delete(quay)).toBe(true);
     });
 
+    test('a path is one repository’s, by whatever registry at the host', async () => {
+      await registries.create(quay);
+      await registries.create({ ...quay, name: 'second' });
+      await registries.create({ ...quay, name: 'elsewhere', host: 'other.example' });
+      const api = { namespace: 'team', name: 'api' };
+      await accounts.createRepository(api, { visibility: 'private' });
+      await registries.setTarget(web, { registry: 'quay', path: 'acme/web' });
+      for (const registry of ['quay', 'second']) {
+        const refused = await failure(registries.setTarget(api, { registry, path: 'acme/web' }));
+        expect([registry, refused.code]).toEqual([registry, 'in-use']);
+      }
+      expect(await registries.target(api)).toBeUndefined();
+      // Its own may be said again.
+      await registries.setTarget(web, { registry: 'quay', path: 'acme/web' });
+      await registries.setTarget(api, { registry: 'elsewhere', path: 'acme/web' });
+      // Of two that ask at once one gets it.
+      const both = await Promise.allSettled(
+        [web, api].map(
+          async (one) => await registries.setTarget(one, { registry: 'quay', path: 'acme/new' }),
+        ),
+      );
+      expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    });
+
     test('other paths in a registry are those of the same one', async () => {
       await registries.create(quay);
       await registries.create({ ...quay, name: 'second' });

@@ -177,6 +177,7 @@ export class SqlRegistries implements Registries {
         'bad-value',
         `The registry "${key.name}" is for pulls alone. Let it be for push as well first.`,
       );
+    await this.#refuseTaken({ namespace, name: repository }, registry.host, target.path);
     try {
       await sql
         .insertInto('repository_targets')
@@ -184,13 +185,32 @@ export class SqlRegistries implements Registries {
         .onConflict((on) => on.columns(['namespace', 'repository']).doUpdateSet(target))
         .execute();
     } catch (thrown) {
-      if (!(thrown instanceof SqlError) || thrown.code !== 'foreign-key') throw thrown;
+      if (!(thrown instanceof SqlError)) throw thrown;
+      if (thrown.code === 'unique-violation') throw takenPath(registry.host, target.path, thrown);
+      if (thrown.code !== 'foreign-key') throw thrown;
       throw new RegistriesError(
         'unknown',
         'The repository or the registry was deleted at this moment.',
         thrown,
       );
     }
+  }
+
+  /** Also where another registry of the namespace is at the same host. */
+  async #refuseTaken({ namespace, name }: RepositoryName, host: string, path: string): Promise<void> {
+    const taken = await this.#database.sql
+      .selectFrom('repository_targets as t')
+      .innerJoin('registries as r', (on) =>
+        on.onRef('r.namespace', '=', 't.namespace').onRef('r.name', '=', 't.registry'),
+      )
+      .select('t.repository')
+      .where('t.namespace', '=', namespace)
+      .where('t.repository', '!=', name)
+      .where('r.host', '=', host)
+      .where('t.path', '=', path)
+      .limit(1)
+      .executeTakeFirst();
+    if (taken !== undefined) throw takenPath(host, path);
   }
 
   async siblings({ namespace, name }: RegistryKey, path: string): Promise<readonly string[]> {
@@ -268,6 +288,15 @@ async function refuseWhileUsed(sql: Sql, { namespace, name }: RegistryKey, what:
   throw new RegistriesError(
     'in-use',
     `The registry "${name}" cannot ${what}: ${named.join(', ')}${more} ${verb} to it. Set another target first (slipway repo target).`,
+  );
+}
+
+/** Whose it is stays unsaid: who asks may not see that repository. */
+function takenPath(host: string, path: string, cause?: unknown): RegistriesError {
+  return new RegistriesError(
+    'in-use',
+    `Another repository of the namespace publishes to ${host}/${path}. Give it another path first, or choose another one here.`,
+    cause,
   );
 }
 

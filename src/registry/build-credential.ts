@@ -14,6 +14,7 @@ export const buildUsername = '$token';
 export interface BuildCredential {
   readonly grant: BuildGrant;
   readonly repository: string;
+  /** None: of its own repository it may pull what it may of any other. */
   readonly actions: readonly RegistryAction[];
   /** Milliseconds since 1970; kept to the second. */
   readonly expiresAt: number;

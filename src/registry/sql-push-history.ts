@@ -14,8 +14,13 @@ export class SqlPushHistory implements PushHistory {
     this.#clock = clock;
   }
 
-  /** A push by digest moves no tag and is not remembered. */
+  /** A push by digest moves no tag; of it only the manifest is remembered. */
   async record({ repository, tag, digest, pusher }: Push): Promise<void> {
+    await this.#database.sql
+      .insertInto('registry_manifests')
+      .values({ repository, digest })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
     if (tag === undefined) return;
     const values = { digest, pusher, pushed_at: this.#clock.now() };
     await this.#database.sql

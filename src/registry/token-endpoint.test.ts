@@ -177,6 +177,18 @@ describe('builds', () => {
     expect(await asked('gone')).toEqual([]);
   });
 
+  test('without a right in their own repository pull of it what everybody may, and push nothing', async () => {
+    const scopes = ['repository:team/app:pull,push', 'repository:team/public:pull'];
+    expect(await grantedTo(await credential(newGrant(), []), ...scopes)).toEqual([
+      { repository: 'team/public', actions: ['pull'] },
+    ]);
+    const published = { grant: newGrant(), repository: 'team/public', expiresAt: clock.now() + 60_000 };
+    const password = await buildCredentials.issue({ ...published, actions: [] });
+    expect(await grantedTo({ username: '$token', password }, 'repository:team/public:pull,push')).toEqual([
+      { repository: 'team/public', actions: ['pull'] },
+    ]);
+  });
+
   test('carry their attempt in the token', async () => {
     const grant = newGrant();
     const { token } = await endpoint.answer({

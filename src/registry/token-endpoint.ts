@@ -140,8 +140,8 @@ export class TokenEndpoint {
     }
     const access: RegistryAccess[] = [];
     for (const entry of wanted) {
-      const granted =
-        entry.repository === repository ? actions : await this.#readable(entry.repository, grant.asker);
+      const isOwn = entry.repository === repository && actions.length > 0;
+      const granted = isOwn ? actions : await this.#readable(entry.repository, grant.asker);
       const both = entry.actions.filter((action) => granted.includes(action));
       tellWithheld(witness, by, entry.repository, entry.actions, both);
       if (both.length > 0) access.push({ repository: entry.repository, actions: both });

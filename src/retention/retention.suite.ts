@@ -20,6 +20,7 @@ import type { RunningAttempt } from '../queue/build-queue.ts';
 import { SqlBuildQueue } from '../queue/sql-build-queue.ts';
 import { Uploads } from '../upload/uploads.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
+import { RepositoryRemoval } from './repository-removal.ts';
 import { nothing, Retention, sumOf } from './retention.ts';
 import { RetentionKeeper } from './retention-keeper.ts';
 import { StrayBlobs } from './stray-blobs.ts';
@@ -136,6 +137,53 @@ export function retentionSuite(name: string, open: OpenScratch): void {
       const entries = await readdir(folder, { recursive: true, withFileTypes: true });
       return entries.filter((entry) => entry.isFile()).length;
     }
+
+    it('removes all of one repository, in steps, and nothing of others or of what is not over', async () => {
+      const name = { namespace: 'team', name: 'gone' };
+      const its = async () => (await queue.enqueue(request('team/gone'))).id;
+      const first = await finished(await its());
+      await finished(await its());
+      const other = await finished(await enqueued());
+      expect(await archiveAll()).toBe(3);
+      let images = 2;
+      const asked: string[] = [];
+      const removal = (patience?: number) =>
+        new RepositoryRemoval({
+          retention,
+          images: {
+            step: async (repository) => {
+              asked.push(repository);
+              images = Math.max(images - 1, -1);
+              return images >= 0;
+            },
+          },
+          clock,
+          ...(patience === undefined ? {} : { patience }),
+        });
+      const waiting = await its();
+      expect(await removal().remove(name, never)).toBe('held');
+      expect(await idsIn('builds')).toEqual([other, waiting].sort());
+      expect(asked).toEqual([]);
+      await queue.cancel(waiting, 'somebody');
+      const open = await its();
+      await queue.cancel(open, 'somebody');
+      await logs.append(open, { kind: 'manager' }, [{ text: Buffer.from(text), count: 11, time: 1 }]);
+      // Its log is still being written.
+      expect(await removal().remove(name, never)).toBe('held');
+      await logs.close(open);
+      // No time: each call does one step.
+      const steps = [];
+      do steps.push(await removal(0).remove(name, never));
+      while (steps.at(-1) !== 'removed');
+      expect(steps).toEqual(['more', 'more', 'more', 'removed']);
+      expect(new Set(asked)).toEqual(new Set(['team/gone']));
+      expect(await idsIn('builds')).toEqual([other]);
+      expect([await rowsIn('log_heads'), await rowsIn('log_archives')]).toEqual([1, 1]);
+      await strays.sweep(never);
+      expect(await files()).toBe(1);
+      expect(await queue.build(first)).toBeUndefined();
+      expect(await removal().remove(name, never)).toBe('removed');
+    });
 
     it('counts exactly what it removes, and removes what is old and over with all that is its own', async () => {
       const [ofOld, ofBoth, ofRunning, unused] = [

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Database, Sql, SqlTransaction } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
 import { emptyLogs, removeLogs } from '../log/archive-rows.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
 import type { StrayBlobs } from './stray-blobs.ts';
 
 /** What would be removed, or was. Bytes of logs are those of their text. */
@@ -166,12 +167,31 @@ export class Retention {
     }
   }
 
-  async #pruneBuilds(before: number): Promise<PruneCounts | undefined> {
+  /**
+   * Removes some builds of a repository that are over, with what belongs to them. `nothing`: there are none; `held`: those
+   * there are wait, run, have a worker that may still run, or a log that is not closed.
+   */
+  async removeBuildsOf({ namespace, name }: RepositoryName): Promise<'some' | 'nothing' | 'held'> {
+    const on = expressionBuilder<Schema, 'builds'>();
+    const its = on.and([on('builds.namespace', '=', namespace), on('builds.repository', '=', name)]);
+    const removed = await this.#pruneBuilds(this.#clock.now() + 1, its);
+    if (removed !== undefined) return 'some';
+    const left = await this.#database.sql
+      .selectFrom('builds')
+      .select('id')
+      .where(its)
+      .limit(1)
+      .executeTakeFirst();
+    return left === undefined ? 'nothing' : 'held';
+  }
+
+  async #pruneBuilds(before: number, among?: Expression<SqlBool>): Promise<PruneCounts | undefined> {
     return await this.#database.transaction(async (sql) => {
       let query = sql
         .selectFrom('builds')
         .select('id')
         .where(this.#prunable(before))
+        .$if(among !== undefined, (all) => (among === undefined ? all : all.where(among)))
         .orderBy('finished_at')
         .limit(buildsAtOnce);
       if (this.#database.dialect === 'postgres') query = query.forUpdate().skipLocked();

@@ -95,6 +95,43 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect(await refused(id, push('refs/heads/main'), token)).toBe('forbidden');
       });
 
+      it.each([
+        ['the owner of the namespace', 'team'],
+        ['who connected the trigger', 'ann'],
+      ])('is for builds of somebody who is switched off: %s', async (_who, username) => {
+        const { sql } = site.database;
+        const user = { password_hash: '', created_at: 0 };
+        await sql
+          .insertInto('users')
+          .values(['team', 'ann'].map((each) => ({ ...user, username: each })))
+          .execute();
+        const isEnabled = async (enabled: boolean) => {
+          const disabled = enabled ? 0 : 1;
+          await sql.updateTable('users').set({ disabled }).where('username', '=', username).execute();
+        };
+        await isEnabled(false);
+        expect(await refused(trigger.id, push('refs/heads/main'), token)).toBe('disabled');
+        const reason = expect.stringContaining(`The user ${username},`);
+        expect(await list()).toMatchObject([{ outcome: { kind: 'refused', reason } }]);
+        await expect(
+          site.open.triggers.start(trigger.id, { branch: 'main' }, 'kim', never),
+        ).rejects.toMatchObject({ code: 'disabled' });
+        // What is in already, and what nobody sends: each is asked about again before it is built.
+        await isEnabled(true);
+        await deliver(push('refs/heads/dev'));
+        ({ trigger } = await site.custom({ cron: [{ schedule: '0 * * * *', branch: 'main' }] }));
+        site.clock.advance(3_600_000);
+        await site.open.background.cron.round();
+        await isEnabled(false);
+        await site.settle();
+        expect(await list()).toMatchObject([{ by: 'cron', outcome: { kind: 'refused', reason } }]);
+        const all = await sql.selectFrom('trigger_deliveries').select(['ref', 'outcome']).execute();
+        expect(all.map(({ outcome }) => outcome)).toEqual(['refused', 'refused', 'refused']);
+        expect(await sql.selectFrom('builds').selectAll().execute()).toEqual([]);
+        await isEnabled(true);
+        expect(await refused(trigger.id, push('refs/heads/new'), 'wrong')).toBe('forbidden');
+      });
+
       it('is for one that is switched off, and the list says so; it is welcome when that is over', async () => {
         await site.open.triggers.setEnabled(trigger.id, false);
         const delivery = push('refs/heads/main');

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
 import type { BuildDispatch } from './build-dispatch.ts';
+import { accountRefusal, type BuilderAccounts } from './builder-accounts.ts';
 import type { HostConnections } from './connections.ts';
 import { judge } from './delivery-judgement.ts';
 import type { DeliveryWork } from './delivery-rows.ts';
@@ -18,6 +19,7 @@ export interface DeliveryWorkerOptions {
   readonly store: SqlTriggerStore;
   readonly deliveries: SqlDeliveryStore;
   readonly connections: HostConnections;
+  readonly accounts: BuilderAccounts;
   readonly dispatch: BuildDispatch;
   readonly clock: Clock;
   readonly metrics: TriggerMetrics;
@@ -184,11 +186,13 @@ export class DeliveryWorker {
     found: TriggerForBuilds | undefined,
     signal: AbortSignal,
   ): Promise<() => Promise<Ended>> {
-    const { connections, dispatch, deliveries, clock } = this.#options;
+    const { connections, dispatch, deliveries, accounts, clock } = this.#options;
     const ended = (outcome: DeliveryOutcome) => async () => ({ outcome });
     const config = found?.trigger.config;
     if (found === undefined || config === undefined || !found.trigger.enabled)
       return ended({ kind: 'refused', reason: 'The trigger was switched off before a build was made.' });
+    const refusal = await accountRefusal(found.trigger, accounts);
+    if (refusal !== undefined) return ended({ kind: 'refused', reason: refusal });
     const client = connections.client(found);
     const { event } = work;
     if (

@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { accountRefusal, type BuilderAccounts } from './builder-accounts.ts';
 import type { HostConnections } from './connections.ts';
 import type { GitHost, HookDelivery, HookEvent } from './git-host.ts';
 import { sameSecret } from './host/proof.ts';
@@ -15,6 +16,7 @@ export interface IntakeOptions {
   readonly store: SqlTriggerStore;
   readonly deliveries: SqlDeliveryStore;
   readonly connections: HostConnections;
+  readonly accounts: BuilderAccounts;
   readonly metrics: TriggerMetrics;
   /** Builds of one namespace that may wait; undefined: any number. */
   readonly maxQueuedPerNamespace: number | undefined;
@@ -141,6 +143,8 @@ export class Intake {
         'disabled',
         'The build trigger is switched off. Switch it on again: slipway trigger enable.',
       );
+    const refusal = await accountRefusal(trigger, this.#options.accounts);
+    if (refusal !== undefined) throw new TriggerError('disabled', refusal);
     const type = (delivery.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json')
       throw new TriggerError(

@@ -1,6 +1,7 @@
 import type { Build } from '../model/build.ts';
 import { QueueError } from '../queue/queue-error.ts';
 import type { BuildDispatch, Dispatch } from './build-dispatch.ts';
+import { accountRefusal, type BuilderAccounts } from './builder-accounts.ts';
 import { isRefName } from './check-config.ts';
 import { asking, type HostConnections } from './connections.ts';
 import type { HostClient } from './git-host.ts';
@@ -11,6 +12,7 @@ import type { StartWish } from './triggers.ts';
 
 export interface ManualStartOptions {
   readonly connections: HostConnections;
+  readonly accounts: BuilderAccounts;
   readonly dispatch: BuildDispatch;
   readonly reports: HostReports;
 }
@@ -32,7 +34,7 @@ export class ManualStart {
     signal: AbortSignal,
     traceParent: string | undefined,
   ): Promise<Build> {
-    const { connections, dispatch, reports } = this.#options;
+    const { connections, dispatch, reports, accounts } = this.#options;
     const { trigger } = found;
     const { config } = trigger;
     if (!trigger.active || config === undefined)
@@ -42,6 +44,8 @@ export class ManualStart {
       );
     if (!trigger.enabled)
       throw new TriggerError('disabled', 'The build trigger is switched off. Switch it on first.');
+    const refusal = await accountRefusal(trigger, accounts);
+    if (refusal !== undefined) throw new TriggerError('disabled', refusal);
     const client = connections.client(found);
     const order =
       client === undefined ? withoutHost(wish) : await atHost(client, config.build_source, wish, signal);

@@ -8,6 +8,7 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import { TriggerActivation } from './activation.ts';
 import type { BaseImages } from './base-images.ts';
 import { BuildDispatch } from './build-dispatch.ts';
+import type { BuilderAccounts } from './builder-accounts.ts';
 import { HostConnections } from './connections.ts';
 import { CronClock } from './cron-clock.ts';
 import { DeliveryPruner } from './delivery-pruner.ts';
@@ -40,6 +41,7 @@ export interface TriggersOptions {
   /** Those that are switched on. */
   readonly hosts: ReadonlyMap<ServiceName, GitHost>;
   readonly baseImages: BaseImages;
+  readonly accounts: BuilderAccounts;
   /** Where people read the log of a build. */
   readonly logUrl: (repository: RepositoryName, build: string) => string;
   readonly maxQueuedPerNamespace?: number;
@@ -74,7 +76,7 @@ export interface TriggerBackground {
 
 /** Build triggers over a database and a queue. Every manager has them; nothing goes on before `start`. */
 export function openTriggers(options: TriggersOptions): OpenTriggers {
-  const { database, clock, queue, log, metrics, baseImages, maxQueuedPerNamespace } = options;
+  const { database, clock, queue, log, metrics, baseImages, accounts, maxQueuedPerNamespace } = options;
   const store = new SqlTriggerStore(options);
   const deliveries = new SqlDeliveryStore(options);
   const notices = new SqlNotices(options);
@@ -82,7 +84,8 @@ export function openTriggers(options: TriggersOptions): OpenTriggers {
   const dispatch = new BuildDispatch({ queue, metrics, maxQueuedPerNamespace });
   const reports = new HostReports(options);
   const due = new DueTriggers(database);
-  const parts = { store, deliveries, notices, connections, dispatch, reports, due, clock, metrics, log };
+  const stores = { store, deliveries, notices, reports, due };
+  const parts = { ...stores, accounts, connections, dispatch, clock, metrics, log };
   const worker = new DeliveryWorker(parts);
   const onWaiting = () => worker.wake();
   const background: TriggerBackground = {

@@ -182,8 +182,8 @@ export class SqlTriggerStore {
     });
   }
 
-  /** Failures are counted anew from here on. Undefined: it is not there. */
-  async enable(id: TriggerId, cronAt: number | undefined): Promise<Trigger | undefined> {
+  /** Failures are counted anew from here on; what is nobody's becomes `user`'s. Undefined: it is not there. */
+  async enable(id: TriggerId, cronAt: number | undefined, user?: string): Promise<Trigger | undefined> {
     return await this.#database.transaction(async (sql) => {
       const newest = await sql
         .selectFrom('builds')
@@ -200,6 +200,9 @@ export class SqlTriggerStore {
           disabled_at: null,
           counted_from: newest?.number ?? 0,
           cron_at: cronAt ?? null,
+          ...(user === undefined
+            ? {}
+            : { connected_user: (on) => on.fn.coalesce('connected_user', on.val(user)) }),
         })
         .where('id', '=', id)
         .returningAll()

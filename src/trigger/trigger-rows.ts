@@ -20,7 +20,7 @@ export function triggerOf(row: Row<'triggers'>): Trigger {
     ...(row.disabled_reason === null ? {} : { disabledReason: reasonOf(row.disabled_reason) }),
     ...(row.disabled_at === null ? {} : { disabledAt: row.disabled_at }),
     ...(row.config_json === null ? {} : { config: JSON.parse(row.config_json) as TriggerConfig }),
-    connectedUser: row.connected_user,
+    ...(row.connected_user === null ? {} : { connectedUser: row.connected_user }),
     ...(row.pull_robot === null ? {} : { pullRobot: row.pull_robot }),
     ...(row.public_key === null ? {} : { publicKey: row.public_key }),
     createdAt: row.created_at,

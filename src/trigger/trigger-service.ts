@@ -73,12 +73,17 @@ export class TriggerService implements Triggers {
     return config === undefined ? undefined : host?.repositoryUrl(config.build_source);
   }
 
-  async setEnabled(id: TriggerId, enabled: boolean): Promise<Trigger> {
+  async setEnabled(id: TriggerId, enabled: boolean, user?: string): Promise<Trigger> {
     const { store, notices, clock } = this.#parts;
     const before = await this.#trigger(id);
     if (before.enabled === enabled) return before;
     if (!enabled) return (await store.disable(id, 'user_toggled')) ?? (await this.#trigger(id));
-    const after = await store.enable(id, nextDue(before.config?.cron, clock.now()));
+    if (before.connectedUser === undefined && before.service !== 'custom-git')
+      throw new TriggerError(
+        'bad-config',
+        'The user whose account the build trigger was connected with was deleted. Delete it, and make a new one.',
+      );
+    const after = await store.enable(id, nextDue(before.config?.cron, clock.now()), user);
     if (after === undefined) throw gone();
     await notices.clear(id, 'enabled');
     return after;

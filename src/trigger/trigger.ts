@@ -24,6 +24,7 @@ export const disabledReasons = [
   'user_toggled',
   'successive_build_failures',
   'successive_build_internal_errors',
+  'user_deleted',
 ] as const;
 /** Why a trigger was switched off; absent while it is on. */
 export type DisabledReason = (typeof disabledReasons)[number];
@@ -48,8 +49,8 @@ export interface Trigger {
   readonly disabledAt?: number;
   /** Undefined until it is activated. */
   readonly config?: TriggerConfig;
-  /** Whose account at the host it is connected with; builds belong to them. */
-  readonly connectedUser: string;
+  /** Whose account at the host it is connected with; builds belong to them. Undefined: the user was deleted. */
+  readonly connectedUser?: string;
   readonly pullRobot?: string;
   /** The public half of its key, as OpenSSH writes it; there once it is active. */
   readonly publicKey?: string;

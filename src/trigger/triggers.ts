@@ -76,8 +76,11 @@ export interface Triggers {
   find(repository: RepositoryName, id: TriggerId): Promise<Trigger | undefined>;
   /** Where people see its source in a browser; undefined where there is no such place, or no source yet. */
   repositoryUrl(trigger: Trigger): string | undefined;
-  /** Also brings a trigger back that was switched off by itself; its count of failures begins anew. */
-  setEnabled(id: TriggerId, enabled: boolean): Promise<Trigger>;
+  /**
+   * Also brings a trigger back that was switched off by itself; its count of failures begins anew. One whose user was
+   * deleted becomes `user`'s, unless it acted at a host with that one's account.
+   */
+  setEnabled(id: TriggerId, enabled: boolean, user?: string): Promise<Trigger>;
   /** Changes what an active trigger builds, but not its source. */
   configure(id: TriggerId, change: Partial<TriggerConfig>, pullRobot?: string | null): Promise<Trigger>;
   /** Takes hook and key away at the host; the trigger goes even if that fails. */

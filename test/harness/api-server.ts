@@ -32,6 +32,7 @@ import { parseRepositoryName } from '../../src/model/repository-name.ts';
 import { SqlBuildQueue } from '../../src/queue/sql-build-queue.ts';
 import { RegistryProbe } from '../../src/registries/registry-probe.ts';
 import { SqlRegistries } from '../../src/registries/sql-registries.ts';
+import { type RepositoryImages, RepositoryRemoval } from '../../src/retention/repository-removal.ts';
 import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
@@ -53,6 +54,8 @@ export interface ApiHarnessOptions {
   /** Whether whoever comes from one for the first time becomes a user. */
   readonly createUsers?: boolean;
   readonly sessionTimes?: SessionTimes;
+  /** Images that go with their repositories, where there is a registry. */
+  readonly images?: RepositoryImages;
   /** Private hosts that users may lead us to. */
   readonly allowHosts?: readonly string[];
   /** Besides custom-git. */
@@ -72,6 +75,7 @@ export async function startApiServer({
   providers,
   createUsers = true,
   sessionTimes,
+  images,
   allowHosts = [],
   hosts = {},
 }: ApiHarnessOptions = {}) {
@@ -169,6 +173,7 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
+    removal: new RepositoryRemoval({ retention, images, clock }),
     triggers: triggers.triggers,
     notices: triggers.notices,
     hostConnection: triggers.hostConnection,

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { PasswordHasher } from '../../src/account/password-hash.ts';
+import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
 import { ManualClock } from '../../src/base/clock.ts';
 import { Database } from '../../src/db/database.ts';
@@ -68,6 +70,7 @@ export async function triggerSite(
       audit,
       hosts,
       baseImages,
+      accounts: new SqlAccounts({ database: on, passwords: new PasswordHasher(), clock }).users,
       logUrl: ({ namespace, name }, build) =>
         `https://slipway.example.com/repository/${namespace}/${name}/build/${build}`,
       failureThreshold: 3,

@@ -29,8 +29,19 @@ export async function registries(db: Kysely<unknown>, { int, text, bytes, end }:
       foreign key (namespace, repository) references repositories (namespace, name) on delete cascade,
       foreign key (namespace, registry) references registries (namespace, name)
     ) ${end}`,
-    `create index targets_of_registry on repository_targets (namespace, registry)`,
+    `create unique index targets_of_registry on repository_targets (namespace, registry, path)`,
     `alter table builds add column published_json text`,
+
+    // A registry lists its tags only. What else was pushed has to be known, to be removed with its repository.
+    `create table registry_manifests (
+      repository ${text} not null,
+      digest ${text} not null,
+      primary key (repository, digest)
+    ) ${end}`,
+    `insert into registry_manifests (repository, digest)
+      select repository, digest from registry_pushes
+      union
+      select namespace || '/' || repository, digest from builds where digest is not null`,
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
 }

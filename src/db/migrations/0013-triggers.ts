@@ -18,7 +18,7 @@ export async function triggers(db: Kysely<unknown>, types: ColumnTypes): Promise
       disabled_reason text,
       disabled_at ${int},
       config_json text,
-      connected_user ${text} not null,
+      connected_user ${text},
       pull_robot ${text},
       public_key text,
       auth_token_sealed ${bytes},
@@ -35,6 +35,8 @@ export async function triggers(db: Kysely<unknown>, types: ColumnTypes): Promise
       foreign key (namespace, repository) references repositories (namespace, name) on delete cascade
     ) ${end}`,
     `create index triggers_of_repository on triggers (namespace, repository, created_at)`,
+    `create index triggers_of_user on triggers (connected_user)`,
+    `create index triggers_of_robot on triggers (pull_robot) where pull_robot is not null`,
     `create index triggers_by_cron on triggers (cron_at) where cron_at is not null`,
     `create index triggers_by_poll on triggers (poll_at) where poll_at is not null`,
 
