@@ -303,6 +303,46 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect(made.reverse()).toEqual(commits);
       });
 
+      it('of one ref are asked for in that order when an older one has waited longer than the others of a backlog', async () => {
+        const commits = ['a', 'b'].map((each) => each.repeat(40));
+        const store = new SqlDeliveryStore(site);
+        for (const commit of commits) await deliver(push('refs/heads/main', { commit }));
+        const [younger, older] = await list();
+        if (younger === undefined || older === undefined) throw new Error('two were delivered');
+        // Tried again later than the one behind it, and later than a whole round of others.
+        for (let index = 0; index < 70; index += 1) await deliver(push(`refs/heads/b${index}`));
+        await store.postpone(older.id, site.clock.now() + 5_000, 'The host was away.');
+        await site.clock.advance(6_000);
+        const claimed: string[] = [];
+        for (
+          let works = await store.claim(64, 120_000);
+          works.length > 0;
+          works = await store.claim(64, 120_000)
+        ) {
+          expect(works.length).toBeLessThanOrEqual(64);
+          claimed.push(...works.map(({ id }) => id));
+        }
+        expect(claimed).toHaveLength(72);
+        expect(claimed.filter((id) => id === older.id || id === younger.id)).toEqual([older.id, younger.id]);
+      });
+
+      it('of one ref are taken up to the one that is not due', async () => {
+        const store = new SqlDeliveryStore(site);
+        for (const commit of ['a', 'b', 'c'])
+          await deliver(push('refs/heads/main', { commit: commit.repeat(40) }));
+        const [, second] = await list();
+        if (second === undefined) throw new Error('three were delivered');
+        await store.postpone(second.id, site.clock.now() + 5_000, undefined);
+        const commits = async () =>
+          (await store.claim(64, 120_000)).map(({ event }) =>
+            'metadata' in event ? event.metadata.commit : '',
+          );
+        expect(await commits()).toEqual(['a'.repeat(40)]);
+        await site.clock.advance(6_000);
+        // The first has not ended yet.
+        expect(await commits()).toEqual([]);
+      });
+
       it('carry the trace of the delivery', async () => {
         const traceParent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
         await site.open.triggers.deliver(trigger.id, push('refs/heads/main'), token, traceParent);
