@@ -14,6 +14,7 @@ import {
 import type { Build } from '../model/build.ts';
 import { splitSecrets } from '../model/git-credentials.ts';
 import type { HookDelivery } from './git-host.ts';
+import { KnownRefs } from './known-refs.ts';
 import { SqlDeliveryStore } from './sql-delivery-store.ts';
 import type { Trigger } from './trigger.ts';
 import type { TriggerConfig } from './trigger-config.ts';
@@ -146,16 +147,63 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect((await builds()).map(({ displayName }) => displayName)).toEqual(['bbbbbbb']);
       });
 
-      it('is one more than the queue of the namespace takes', async () => {
-        await site[Symbol.asyncDispose]();
-        await scratch[Symbol.asyncDispose]();
-        scratch = await open();
-        site = await triggerSite(scratch, { settings: { maxQueuedPerNamespace: 2 } });
-        ({ trigger, token } = await site.custom());
-        for (const ref of ['a', 'b']) await deliver(push(`refs/heads/${ref}`));
-        await site.settle();
-        expect(await refused(trigger.id, push('refs/heads/c'), token)).toBe('queue-full');
-        expect(await builds()).toHaveLength(2);
+      describe('is one more than the queue of the namespace takes', () => {
+        beforeEach(async () => {
+          await site[Symbol.asyncDispose]();
+          await scratch[Symbol.asyncDispose]();
+          scratch = await open();
+          site = await triggerSite(scratch, { settings: { maxQueuedPerNamespace: 2 } });
+          ({ trigger, token } = await site.custom());
+        });
+        const makeRoom = async () => {
+          for (const { id } of await builds()) await site.queue.cancel(id, 'ann');
+        };
+
+        it('and is sent again by a person when there is room', async () => {
+          for (const ref of ['a', 'b']) await deliver(push(`refs/heads/${ref}`));
+          await site.settle();
+          expect(await refused(trigger.id, push('refs/heads/c'), token)).toBe('queue-full');
+          expect(await builds()).toHaveLength(2);
+          // What asks for no build needs no room.
+          expect(await refused(trigger.id, push('refs/heads/c', { commit: '0'.repeat(40) }), token)).toBe(
+            'taken',
+          );
+          const full = (await list()).find(({ outcome }) => outcome.kind === 'refused');
+          expect(full).toMatchObject({ ref: 'refs/heads/c' });
+          await makeRoom();
+          if (full !== undefined) await site.open.triggers.redeliver(trigger.id, full.id, 'bob');
+          await site.settle();
+          expect((await builds()).map(({ triggerMetadata }) => triggerMetadata?.ref)).toContain(
+            'refs/heads/c',
+          );
+        });
+
+        it('after it was answered: it waits for a day', async () => {
+          for (const ref of ['a', 'b', 'c']) await deliver(push(`refs/heads/${ref}`));
+          await site.settle();
+          for (let hour = 0; hour < 23; hour += 1) {
+            await site.clock.advance(3_600_000);
+            await site.settle();
+          }
+          expect((await list()).map(({ outcome }) => outcome.kind)).toEqual(['waiting', 'queued', 'queued']);
+          await makeRoom();
+          await site.clock.advance(120_000);
+          await site.settle();
+          expect(await builds()).toHaveLength(3);
+        });
+
+        it('for good: the look for lost pushes finds it', async () => {
+          const refs = new KnownRefs(site.database);
+          for (const ref of ['a', 'b', 'c']) await deliver(push(`refs/heads/${ref}`));
+          const [{ commit = '' } = {}] = await list();
+          const delivered = async () => await refs.delivered(trigger.id, 'refs/heads/c', commit);
+          await site.settle();
+          expect(await delivered()).toBe(true);
+          await site.clock.advance(25 * 3_600_000);
+          await site.settle();
+          expect((await list())[0]).toMatchObject({ outcome: { kind: 'failed' } });
+          expect(await delivered()).toBe(false);
+        });
       });
 
       it('is anything while the server is in read-only mode', async () => {

@@ -118,8 +118,13 @@ export class Intake {
     try {
       event = await this.#read(host, delivery, trigger);
     } catch (thrown) {
-      if (thrown instanceof TriggerError && thrown.code !== 'read-only')
-        await this.#keepRefusal(common, thrown);
+      if (thrown instanceof TriggerError && thrown.code !== 'read-only') {
+        const readable = thrown.code === 'disabled' || thrown.code === 'queue-full';
+        await this.#keepRefusal(
+          { ...common, ...(readable ? this.#buildable(host, delivery, trigger) : {}) },
+          thrown,
+        );
+      }
       throw thrown;
     }
     const stored = await deliveries.store({
@@ -141,6 +146,18 @@ export class Intake {
         'disabled',
         'The build trigger is switched off. Switch it on again in the settings of the repository.',
       );
+    const event = this.#eventOf(host, delivery, trigger);
+    // What asks for no build needs no room.
+    if (event.kind !== 'skip') await this.#requireRoom(trigger);
+    if (this.#options.readOnly)
+      throw new TriggerError(
+        'read-only',
+        'The server is in read-only mode and takes no builds. Send it again later.',
+      );
+    return event;
+  }
+
+  #eventOf(host: GitHost, delivery: HookDelivery, { service, config }: Trigger): HookEvent {
     const type = (delivery.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json')
       throw new TriggerError(
@@ -149,15 +166,22 @@ export class Intake {
       );
     if (delivery.body.byteLength > largestPayload)
       throw new TriggerError('too-large', `The payload is larger than ${largestPayload} bytes.`);
-    const { config } = trigger;
-    const event = host.read(delivery, trigger.service === 'custom-git' ? config?.build_source : undefined);
-    await this.#requireRoom(trigger);
-    if (this.#options.readOnly)
-      throw new TriggerError(
-        'read-only',
-        'The server is in read-only mode and takes no builds. Send it again later.',
-      );
-    return event;
+    return host.read(delivery, service === 'custom-git' ? config?.build_source : undefined);
+  }
+
+  /** What a person may send again, of a delivery that is refused for reasons that pass. */
+  #buildable(
+    host: GitHost,
+    delivery: HookDelivery,
+    trigger: Trigger,
+  ): Pick<NewDelivery, 'event' | 'ref' | 'commit'> {
+    try {
+      const event = this.#eventOf(host, delivery, trigger);
+      return event.kind === 'skip' ? {} : whatOf(event);
+    } catch (thrown) {
+      if (thrown instanceof TriggerError) return {};
+      throw thrown;
+    }
   }
 
   async #requireRoom({ repository: { namespace } }: Trigger): Promise<void> {
