@@ -311,7 +311,7 @@ describe('triggers at a host', () => {
     ])('says that there is no %j', async (wish) => {
       const trigger = await active();
       await expect(triggers().start(trigger.id, wish, 'ann', never)).rejects.toMatchObject({
-        code: 'unknown',
+        code: 'bad-config',
       });
     });
   });
