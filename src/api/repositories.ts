@@ -11,8 +11,9 @@ import type { ApiDependencies } from './dependencies.ts';
 import { repositoryParams } from './repository-path.ts';
 import { targetSchema, viewTarget } from './repository-target.ts';
 import { textEnum } from './text-enum.ts';
+import { signalOf } from './trigger-path.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'options'>;
+type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'triggers' | 'options'>;
 
 const tags = ['repositories'];
 const visibility = textEnum(['public', 'private']);
@@ -39,7 +40,10 @@ const repositoryWithRights = Type.Intersect([
   Type.Object({ can_write: Type.Boolean(), can_admin: Type.Boolean() }),
 ]);
 
-export function addRepositoryRoutes(api: Api, { accounts, queue, registries, options }: Needs): void {
+export function addRepositoryRoutes(
+  api: Api,
+  { accounts, queue, registries, triggers, options }: Needs,
+): void {
   const view = (repository: Repository, target: Target | undefined): Static<typeof repositorySchema> => ({
     namespace: repository.name.namespace,
     name: repository.name.name,
@@ -236,10 +240,14 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, registries, opt
       schema: {
         operationId: 'deleteRepository',
         summary: 'Delete a repository',
-        description: 'Refused while builds of it wait or run. Its images stay in the registry.',
+        description:
+          'Refused while builds of it wait or run. Its images stay in the registry. Its build triggers go, and at hosts their webhooks and keys: 204; 200 with what is to be removed by hand, where a host did not remove it.',
         tags,
         params: repositoryParams,
-        response: { 204: Type.Null() },
+        response: {
+          200: Type.Object({ left_at_host: Type.Array(Type.String()) }, { title: 'LeftAtHost' }),
+          204: Type.Null(),
+        },
       },
     },
     async (request, reply) => {
@@ -248,7 +256,11 @@ export function addRepositoryRoutes(api: Api, { accounts, queue, registries, opt
       const unfinished = await queue.builds({ repository: name, limit: 1, unfinishedOnly: true });
       if (unfinished.length > 0)
         throw new ApiError('conflict', 'Builds of the repository wait or run. Cancel them first.');
+      const left: string[] = [];
+      for (const { id } of await triggers.list(name))
+        left.push(...(await triggers.remove(id, signalOf(reply))).leftAtHost);
       await accounts.deleteRepository(name);
+      if (left.length > 0) return await reply.status(200).send({ left_at_host: left });
       return await reply.status(204).send(null);
     },
   );

@@ -258,6 +258,26 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect(await builds()).toHaveLength(4);
       });
 
+      it('that is signed is never another one without a name of its own', async () => {
+        const signed = (commit: string, name?: string): HookDelivery => {
+          const { headers, body } = push('refs/heads/main', { commit: commit.repeat(40) });
+          const signature = `sha256=${createHmac('sha256', token).update(body).digest('hex')}`;
+          const named = name === undefined ? {} : { 'x-slipway-delivery': name };
+          return { headers: { ...headers, 'x-slipway-signature-256': signature, ...named }, body };
+        };
+        const take = async (delivery: HookDelivery) =>
+          await site.open.triggers.deliver(trigger.id, delivery, undefined);
+        for (const commit of ['a', 'b', 'a']) await take(signed(commit));
+        await site.clock.advance(25 * 3_600_000);
+        await take(signed('a'));
+        await site.settle();
+        const names = async () => (await builds()).map(({ displayName }) => displayName);
+        expect(await names()).toEqual(['bbbbbbb', 'aaaaaaa']);
+        await take(signed('a', 'back'));
+        await site.settle();
+        expect(await names()).toEqual(['aaaaaaa', 'bbbbbbb', 'aaaaaaa']);
+      });
+
       it('to another trigger is another one', async () => {
         const other = await site.custom();
         await deliver(push('refs/heads/main'));
@@ -315,6 +335,20 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         await expect(triggers.setSecret(trigger.id, 'git:private-key', Buffer.of(1))).rejects.toMatchObject({
           code: 'bad-config',
         });
+      });
+
+      it('of payloads of Gogs, which name no head commit, are of the commit they push', async () => {
+        const payload = {
+          ref: 'refs/heads/main',
+          before: 'a'.repeat(40),
+          after: 'b'.repeat(40),
+          commits: [],
+          repository: { ssh_url: 'git@gogs.example.com:team/app.git', default_branch: 'main' },
+        };
+        expect((await built(posted(payload)))?.triggerMetadata).toMatchObject({ commit: 'b'.repeat(40) });
+        await deliver(posted({ ...payload, after: '0'.repeat(40) }));
+        await deliver(posted({ ...payload, head_commit: null }));
+        expect((await list()).map(({ outcome }) => outcome.kind)).toEqual(['skipped', 'skipped', 'queued']);
       });
 
       it.each([

@@ -57,13 +57,13 @@ export class Intake {
       );
     const { trigger } = found;
     const host = connections.host(trigger.service);
-    this.#requireProof(host, delivery, found, writeToken);
+    const by = this.#requireProof(host, delivery, found, writeToken);
     if (!trigger.active)
       throw new TriggerError(
         'not-active',
         'The build trigger has not been activated yet. Finish its set-up first.',
       );
-    return await this.#take(host, delivery, trigger, traceParent);
+    return await this.#take(host, delivery, trigger, { traceParent, signed: by === 'signature' });
   }
 
   #requireProof(
@@ -71,12 +71,12 @@ export class Intake {
     delivery: HookDelivery,
     { trigger, secrets }: TriggerWithSecrets,
     writeToken: string | undefined,
-  ): void {
+  ): 'signature' | 'token' {
     const token = secrets.write_token;
     const secret = secrets.webhook_secret ?? (trigger.service === 'custom-git' ? token : undefined);
     const proof = secret === undefined ? 'missing' : host.prove(delivery, secret);
     const signed = secrets.webhook_secret !== undefined;
-    if (proof === 'proved') return;
+    if (proof === 'proved') return 'signature';
     if (
       proof === 'missing' &&
       !signed &&
@@ -84,7 +84,7 @@ export class Intake {
       writeToken !== undefined &&
       sameSecret(writeToken, token)
     )
-      return;
+      return 'token';
     this.#options.metrics.delivered('forbidden');
     throw new TriggerError(
       'forbidden',
@@ -98,7 +98,7 @@ export class Intake {
     host: GitHost,
     delivery: HookDelivery,
     trigger: Trigger,
-    traceParent: string | undefined,
+    { traceParent, signed }: { readonly traceParent: string | undefined; readonly signed: boolean },
   ): Promise<{ readonly delivery?: DeliveryId; readonly note: string }> {
     const { deliveries, metrics } = this.#options;
     const hash = createHash('sha256').update(delivery.body).digest('hex');
@@ -110,7 +110,8 @@ export class Intake {
       triggerId: trigger.id,
       by: 'hook',
       key: `body ${hash}`,
-      mayRecur: trigger.service === 'custom-git',
+      // What is signed could be sent again by whoever saw it: it is new under a name of its own only.
+      mayRecur: trigger.service === 'custom-git' && (!signed || (name !== undefined && name !== '')),
       ...eventNameOf(delivery),
       ...(traceParent === undefined ? {} : { traceParent }),
     } as const;
