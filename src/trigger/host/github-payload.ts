@@ -25,13 +25,15 @@ export function githubEvent(payload: Payload, named: string | undefined, ownUrl?
 
 function push(payload: Payload, ownUrl: string | undefined): HookEvent {
   const head = payload.at('head_commit');
-  if (head.isNull || payload.at('deleted').flag() || isNoCommit(payload.at('after').optionalText() ?? '-'))
+  const after = payload.at('after');
+  const told = head.present || (!head.isNull && after.present);
+  if (!told || payload.at('deleted').flag() || isNoCommit(after.optionalText() ?? '-'))
     return refRemoved(payload.at('ref').text());
   const repository = payload.at('repository');
   const fallback = repository.at('default_branch');
   const metadata = withoutGaps<TriggerMetadata>({
     // Gogs, whose payloads are these otherwise, knows no head commit.
-    commit: (head.present ? head.object().at('id') : payload.at('after')).shaped(fullCommit).toLowerCase(),
+    commit: (head.present ? head.object().at('id') : after).shaped(fullCommit).toLowerCase(),
     ref: payload.at('ref').shaped(ref),
     default_branch: fallback.present ? fallback.shaped(branch) : undefined,
     git_url: ownUrl ?? repository.at('ssh_url').shaped(gitUrl),
