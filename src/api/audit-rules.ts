@@ -129,7 +129,11 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     },
     detail: ({ body }) => ({ visibility: body.visibility }),
   },
-  deleteRepository: { action: 'repository.delete', target: repository },
+  deleteRepository: {
+    action: 'repository.delete',
+    target: repository,
+    detail: ({ answer }) => ({ left_at_host: answer.left_at_host }),
+  },
   changeUserPermissions: {
     action: 'permission.set',
     target: repository,

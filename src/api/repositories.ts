@@ -13,8 +13,9 @@ import type { ApiDependencies } from './dependencies.ts';
 import { repositoryParams } from './repository-path.ts';
 import { targetSchema, viewTarget } from './repository-target.ts';
 import { textEnum } from './text-enum.ts';
+import { signalOf } from './trigger-path.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'removal' | 'options'>;
+type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'removal' | 'triggers' | 'options'>;
 
 const tags = ['repositories'];
 const visibility = textEnum(['public', 'private']);
@@ -45,7 +46,7 @@ const repositoryWithRights = Type.Intersect([
 
 export function addRepositoryRoutes(
   api: Api,
-  { accounts, queue, registries, removal, options }: Needs,
+  { accounts, queue, registries, removal, triggers, options }: Needs,
 ): void {
   const view = (repository: Repository, target: Target | undefined): Static<typeof repositorySchema> => ({
     namespace: repository.name.namespace,
@@ -272,10 +273,13 @@ export function addRepositoryRoutes(
         operationId: 'deleteRepository',
         summary: 'Delete a repository',
         description:
-          'With its builds, their logs and its images in the embedded registry. Refused while builds of it wait or run. 503 when there is more to remove than one request does: ask again.',
+          'With its builds, their logs and its images in the embedded registry. Refused while builds of it wait or run. 503 when there is more to remove than one request does: ask again. Its build triggers go, and at hosts their webhooks and keys: 204; 200 with what is to be removed by hand, where a host did not remove it.',
         tags,
         params: repositoryParams,
-        response: { 204: Type.Null() },
+        response: {
+          200: Type.Object({ left_at_host: Type.Array(Type.String()) }, { title: 'LeftAtHost' }),
+          204: Type.Null(),
+        },
       },
     },
     async (request, reply) => {
@@ -284,10 +288,14 @@ export function addRepositoryRoutes(
       const unfinished = await queue.builds({ repository: name, limit: 1, unfinishedOnly: true });
       if (unfinished.length > 0)
         throw new ApiError('conflict', 'Builds of the repository wait or run. Cancel them first.');
+      const left: string[] = [];
+      for (const { id } of await triggers.list(name))
+        left.push(...(await triggers.remove(id, signalOf(reply))).leftAtHost);
       // The name comes last: whoever takes it gets nothing of what there was.
       await removeRemains(name);
       if (!(await accounts.deleteRepository(name)) && (await accounts.repository(name)) !== undefined)
         throw new ApiError('conflict', 'A build was asked for at this moment. Cancel it first.');
+      if (left.length > 0) return await reply.status(200).send({ left_at_host: left });
       return await reply.status(204).send(null);
     },
   );

@@ -166,7 +166,7 @@ describe('a custom trigger', () => {
     expect((await call('POST', `/${id}/start`, {})).status).toBe(400);
     expect(
       (await call('POST', `/${id}/start`, { refs: { kind: 'branch', name: '--upload-pack=id' } })).status,
-    ).toBe(404);
+    ).toBe(400);
     await call('DELETE', `/${id}`);
     const after = await server.call('GET', `/api/v1/repository/kim/web/build/${started.json.id}`, {
       token: kim,
@@ -260,6 +260,33 @@ describe('a trigger at a host', () => {
     const gone = await call('DELETE', `/${id}`);
     expect(gone.status).toBe(200);
     expect(gone.json.left_at_host).toEqual([expect.stringContaining('webhook')]);
+  });
+
+  test('go with their repository, and so do webhook and key at the host', async () => {
+    await server.addRepository('kim/short');
+    const at = '/api/v1/repository/kim/short/trigger';
+    const made = async () => {
+      const { json } = await server.call('POST', `${at}/`, {
+        token: kim,
+        body: { service: 'github', token: 'good-token' },
+      });
+      const activated = await server.call('POST', `${at}/${json.id}/activate`, {
+        token: kim,
+        body: { config: { build_source: 'kim/app' } },
+      });
+      expect(activated.status, activated.text).toBe(200);
+    };
+    const source = github.state.repositories.get('kim/app');
+    const before = [source?.hooks.size ?? 0, source?.keys.size ?? 0];
+    for (let count = 0; count < 2; count += 1) await made();
+    expect(source?.hooks.size).toBe((before[0] ?? 0) + 2);
+    github.fail({ at: /^DELETE .*keys/, status: 403, times: 1 });
+    const gone = await server.call('DELETE', '/api/v1/repository/kim/short', { token: kim });
+    expect([gone.status, gone.json]).toEqual([
+      200,
+      { left_at_host: [expect.stringContaining('deploy key')] },
+    ]);
+    expect([source?.hooks.size, source?.keys.size]).toEqual([before[0], (before[1] ?? 0) + 1]);
   });
 
   test('whose host is out of reach says so', async () => {

@@ -306,8 +306,9 @@ export interface Schema {
     build_id: string;
     trigger_id: string;
     commit_sha: string;
-    /** What the host was told last. */
+    /** What the host was told last, and under which name. */
     sent: string | null;
+    context: Generated<string | null>;
     due_at: number;
     tries: Generated<number>;
     created_at: number;

@@ -31,7 +31,7 @@ export function nextDue(entries: readonly CronEntry[] | undefined, after: number
   return times.length === 0 ? undefined : Math.min(...times);
 }
 
-/** The entries whose time came after `from` and not after `until`, each with its last such time. */
+/** The entries whose time came after `from` and not after `until`, each with the first such time: what was missed is made up for once. */
 export function dueEntries(
   entries: readonly CronEntry[] | undefined,
   from: number,

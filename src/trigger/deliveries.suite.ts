@@ -14,6 +14,7 @@ import {
 import type { Build } from '../model/build.ts';
 import { splitSecrets } from '../model/git-credentials.ts';
 import type { HookDelivery } from './git-host.ts';
+import { KnownRefs } from './known-refs.ts';
 import { SqlDeliveryStore } from './sql-delivery-store.ts';
 import type { Trigger } from './trigger.ts';
 import type { TriggerConfig } from './trigger-config.ts';
@@ -183,16 +184,63 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect((await builds()).map(({ displayName }) => displayName)).toEqual(['bbbbbbb']);
       });
 
-      it('is one more than the queue of the namespace takes', async () => {
-        await site[Symbol.asyncDispose]();
-        await scratch[Symbol.asyncDispose]();
-        scratch = await open();
-        site = await triggerSite(scratch, { settings: { maxQueuedPerNamespace: 2 } });
-        ({ trigger, token } = await site.custom());
-        for (const ref of ['a', 'b']) await deliver(push(`refs/heads/${ref}`));
-        await site.settle();
-        expect(await refused(trigger.id, push('refs/heads/c'), token)).toBe('queue-full');
-        expect(await builds()).toHaveLength(2);
+      describe('is one more than the queue of the namespace takes', () => {
+        beforeEach(async () => {
+          await site[Symbol.asyncDispose]();
+          await scratch[Symbol.asyncDispose]();
+          scratch = await open();
+          site = await triggerSite(scratch, { settings: { maxQueuedPerNamespace: 2 } });
+          ({ trigger, token } = await site.custom());
+        });
+        const makeRoom = async () => {
+          for (const { id } of await builds()) await site.queue.cancel(id, 'ann');
+        };
+
+        it('and is sent again by a person when there is room', async () => {
+          for (const ref of ['a', 'b']) await deliver(push(`refs/heads/${ref}`));
+          await site.settle();
+          expect(await refused(trigger.id, push('refs/heads/c'), token)).toBe('queue-full');
+          expect(await builds()).toHaveLength(2);
+          // What asks for no build needs no room.
+          expect(await refused(trigger.id, push('refs/heads/c', { commit: '0'.repeat(40) }), token)).toBe(
+            'taken',
+          );
+          const full = (await list()).find(({ outcome }) => outcome.kind === 'refused');
+          expect(full).toMatchObject({ ref: 'refs/heads/c' });
+          await makeRoom();
+          if (full !== undefined) await site.open.triggers.redeliver(trigger.id, full.id, 'bob');
+          await site.settle();
+          expect((await builds()).map(({ triggerMetadata }) => triggerMetadata?.ref)).toContain(
+            'refs/heads/c',
+          );
+        });
+
+        it('after it was answered: it waits for a day', async () => {
+          for (const ref of ['a', 'b', 'c']) await deliver(push(`refs/heads/${ref}`));
+          await site.settle();
+          for (let hour = 0; hour < 23; hour += 1) {
+            await site.clock.advance(3_600_000);
+            await site.settle();
+          }
+          expect((await list()).map(({ outcome }) => outcome.kind)).toEqual(['waiting', 'queued', 'queued']);
+          await makeRoom();
+          await site.clock.advance(120_000);
+          await site.settle();
+          expect(await builds()).toHaveLength(3);
+        });
+
+        it('for good: the look for lost pushes finds it', async () => {
+          const refs = new KnownRefs(site.database);
+          for (const ref of ['a', 'b', 'c']) await deliver(push(`refs/heads/${ref}`));
+          const [{ commit = '' } = {}] = await list();
+          const delivered = async () => await refs.delivered(trigger.id, 'refs/heads/c', commit);
+          await site.settle();
+          expect(await delivered()).toBe(true);
+          await site.clock.advance(25 * 3_600_000);
+          await site.settle();
+          expect((await list())[0]).toMatchObject({ outcome: { kind: 'failed' } });
+          expect(await delivered()).toBe(false);
+        });
       });
 
       it('is anything while the server is in read-only mode', async () => {
@@ -245,6 +293,26 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         await deliver(one);
         await site.settle();
         expect(await builds()).toHaveLength(4);
+      });
+
+      it('that is signed is never another one without a name of its own', async () => {
+        const signed = (commit: string, name?: string): HookDelivery => {
+          const { headers, body } = push('refs/heads/main', { commit: commit.repeat(40) });
+          const signature = `sha256=${createHmac('sha256', token).update(body).digest('hex')}`;
+          const named = name === undefined ? {} : { 'x-slipway-delivery': name };
+          return { headers: { ...headers, 'x-slipway-signature-256': signature, ...named }, body };
+        };
+        const take = async (delivery: HookDelivery) =>
+          await site.open.triggers.deliver(trigger.id, delivery, undefined);
+        for (const commit of ['a', 'b', 'a']) await take(signed(commit));
+        await site.clock.advance(25 * 3_600_000);
+        await take(signed('a'));
+        await site.settle();
+        const names = async () => (await builds()).map(({ displayName }) => displayName);
+        expect(await names()).toEqual(['bbbbbbb', 'aaaaaaa']);
+        await take(signed('a', 'back'));
+        await site.settle();
+        expect(await names()).toEqual(['aaaaaaa', 'bbbbbbb', 'aaaaaaa']);
       });
 
       it('to another trigger is another one', async () => {
@@ -306,6 +374,20 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         });
       });
 
+      it('of payloads of Gogs, which name no head commit, are of the commit they push', async () => {
+        const payload = {
+          ref: 'refs/heads/main',
+          before: 'a'.repeat(40),
+          after: 'b'.repeat(40),
+          commits: [],
+          repository: { ssh_url: 'git@gogs.example.com:team/app.git', default_branch: 'main' },
+        };
+        expect((await built(posted(payload)))?.triggerMetadata).toMatchObject({ commit: 'b'.repeat(40) });
+        await deliver(posted({ ...payload, after: '0'.repeat(40) }));
+        await deliver(posted({ ...payload, head_commit: null }));
+        expect((await list()).map(({ outcome }) => outcome.kind)).toEqual(['skipped', 'skipped', 'queued']);
+      });
+
       it.each([
         ['a message', push('refs/heads/main', info('Docs [skip build]')), {}, /skip build/],
         ['the expression', push('refs/heads/dev'), { branchtag_regex: 'heads/main' }, /does not match/],
@@ -338,6 +420,46 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         await Promise.all([site.settle(), site.settle(), site.settle()]);
         const made = (await builds()).map(({ triggerMetadata }) => triggerMetadata?.commit);
         expect(made.reverse()).toEqual(commits);
+      });
+
+      it('of one ref are asked for in that order when an older one has waited longer than the others of a backlog', async () => {
+        const commits = ['a', 'b'].map((each) => each.repeat(40));
+        const store = new SqlDeliveryStore(site);
+        for (const commit of commits) await deliver(push('refs/heads/main', { commit }));
+        const [younger, older] = await list();
+        if (younger === undefined || older === undefined) throw new Error('two were delivered');
+        // Tried again later than the one behind it, and later than a whole round of others.
+        for (let index = 0; index < 70; index += 1) await deliver(push(`refs/heads/b${index}`));
+        await store.postpone(older.id, site.clock.now() + 5_000, 'The host was away.');
+        await site.clock.advance(6_000);
+        const claimed: string[] = [];
+        for (
+          let works = await store.claim(64, 120_000);
+          works.length > 0;
+          works = await store.claim(64, 120_000)
+        ) {
+          expect(works.length).toBeLessThanOrEqual(64);
+          claimed.push(...works.map(({ id }) => id));
+        }
+        expect(claimed).toHaveLength(72);
+        expect(claimed.filter((id) => id === older.id || id === younger.id)).toEqual([older.id, younger.id]);
+      });
+
+      it('of one ref are taken up to the one that is not due', async () => {
+        const store = new SqlDeliveryStore(site);
+        for (const commit of ['a', 'b', 'c'])
+          await deliver(push('refs/heads/main', { commit: commit.repeat(40) }));
+        const [, second] = await list();
+        if (second === undefined) throw new Error('three were delivered');
+        await store.postpone(second.id, site.clock.now() + 5_000, undefined);
+        const commits = async () =>
+          (await store.claim(64, 120_000)).map(({ event }) =>
+            'metadata' in event ? event.metadata.commit : '',
+          );
+        expect(await commits()).toEqual(['a'.repeat(40)]);
+        await site.clock.advance(6_000);
+        // The first has not ended yet.
+        expect(await commits()).toEqual([]);
       });
 
       it('carry the trace of the delivery', async () => {

@@ -87,7 +87,7 @@ async function judgeHead({ branch }: Head, { config, client, signal }: Case): Pr
   const repository = await client.repository(config.build_source, signal);
   const name = branch ?? repository.defaultBranch;
   if (name === undefined) return skip('The repository has no default branch.');
-  const found = await client.commit(config.build_source, name, signal);
+  const found = await client.head(config.build_source, 'branch', name, signal);
   if (found === undefined) return skip(`There is no branch ${name}.`);
   return build({
     commit: found.sha,

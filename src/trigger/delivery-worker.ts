@@ -37,6 +37,8 @@ const gather = 100;
 const lease = 120_000;
 /** Milliseconds for which a host that does not answer is asked again. */
 const patience = 15 * 60_000;
+/** Milliseconds for which a delivery that was answered with "Okay" waits for room in its namespace. */
+const queuePatience = 24 * 3_600_000;
 const longestWait = 5 * 60_000;
 /** A delivery that came by the hook was found missing before, by a look at the source at most so long ago. */
 const foundWithin = 3_600_000;
@@ -139,7 +141,8 @@ export class DeliveryWorker {
         const foreseen = thrown instanceof HostError || thrown instanceof QueueError;
         if (!foreseen) log.error({ err: thrown, delivery: work.id }, 'no build could be made of a delivery');
         const wait = this.#waitAfter(thrown, work);
-        if (wait !== undefined && clock.now() - work.receivedAt + wait <= patience)
+        const longest = thrown instanceof QueueError ? queuePatience : patience;
+        if (wait !== undefined && clock.now() - work.receivedAt + wait <= longest)
           return await this.#postpone(work, clock.now() + wait, messageOf(thrown));
         const reason = foreseen
           ? messageOf(thrown)

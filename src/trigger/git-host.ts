@@ -149,6 +149,13 @@ export interface HostClient {
     ref: string,
     signal: AbortSignal,
   ): Promise<{ readonly sha: string; readonly info: CommitInfo } | undefined>;
+  /** The newest commit of a branch, or the one of a tag, and of nothing else of that name; undefined: there is none. */
+  head(
+    repository: string,
+    kind: 'branch' | 'tag',
+    name: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly sha: string; readonly info: CommitInfo } | undefined>;
   /** Paths that differ between two commits; undefined: more than can be told. */
   changedPaths(
     repository: string,

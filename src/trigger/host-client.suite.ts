@@ -211,6 +211,27 @@ export function hostClientSuite(title: string, rig: HostRig): void {
         expect(await client.commit('acme/web', none, never)).toBeUndefined();
     });
 
+    it('finds a branch or a tag, and takes neither for the other nor a commit for one', async () => {
+      const main = web.branches.get('main') ?? '';
+      const sha = web.commit('feature/a/b', { message: 'Both' });
+      web.tag('v1/rc', sha, true);
+      web.tag('both', main);
+      web.branches.set('both', sha);
+      const head = async (kind: 'branch' | 'tag', name: string) =>
+        (await client.head('acme/web', kind, name, never))?.sha;
+      expect(await client.head('acme/web', 'branch', 'feature/a/b', never)).toMatchObject({
+        sha,
+        info: { message: 'Both', author: { username: expect.stringMatching(/^kim/i) } },
+      });
+      expect(await head('tag', 'v1/rc')).toBe(sha);
+      expect([await head('branch', 'both'), await head('tag', 'both')]).toEqual([sha, main]);
+      expect([await head('branch', 'v1/rc'), await head('tag', 'main')]).toEqual([undefined, undefined]);
+      for (const none of [sha, sha.slice(0, 12), 'gone', 'a\nb', '..', '']) {
+        expect(await head('branch', none)).toBeUndefined();
+        expect(await head('tag', none)).toBeUndefined();
+      }
+    });
+
     it('tells of a commit whose author nobody knows', async () => {
       const sha = web.commit('main', { author: { name: 'Stranger', email: 'stranger@elsewhere.example' } });
       const found = await client.commit('acme/web', sha, never);

@@ -6,7 +6,8 @@ import type { HostConnections } from './connections.ts';
 import { HostError } from './host-error.ts';
 import type { DueReport, HostReports } from './host-reports.ts';
 import { RecurringTask } from './recurring-task.ts';
-import type { SqlTriggerStore } from './sql-trigger-store.ts';
+import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts';
+import type { Trigger } from './trigger.ts';
 import type { TriggerLog, TriggerMetrics } from './trigger-events.ts';
 
 export interface HostReporterOptions {
@@ -23,6 +24,8 @@ export interface HostReporterOptions {
 }
 
 const most = 32;
+/** Builds of a trigger that is deleted, of which the host is told. */
+const mostLeft = 50;
 const lease = 120_000;
 /** Milliseconds for which it is tried; then nobody looks at the commit any more. */
 const patience = 24 * 3_600_000;
@@ -88,6 +91,47 @@ export class HostReporter {
     }
   }
 
+  /**
+   * Says of builds that the host takes to be under way how they went, or that nobody will tell: their trigger is about to
+   * be deleted. A host that does not take it keeps nothing up.
+   */
+  async takeLeave({ trigger, ...secrets }: TriggerWithSecrets, signal: AbortSignal): Promise<void> {
+    const { reports, connections, metrics, log, logUrl } = this.#options;
+    const source = trigger.config?.build_source;
+    if (source === undefined) return;
+    const left = await reports.pending(trigger.id, mostLeft);
+    if (left.length === 0) return;
+    try {
+      const client = connections.client({ trigger, ...secrets });
+      if (client === undefined) return;
+      for (const { build, commit, phase, fault, context, finishedAt } of left) {
+        const status =
+          phase === undefined || finishedAt === undefined
+            ? ({ state: 'error', description: 'The build trigger was deleted.' } as const)
+            : commitStatusOf(phase, fault);
+        const url = logUrl(trigger.repository, build);
+        await client.setStatus(
+          source,
+          commit,
+          { ...status, url, context: context ?? (await this.#contextOf(trigger)) },
+          signal,
+        );
+        metrics.statusSent('sent');
+        await reports.drop(build);
+      }
+    } catch (thrown) {
+      metrics.statusSent('dropped');
+      log.warn({ err: thrown, trigger: trigger.id }, 'a host was not told that a trigger was deleted');
+    }
+  }
+
+  /** What tells statuses apart: the oldest trigger of a repository has its name, the others their own id with it. */
+  async #contextOf({ id, repository }: Trigger): Promise<string> {
+    const [oldest] = await this.#options.store.list(repository);
+    const name = `slipway/${formatRepositoryName(repository)}`;
+    return oldest === undefined || oldest.id === id ? name : `${name} (${id.slice(0, 8)})`;
+  }
+
   async #send(report: DueReport, signal: AbortSignal): Promise<void> {
     const { store, reports, connections, metrics, logUrl } = this.#options;
     const found = await store.findWithSecrets(report.triggerId);
@@ -97,8 +141,14 @@ export class HostReporter {
       await reports.drop(report.build);
       return;
     }
+    // Whatever is older has nothing to say any more, be it late or not.
+    if (!(await reports.isNewest(report))) {
+      await reports.drop(report.build);
+      return;
+    }
     const { repository } = found.trigger;
     const status = commitStatusOf(report.phase, report.fault);
+    const context = report.context ?? (await this.#contextOf(found.trigger));
     if (status.state !== report.sent) {
       await client.setStatus(
         source,
@@ -106,13 +156,13 @@ export class HostReporter {
         {
           ...status,
           url: logUrl(repository, report.build),
-          context: `slipway/${formatRepositoryName(repository)}`,
+          context,
         },
         signal,
       );
       metrics.statusSent('sent');
     }
-    if (report.finishedAt === undefined) await reports.sent(report.build, status.state);
+    if (report.finishedAt === undefined) await reports.sent(report.build, status.state, context);
     else await reports.drop(report.build);
   }
 }

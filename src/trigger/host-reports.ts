@@ -13,6 +13,8 @@ export interface DueReport {
   readonly commit: string;
   /** What it was told last. */
   readonly sent: string | undefined;
+  /** Under which name. */
+  readonly context: string | undefined;
   readonly tries: number;
   readonly createdAt: number;
   /** Undefined: the build is gone. */
@@ -26,6 +28,7 @@ interface ReportRow {
   readonly trigger_id: string;
   readonly commit_sha: string;
   readonly sent: string | null;
+  readonly context: string | null;
   readonly tries: number;
   readonly created_at: number;
   readonly phase: string | null;
@@ -58,7 +61,7 @@ export class HostReports {
     const lock = this.#database.dialect === 'postgres' ? sql`for update of r skip locked` : sql``;
     return await this.#database.transaction(async (db) => {
       const { rows } = await sql<ReportRow>`
-        select r.build_id, r.trigger_id, r.commit_sha, r.sent, r.tries, r.created_at,
+        select r.build_id, r.trigger_id, r.commit_sha, r.sent, r.context, r.tries, r.created_at,
           b.phase, b.finished_at, b.fault_json
         from host_reports as r left join builds as b on b.id = r.build_id
         where r.due_at <= ${now} and (r.sent is null or b.finished_at is not null or b.id is null)
@@ -74,11 +77,39 @@ export class HostReports {
     });
   }
 
+  /**
+   * Whether no newer build of the same commit and trigger is followed. Older ones are told of no more: what the host shows
+   * of a commit is how its newest build goes, whatever an older one does later.
+   */
+  async isNewest({ build, triggerId, commit }: DueReport): Promise<boolean> {
+    const { rows } = await sql<{ build_id: string; number: number }>`
+      select r.build_id, coalesce(b.number, 0) as number
+      from host_reports as r left join builds as b on b.id = r.build_id
+      where r.trigger_id = ${triggerId} and r.commit_sha = ${commit}
+    `.execute(this.#database.sql);
+    const own = rows.find(({ build_id }) => build_id === build);
+    if (own === undefined) return false;
+    for (const { build_id, number } of rows) if (number < own.number) await this.drop(build_id);
+    return rows.every(({ number }) => number <= own.number);
+  }
+
+  /** Of one trigger: builds that the host takes to be under way. */
+  async pending(id: TriggerId, limit: number): Promise<readonly DueReport[]> {
+    const { rows } = await sql<ReportRow>`
+      select r.build_id, r.trigger_id, r.commit_sha, r.sent, r.context, r.tries, r.created_at,
+        b.phase, b.finished_at, b.fault_json
+      from host_reports as r left join builds as b on b.id = r.build_id
+      where r.trigger_id = ${id} and r.sent = 'pending'
+      order by r.created_at desc limit ${limit}
+    `.execute(this.#database.sql);
+    return rows.map(reportOf);
+  }
+
   /** The host knows it; it is told again when the build has ended. */
-  async sent(build: string, state: string): Promise<void> {
+  async sent(build: string, state: string, context: string): Promise<void> {
     await this.#database.sql
       .updateTable('host_reports')
-      .set({ sent: state, tries: 0, due_at: this.#clock.now() })
+      .set({ sent: state, context, tries: 0, due_at: this.#clock.now() })
       .where('build_id', '=', build)
       .execute();
   }
@@ -103,6 +134,7 @@ function reportOf(row: ReportRow): DueReport {
     triggerId: triggerIdOf(row.trigger_id),
     commit: row.commit_sha,
     sent: row.sent ?? undefined,
+    context: row.context ?? undefined,
     tries: row.tries + 1,
     createdAt: row.created_at,
     phase: (row.phase ?? undefined) as Phase | undefined,

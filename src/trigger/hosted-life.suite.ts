@@ -14,6 +14,7 @@ import { HostConnection } from './host/host-connection.ts';
 import { gitHosts } from './host/hosts.ts';
 import type { Trigger } from './trigger.ts';
 import type { TriggerConfig } from './trigger-config.ts';
+import type { StartWish } from './triggers.ts';
 
 type Fake = GithubApi | GitlabApi | BitbucketApi;
 
@@ -275,6 +276,27 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       expect(await triggers().builds(trigger.id, 10)).toMatchObject([
         { tags: ['v1.2.3'], source: { sha: commit }, triggerMetadata: { ref: 'refs/tags/v1.2.3' } },
       ]);
+    });
+
+    it('builds by hand and by the clock what is there as it was called, and nothing else', async () => {
+      const trigger = await active({ cron: [{ schedule: '*/5 * * * *', branch: 'v1' }] });
+      const commit = web.branches.get('main') ?? '';
+      web.tag('v1', commit);
+      const start = async (wish: StartWish) => await triggers().start(trigger.id, wish, 'kim', never);
+      for (const wish of [
+        { branch: 'v1' },
+        { branch: commit },
+        { ref: { kind: 'tag', name: 'main' } },
+        { ref: { kind: 'branch', name: 'v1' } },
+      ] as const)
+        await expect(start(wish)).rejects.toMatchObject({ code: 'bad-config' });
+      expect(await start({ ref: { kind: 'tag', name: 'v1' } })).toMatchObject({ tags: ['v1'] });
+      expect(await start({ branch: 'main' })).toMatchObject({ tags: ['latest', 'main'] });
+      expect(await start({ commit })).toMatchObject({ source: { sha: commit } });
+      await site.clock.advance(300_000);
+      await site.open.background.cron.round();
+      await site.settle();
+      expect(await outcomes(trigger)).toEqual([{ kind: 'skipped', reason: 'There is no branch v1.' }]);
     });
 
     it('asks for what a push changed when the payload does not tell', async () => {

@@ -311,7 +311,7 @@ describe('triggers at a host', () => {
     ])('says that there is no %j', async (wish) => {
       const trigger = await active();
       await expect(triggers().start(trigger.id, wish, 'ann', never)).rejects.toMatchObject({
-        code: 'unknown',
+        code: 'bad-config',
       });
     });
   });
@@ -356,6 +356,64 @@ describe('triggers at a host', () => {
         url: expect.stringContaining(build?.id ?? ''),
       });
       expect(await scratch.database.sql.selectFrom('host_reports').selectAll().execute()).toEqual([]);
+    });
+
+    it('of an older build do not overwrite those of a newer one, however late they come', async () => {
+      const trigger = await active();
+      const commit = repository.branches.get('main') ?? '';
+      const start = async () => await triggers().start(trigger.id, { branch: 'main' }, 'kim', never);
+      await start();
+      await report();
+      github.fail({ at: /statuses/, status: 503, times: 1 });
+      await finish('error');
+      await report();
+      // Its failure is not told yet when the next one is built, and that one succeeds.
+      await start();
+      await report();
+      await finish('complete');
+      await report();
+      await site.clock.advance(3_600_000);
+      await report();
+      expect(states()).toEqual(['pending', 'pending', 'success']);
+      expect(repository.statuses.at(-1)).toMatchObject({ commit });
+      expect(await scratch.database.sql.selectFrom('host_reports').selectAll().execute()).toEqual([]);
+    });
+
+    it('of several triggers of a repository are told apart', async () => {
+      const [one, two] = [
+        await active(),
+        await active({ dockerfile_path: '/app/Dockerfile', context: '/app' }),
+      ];
+      await site.clock.advance(1_000);
+      for (const { id } of [one, two]) await triggers().start(id, { branch: 'main' }, 'kim', never);
+      await report();
+      const names = new Set(repository.statuses.map(({ context }) => context));
+      expect(names).toContain('slipway/team/app');
+      expect(names.size).toBe(2);
+      const oldest = (await triggers().list(siteRepository))[0];
+      if (oldest !== undefined) await triggers().remove(oldest.id, never);
+      // The other keeps its name, although it is the oldest now.
+      while ((await site.queue.builds({ limit: 1, unfinishedOnly: true })).length > 0)
+        await finish('complete');
+      await report();
+      const last = new Map(repository.statuses.map(({ context, state }) => [context, state]));
+      expect([...last.values()].sort()).toEqual(['error', 'success']);
+    });
+
+    it('do not stay pending when the trigger is deleted', async () => {
+      const trigger = await active();
+      await triggers().start(trigger.id, { branch: 'main' }, 'kim', never);
+      await report();
+      expect(states()).toEqual(['pending']);
+      await triggers().remove(trigger.id, never);
+      expect(repository.statuses.at(-1)).toMatchObject({
+        state: 'error',
+        description: 'The build trigger was deleted.',
+        context: 'slipway/team/app',
+      });
+      await finish('complete');
+      await report();
+      expect(states()).toEqual(['pending', 'error']);
     });
 
     it('are sent again when the host does not answer, and dropped after a day', async () => {

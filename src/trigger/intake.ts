@@ -59,13 +59,13 @@ export class Intake {
       );
     const { trigger } = found;
     const host = connections.host(trigger.service);
-    this.#requireProof(host, delivery, found, writeToken);
+    const by = this.#requireProof(host, delivery, found, writeToken);
     if (!trigger.active)
       throw new TriggerError(
         'not-active',
         'The build trigger has not been activated yet. Finish its set-up first.',
       );
-    return await this.#take(host, delivery, trigger, traceParent);
+    return await this.#take(host, delivery, trigger, { traceParent, signed: by === 'signature' });
   }
 
   #requireProof(
@@ -73,12 +73,12 @@ export class Intake {
     delivery: HookDelivery,
     { trigger, secrets }: TriggerWithSecrets,
     writeToken: string | undefined,
-  ): void {
+  ): 'signature' | 'token' {
     const token = secrets.write_token;
     const secret = secrets.webhook_secret ?? (trigger.service === 'custom-git' ? token : undefined);
     const proof = secret === undefined ? 'missing' : host.prove(delivery, secret);
     const signed = secrets.webhook_secret !== undefined;
-    if (proof === 'proved') return;
+    if (proof === 'proved') return 'signature';
     if (
       proof === 'missing' &&
       !signed &&
@@ -86,7 +86,7 @@ export class Intake {
       writeToken !== undefined &&
       sameSecret(writeToken, token)
     )
-      return;
+      return 'token';
     this.#options.metrics.delivered('forbidden');
     throw new TriggerError(
       'forbidden',
@@ -100,7 +100,7 @@ export class Intake {
     host: GitHost,
     delivery: HookDelivery,
     trigger: Trigger,
-    traceParent: string | undefined,
+    { traceParent, signed }: { readonly traceParent: string | undefined; readonly signed: boolean },
   ): Promise<{ readonly delivery?: DeliveryId; readonly note: string }> {
     const { deliveries, metrics } = this.#options;
     const hash = createHash('sha256').update(delivery.body).digest('hex');
@@ -112,7 +112,8 @@ export class Intake {
       triggerId: trigger.id,
       by: 'hook',
       key: `body ${hash}`,
-      mayRecur: trigger.service === 'custom-git',
+      // What is signed could be sent again by whoever saw it: it is new under a name of its own only.
+      mayRecur: trigger.service === 'custom-git' && (!signed || (name !== undefined && name !== '')),
       ...eventNameOf(delivery),
       ...(traceParent === undefined ? {} : { traceParent }),
     } as const;
@@ -120,8 +121,13 @@ export class Intake {
     try {
       event = await this.#read(host, delivery, trigger);
     } catch (thrown) {
-      if (thrown instanceof TriggerError && thrown.code !== 'read-only')
-        await this.#keepRefusal(common, thrown);
+      if (thrown instanceof TriggerError && thrown.code !== 'read-only') {
+        const readable = thrown.code === 'disabled' || thrown.code === 'queue-full';
+        await this.#keepRefusal(
+          { ...common, ...(readable ? this.#buildable(host, delivery, trigger) : {}) },
+          thrown,
+        );
+      }
       throw thrown;
     }
     const stored = await deliveries.store({
@@ -145,6 +151,18 @@ export class Intake {
       );
     const refusal = await accountRefusal(trigger, this.#options.accounts);
     if (refusal !== undefined) throw new TriggerError('disabled', refusal);
+    const event = this.#eventOf(host, delivery, trigger);
+    // What asks for no build needs no room.
+    if (event.kind !== 'skip') await this.#requireRoom(trigger);
+    if (this.#options.readOnly)
+      throw new TriggerError(
+        'read-only',
+        'The server is in read-only mode and takes no builds. Send it again later.',
+      );
+    return event;
+  }
+
+  #eventOf(host: GitHost, delivery: HookDelivery, { service, config }: Trigger): HookEvent {
     const type = (delivery.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json')
       throw new TriggerError(
@@ -153,15 +171,22 @@ export class Intake {
       );
     if (delivery.body.byteLength > largestPayload)
       throw new TriggerError('too-large', `The payload is larger than ${largestPayload} bytes.`);
-    const { config } = trigger;
-    const event = host.read(delivery, trigger.service === 'custom-git' ? config?.build_source : undefined);
-    await this.#requireRoom(trigger);
-    if (this.#options.readOnly)
-      throw new TriggerError(
-        'read-only',
-        'The server is in read-only mode and takes no builds. Send it again later.',
-      );
-    return event;
+    return host.read(delivery, service === 'custom-git' ? config?.build_source : undefined);
+  }
+
+  /** What a person may send again, of a delivery that is refused for reasons that pass. */
+  #buildable(
+    host: GitHost,
+    delivery: HookDelivery,
+    trigger: Trigger,
+  ): Pick<NewDelivery, 'event' | 'ref' | 'commit'> {
+    try {
+      const event = this.#eventOf(host, delivery, trigger);
+      return event.kind === 'skip' ? {} : whatOf(event);
+    } catch (thrown) {
+      if (thrown instanceof TriggerError) return {};
+      throw thrown;
+    }
   }
 
   async #requireRoom({ repository: { namespace } }: Trigger): Promise<void> {

@@ -59,7 +59,7 @@ export class KnownRefs {
         .execute();
   }
 
-  /** Whether this commit of the ref was delivered, in whatever way. */
+  /** Whether this commit of the ref was delivered, in whatever way. What failed or was refused was not built, and is looked for. */
   async delivered(id: TriggerId, ref: string, commit: string): Promise<boolean> {
     const row = await this.#database.sql
       .selectFrom('trigger_deliveries')
@@ -67,6 +67,7 @@ export class KnownRefs {
       .where('trigger_id', '=', id)
       .where('ref', '=', ref)
       .where('commit_sha', '=', commit)
+      .where('outcome', 'not in', ['failed', 'refused'])
       .limit(1)
       .executeTakeFirst();
     return row !== undefined;

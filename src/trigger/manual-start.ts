@@ -95,11 +95,17 @@ async function atHost(
   const repository = await asking(client.repository(source, signal));
   const ref = 'commit' in wish ? undefined : refOf(wish);
   const asked = 'commit' in wish ? wish.commit : nameOf(wish);
-  const found = isRefName(asked) ? await asking(client.commit(source, asked, signal)) : undefined;
-  if (found === undefined) {
-    const what = 'commit' in wish ? 'commit' : 'ref' in wish ? wish.ref.kind : 'branch';
-    throw new TriggerError('unknown', `There is no ${what} "${asked.slice(0, 100)}" in ${source}.`);
-  }
+  const kind = 'commit' in wish ? undefined : 'ref' in wish ? wish.ref.kind : 'branch';
+  const look = async () =>
+    kind === undefined
+      ? await client.commit(source, asked, signal)
+      : await client.head(source, kind, asked, signal);
+  const found = isRefName(asked) ? await asking(look()) : undefined;
+  if (found === undefined)
+    throw new TriggerError(
+      'bad-config',
+      `There is no ${kind ?? 'commit'} "${asked.slice(0, 100)}" in ${source}.`,
+    );
   return {
     metadata: {
       commit: found.sha,
@@ -118,6 +124,6 @@ function nameOf(wish: Exclude<StartWish, { readonly commit: string }>): string {
 function refOf(wish: Exclude<StartWish, { readonly commit: string }>): string {
   const name = nameOf(wish);
   if (!isRefName(name))
-    throw new TriggerError('unknown', `"${name.slice(0, 100)}" is not the name of a branch or tag.`);
+    throw new TriggerError('bad-config', `"${name.slice(0, 100)}" is not the name of a branch or tag.`);
   return 'ref' in wish && wish.ref.kind === 'tag' ? `refs/tags/${name}` : `refs/heads/${name}`;
 }

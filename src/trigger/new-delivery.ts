@@ -19,7 +19,7 @@ export interface NewDelivery {
   readonly eventName?: string;
   readonly ref?: string;
   readonly commit?: string;
-  /** Absent exactly when the outcome is known already. */
+  /** What is to be built, or was and a person may ask for it again; never absent while it waits. */
   readonly event?: StoredEvent;
   readonly outcome: DeliveryOutcome;
   readonly redeliveryOf?: DeliveryId;

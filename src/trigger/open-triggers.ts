@@ -104,6 +104,7 @@ export function openTriggers(options: TriggersOptions): OpenTriggers {
     triggers: new TriggerService({
       ...parts,
       activation: new TriggerActivation(parts),
+      reporter: background.reporter,
       analysis: new SourceAnalysis({ store, connections, baseImages, now: () => clock.now() }),
       browser: new SourceBrowser(connections),
       intake: new Intake({ ...parts, maxQueuedPerNamespace, readOnly: options.readOnly ?? false, onWaiting }),

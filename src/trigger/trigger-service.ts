@@ -6,6 +6,7 @@ import { checkConfig } from './check-config.ts';
 import type { HostConnections } from './connections.ts';
 import { nextDue } from './cron-schedule.ts';
 import type { HookDelivery } from './git-host.ts';
+import type { HostReporter } from './host-reporter.ts';
 import type { Intake } from './intake.ts';
 import type { ManualStart } from './manual-start.ts';
 import type { SourceAnalysis } from './source-analysis.ts';
@@ -23,6 +24,7 @@ export interface TriggerServiceParts {
   readonly deliveries: SqlDeliveryStore;
   readonly connections: HostConnections;
   readonly activation: TriggerActivation;
+  readonly reporter: HostReporter;
   readonly analysis: SourceAnalysis;
   readonly browser: SourceBrowser;
   readonly intake: Intake;
@@ -125,8 +127,9 @@ export class TriggerService implements Triggers {
   }
 
   async remove(id: TriggerId, signal: AbortSignal): Promise<{ readonly leftAtHost: readonly string[] }> {
-    const { store, activation } = this.#parts;
+    const { store, activation, reporter } = this.#parts;
     const found = await this.#found(id);
+    await reporter.takeLeave(found, signal);
     const leftAtHost = await activation.uninstall(found, signal);
     await store.remove(id);
     return { leftAtHost };

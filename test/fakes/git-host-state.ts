@@ -118,8 +118,10 @@ export class FakeRepository {
 
   /** By branch, tag, or (the beginning of) an id. */
   resolve(ref: string): FakeCommit | undefined {
-    const short = ref.replace(/^refs\/(heads|tags)\//, '').replace(/^(heads|tags)\//, '');
-    const sha = this.branches.get(short) ?? this.tags.get(short)?.commit;
+    const [, kind, name = ref] = /^(?:refs\/)?(heads|tags)\/(.+)$/.exec(ref) ?? [];
+    const sha =
+      (kind === 'tags' ? undefined : this.branches.get(name)) ??
+      (kind === 'heads' ? undefined : this.tags.get(name)?.commit);
     if (sha !== undefined) return this.commits.get(sha);
     if (!/^[0-9a-f]{7,40}$/.test(ref)) return undefined;
     return [...this.commits.values()].find((commit) => commit.sha.startsWith(ref));

@@ -29,6 +29,7 @@ export class GitlabApi extends GitHostServer {
     route('GET', '', (request) => ok(this.#project(this.#at(request), request))),
     route('GET', '/repository/branches', (request) => this.#branches(request)),
     route('GET', '/repository/tags', (request) => this.#tags(request)),
+    route('GET', '/repository/(branches|tags)/([^/]+)', (request) => this.#ref(request)),
     route('GET', '/repository/commits/([^/]+)', (request) => this.#commit(request)),
     route('GET', '/repository/tree', (request) => this.#tree(request)),
     route('GET', '/repository/files/([^/]+)', (request) => this.#file(request)),
@@ -261,6 +262,14 @@ export class GitlabApi extends GitHostServer {
         commit: this.#commitView(repository, repository.commitAt(commit)),
       })),
     );
+  }
+
+  #ref(request: FakeRequest): FakeAnswer {
+    const repository = this.#at(request);
+    const [, kind, name = ''] = request.parts;
+    const sha = kind === 'branches' ? repository.branches.get(name) : repository.tags.get(name)?.commit;
+    if (sha === undefined) throw new FakeRefusal(404, { message: '404 Not Found' });
+    return ok({ name, commit: this.#commitView(repository, repository.commitAt(sha)) });
   }
 
   #commit(request: FakeRequest): FakeAnswer {

@@ -91,6 +91,7 @@ export async function triggers(db: Kysely<unknown>, types: ColumnTypes): Promise
       trigger_id text not null references triggers (id) on delete cascade,
       commit_sha text not null,
       sent text,
+      context ${text},
       due_at ${int} not null,
       tries ${int} not null default 0,
       created_at ${int} not null

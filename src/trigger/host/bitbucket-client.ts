@@ -138,13 +138,29 @@ export class BitbucketClient implements HostClient {
       const found = await missing(() => call.json('GET', `${at}/commit/${ref}`));
       if (found !== undefined) return found;
     }
-    for (const kind of ['branches', 'tags']) {
-      const found = await missing(() => call.json('GET', `${at}/refs/${kind}/${encodeURIComponent(ref)}`));
-      if (found === undefined) continue;
-      const sha = found.at('target', 'hash').shaped(fullCommit);
-      return await call.json('GET', `${at}/commit/${sha}`);
-    }
-    return undefined;
+    return (
+      (await this.#findHead(call, repository, 'branch', ref)) ??
+      (await this.#findHead(call, repository, 'tag', ref))
+    );
+  }
+
+  async head(repository: string, kind: 'branch' | 'tag', name: string, signal: AbortSignal) {
+    const call = this.#call(`looking at a ${kind} of ${repository}`, signal);
+    const found = isRefName(name) ? await this.#findHead(call, repository, kind, name) : undefined;
+    return found === undefined ? undefined : { sha: shaOf(found), info: infoOf(found) };
+  }
+
+  async #findHead(
+    call: Call,
+    repository: string,
+    kind: 'branch' | 'tag',
+    name: string,
+  ): Promise<Payload | undefined> {
+    const at = pathOf(repository);
+    const kinds = kind === 'branch' ? 'branches' : 'tags';
+    const found = await missing(() => call.json('GET', `${at}/refs/${kinds}/${encodeURIComponent(name)}`));
+    if (found === undefined) return undefined;
+    return await call.json('GET', `${at}/commit/${found.at('target', 'hash').shaped(fullCommit)}`);
   }
 
   async #needCommit(call: Call, repository: string, ref: string): Promise<Payload> {

@@ -157,6 +157,12 @@ export class GithubClient implements HostClient {
     });
   }
 
+  async head(repository: string, kind: 'branch' | 'tag', name: string, signal: AbortSignal) {
+    return isRefName(name)
+      ? await this.commit(repository, `${kind === 'branch' ? 'heads' : 'tags'}/${name}`, signal)
+      : undefined;
+  }
+
   async changedPaths(repository: string, before: string, after: string, signal: AbortSignal) {
     return await this.#call(`comparing commits of ${repository}`, signal, async ({ rest }) => {
       const found = await missing(() =>

@@ -25,15 +25,19 @@ export function githubEvent(payload: Payload, named: string | undefined, ownUrl?
 
 function push(payload: Payload, ownUrl: string | undefined): HookEvent {
   const head = payload.at('head_commit');
-  if (!head.present || payload.at('deleted').flag()) return refRemoved(payload.at('ref').text());
+  const after = payload.at('after');
+  const told = head.present || (!head.isNull && after.present);
+  if (!told || payload.at('deleted').flag() || isNoCommit(after.optionalText() ?? '-'))
+    return refRemoved(payload.at('ref').text());
   const repository = payload.at('repository');
   const fallback = repository.at('default_branch');
   const metadata = withoutGaps<TriggerMetadata>({
-    commit: head.object().at('id').shaped(fullCommit).toLowerCase(),
+    // Gogs, whose payloads are these otherwise, knows no head commit.
+    commit: (head.present ? head.object().at('id') : after).shaped(fullCommit).toLowerCase(),
     ref: payload.at('ref').shaped(ref),
     default_branch: fallback.present ? fallback.shaped(branch) : undefined,
     git_url: ownUrl ?? repository.at('ssh_url').shaped(gitUrl),
-    commit_info: commitInfo(head),
+    commit_info: head.present ? commitInfo(head) : undefined,
   });
   const before = payload.at('before').optionalText();
   const isNew = before === undefined || isNoCommit(before);

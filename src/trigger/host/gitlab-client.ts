@@ -142,6 +142,20 @@ export class GitlabClient implements HostClient {
     });
   }
 
+  async head(repository: string, kind: 'branch' | 'tag', name: string, signal: AbortSignal) {
+    return await this.#call(`looking at a ${kind} of ${repository}`, signal, async (call) => {
+      if (!isRefName(name)) return undefined;
+      const { gitlab, at } = call;
+      const of = project(repository);
+      const found = await missing<unknown>(() =>
+        kind === 'branch' ? new gitlab.Branches(at).show(of, name) : new gitlab.Tags(at).show(of, name),
+      );
+      if (found === undefined) return undefined;
+      const commit = answer(found).at('commit');
+      return { sha: shaOf(commit), info: { ...infoOf(commit), ...(await this.#people(call, commit)) } };
+    });
+  }
+
   async #showCommit({ gitlab, at }: Call, repository: string, ref: string): Promise<Payload | undefined> {
     if (!isRefName(ref)) return undefined;
     const found = await missing(() => new gitlab.Commits(at).show(project(repository), ref));

@@ -71,6 +71,11 @@ export class Payload {
     return this.#value !== undefined && this.#value !== null;
   }
 
+  /** Whether it is said that there is none, which is more than that nothing is said. */
+  get isNull(): boolean {
+    return this.#value === null;
+  }
+
   kindIs(kind: 'string' | 'list'): boolean {
     return kind === 'list' ? Array.isArray(this.#value) : typeof this.#value === kind;
   }
