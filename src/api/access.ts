@@ -189,7 +189,7 @@ async function requireNamespaceRole(
   throw new ApiError(
     'insufficient_scope',
     wanted === 'admin'
-      ? `Only administrators of the namespace ${namespace} may do this; a token needs the scope org:admin, or user:admin for one's own namespace.`
+      ? `Only administrators of the namespace ${namespace} may do this; a token needs the scope org:admin.`
       : `Only members of ${namespace} may see this; a token needs the scope org:admin.`,
   );
 }
