@@ -3,7 +3,7 @@ import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-da
 import { ManualClock } from '../base/clock.ts';
 import { AccountError } from './account-error.ts';
 import type { Principal, TokenScope } from './accounts.ts';
-import { AccountAuthorizer } from './authorizer.ts';
+import { AccountAuthorizer, AccountSubject } from './authorizer.ts';
 import { LoginLimiter } from './login-limiter.ts';
 import { PasswordHasher } from './password-hash.ts';
 import { tokenHash } from './personal-token.ts';
@@ -205,7 +205,7 @@ export function accountsSuite(name: string, openScratch: OpenScratch): void {
       const { token } = await accounts.createToken('alice', { name: 'pull', scopes: ['repo:read'] });
       const ask = async (username: string, secret: string, repository = 'alice/web') => {
         const subject = await authorizer.authenticate({ username, password: secret });
-        if (subject === undefined) return 'refused';
+        if (!(subject instanceof AccountSubject)) return 'refused';
         return await authorizer.authorize(subject, repository, ['pull', 'push', 'delete']);
       };
       expect(await ask('alice', password)).toEqual(['pull', 'push', 'delete']);

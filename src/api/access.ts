@@ -81,6 +81,8 @@ async function authenticate(request: FastifyRequest, needs: Needs): Promise<Prin
   const credentials = parseBasic(authorization);
   if (credentials === undefined)
     throw new ApiError('invalid_token', 'The Authorization header is neither a Bearer token nor Basic.');
+  // A browser keeps a password it was asked for, and sends it with whatever any page makes it send, as it does a cookie.
+  if (changesSomething(request)) requireSameSite(request, needs.options);
   const verdict = await signIn.check(credentials, request.ip);
   switch (verdict.kind) {
     case 'accepted':
