@@ -3,7 +3,7 @@ import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-da
 import { ManualClock } from '../base/clock.ts';
 import { AccountError } from './account-error.ts';
 import type { Principal, TokenScope } from './accounts.ts';
-import { AccountAuthorizer } from './authorizer.ts';
+import { AccountAuthorizer, AccountSubject } from './authorizer.ts';
 import { LoginLimiter } from './login-limiter.ts';
 import { PasswordHasher } from './password-hash.ts';
 import { tokenHash } from './personal-token.ts';
@@ -205,7 +205,7 @@ export function accountsSuite(name: string, openScratch: OpenScratch): void {
       const { token } = await accounts.createToken('alice', { name: 'pull', scopes: ['repo:read'] });
       const ask = async (username: string, secret: string, repository = 'alice/web') => {
         const subject = await authorizer.authenticate({ username, password: secret });
-        if (subject === undefined) return 'refused';
+        if (!(subject instanceof AccountSubject)) return 'refused';
         return await authorizer.authorize(subject, repository, ['pull', 'push', 'delete']);
       };
       expect(await ask('alice', password)).toEqual(['pull', 'push', 'delete']);
@@ -230,6 +230,44 @@ export function accountsSuite(name: string, openScratch: OpenScratch): void {
       expect(await check(password, '192.0.2.2')).toBe('accepted');
       await clock.advance(2_000);
       expect(await check(password)).toBe('accepted');
+    });
+
+    test('a burst of wrong passwords from one address gets no more tries, and keeps nobody out elsewhere', async () => {
+      await accounts.createUser({ username: 'gus', password });
+      const managers = [1, 2].map(() => new SignIn(accounts, new LoginLimiter(scratch.database, clock)));
+      const check = async (text: string, address: string, index = 0) =>
+        (await managers[index % 2]?.check({ username: 'gus', password: text }, address))?.kind;
+      const burst = await Promise.all(
+        Array.from({ length: 66 }, (_each, index) => check(`wrong horse ${index}`, '192.0.2.1', index)),
+      );
+      expect(burst.filter((kind) => kind === 'refused').length).toBe(5);
+      expect(burst.filter((kind) => kind === 'locked').length).toBe(61);
+      expect(await check(password, '198.51.100.7')).toBe('accepted');
+    });
+
+    test('many who sign in at once from one address, with the right password, all get in', async () => {
+      await accounts.createUser({ username: 'gus', password });
+      const signIn = new SignIn(accounts, new LoginLimiter(scratch.database, clock));
+      const kinds = await Promise.all(
+        Array.from({ length: 12 }, () => signIn.check({ username: 'gus', password }, '192.0.2.1')),
+      );
+      expect(new Set(kinds.map(({ kind }) => kind))).toEqual(new Set(['accepted']));
+    });
+
+    test('a token that is right is taken whatever is locked, and clears nothing', async () => {
+      await accounts.createUser({ username: 'gus', password });
+      const { token } = await accounts.createToken('gus', { name: 'x', scopes: ['repo:read'] });
+      const signIn = new SignIn(accounts, new LoginLimiter(scratch.database, clock));
+      const check = async (username: string, text: string) =>
+        (await signIn.check({ username, password: text }, '192.0.2.1')).kind;
+      for (let count = 0; count < 5; count += 1) expect(await check('gus', 'wrong horse')).toBe('refused');
+      expect(await check('gus', token)).toBe('accepted');
+      expect(await check('$oauthtoken', token)).toBe('accepted');
+      expect(await check('gus', password)).toBe('locked');
+      await clock.advance(2_000);
+      const typed = { username: 'gus', password: token };
+      expect((await signIn.checkPassword(typed, '192.0.2.1')).kind).toBe('refused');
+      expect(await check('gus', password)).toBe('locked');
     });
   });
 }

@@ -1,3 +1,4 @@
+import { unreachable } from '../base/unreachable.ts';
 import { parseRepositoryName } from '../model/repository-name.ts';
 import type { Accounts, Principal, Role } from './accounts.ts';
 import { parseRobotName } from './robot-name.ts';
@@ -16,6 +17,15 @@ export class AccountSubject {
     this.principal = principal;
   }
 }
+
+/** As the registry's token service knows it: the credentials were not looked at. */
+export interface SignInDelay {
+  readonly tryLater: 'locked' | 'busy';
+  /** Milliseconds. */
+  readonly retryAfter: number;
+}
+
+const busyFor = 2_000;
 
 const needed: Record<RegistryAction, Role> = { pull: 'read', push: 'write', delete: 'admin' };
 const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
@@ -37,17 +47,19 @@ export class AccountAuthorizer {
     readonly username: string;
     readonly password: string;
     readonly address?: string;
-  }): Promise<AccountSubject | undefined> {
+  }): Promise<AccountSubject | SignInDelay | undefined> {
     const verdict = await this.#signIn.check(credentials, credentials.address ?? 'unknown');
-    if (verdict.kind !== 'accepted') return undefined;
-    const { principal } = verdict;
-    switch (principal.kind) {
-      case 'user':
-        return new AccountSubject(principal.username, principal);
-      case 'robot':
-        return new AccountSubject(principal.name, principal);
-      case 'anonymous':
+    switch (verdict.kind) {
+      case 'accepted':
+        return subjectOf(verdict.principal);
+      case 'refused':
         return undefined;
+      case 'locked':
+        return { tryLater: 'locked', retryAfter: verdict.retryAfter };
+      case 'busy':
+        return { tryLater: 'busy', retryAfter: busyFor };
+      default:
+        return unreachable(verdict);
     }
   }
 
@@ -72,5 +84,18 @@ export class AccountAuthorizer {
     const role = await this.#accounts.roleOn(principal, name);
     if (role === undefined) return [];
     return requested.filter((action) => strength[role] >= strength[needed[action]]);
+  }
+}
+
+function subjectOf(principal: Principal): AccountSubject | undefined {
+  switch (principal.kind) {
+    case 'user':
+      return new AccountSubject(principal.username, principal);
+    case 'robot':
+      return new AccountSubject(principal.name, principal);
+    case 'anonymous':
+      return undefined;
+    default:
+      return unreachable(principal);
   }
 }

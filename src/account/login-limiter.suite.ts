@@ -21,60 +21,124 @@ export function loginLimiterSuite(name: string, openScratch: OpenScratch): void 
     }
 
     const fail = async (limiter: LoginLimiter, times: number, user = 'alice', address = '192.0.2.1') => {
-      for (let count = 0; count < times; count += 1) await limiter.failed(user, address);
+      for (let count = 0; count < times; count += 1) await limiter.begin(user, address);
     };
+    /** Fails as often as it may, and waits where it may not. */
+    const failWaiting = async ({ limiter, clock }: ReturnType<typeof make>, times: number) => {
+      for (let count = 0; count < times; count += 1) {
+        await clock.advance(await lockedFor(limiter, 'alice', '192.0.2.1'));
+        await fail(limiter, 1);
+      }
+    };
+    const lockedFor = async (limiter: LoginLimiter, user: string, address: string) => {
+      const attempt = await limiter.begin(user, address);
+      if (typeof attempt === 'number') return attempt;
+      await attempt.withdraw();
+      return 0;
+    };
+    const succeed = async (limiter: LoginLimiter, user: string, address: string) => {
+      const attempt = await limiter.begin(user, address);
+      if (typeof attempt === 'number') throw new TypeError(`${user} is locked at ${address}`);
+      await attempt.succeeded();
+    };
+    const rows = async () =>
+      await scratch.database.sql.selectFrom('login_failures').selectAll().orderBy('key').execute();
+    const addUser = async (username: string) =>
+      await scratch.database.sql
+        .insertInto('users')
+        .values({ username, password_hash: 'none', created_at: 0 })
+        .execute();
 
     test('a few failures are forgiven, the next one locks, each further one twice as long', async () => {
       const { clock, limiter } = make();
       await fail(limiter, 4);
-      expect(await limiter.lockedFor('alice', '192.0.2.1')).toBe(0);
+      expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBe(0);
       const locks: number[] = [];
       for (let count = 0; count < 4; count += 1) {
         await fail(limiter, 1);
-        locks.push(await limiter.lockedFor('alice', '192.0.2.1'));
+        locks.push(await lockedFor(limiter, 'alice', '192.0.2.1'));
         await clock.advance(locks.at(-1) ?? 0);
-        expect(await limiter.lockedFor('alice', '192.0.2.1')).toBe(0);
+        expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBe(0);
       }
       expect(locks).toEqual([2_000, 4_000, 8_000, 16_000]);
     });
 
     test('a lock never lasts longer than its limit', async () => {
-      const { limiter } = make();
-      await fail(limiter, 40);
-      expect(await limiter.lockedFor('alice', '192.0.2.1')).toBe(defaultLoginLimits.longestLock);
+      const made = make();
+      const { limiter } = made;
+      await failWaiting(made, 40);
+      expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBe(defaultLoginLimits.longestLock);
     });
 
     test('nobody is locked out by failures from elsewhere, until they are far too many', async () => {
       const { limiter } = make();
       for (let host = 1; host < 50; host += 1) await fail(limiter, 1, 'alice', `192.0.2.${host}`);
-      expect(await limiter.lockedFor('alice', '198.51.100.1')).toBe(0);
+      expect(await lockedFor(limiter, 'alice', '198.51.100.1')).toBe(0);
       await fail(limiter, 1, 'alice', '192.0.2.50');
-      expect(await limiter.lockedFor('alice', '198.51.100.1')).toBeGreaterThan(0);
+      expect(await lockedFor(limiter, 'alice', '198.51.100.1')).toBeGreaterThan(0);
+    });
+
+    test('one address never locks a name, however long it goes on', async () => {
+      const made = make();
+      await failWaiting(made, 120);
+      expect(await lockedFor(made.limiter, 'alice', '198.51.100.1')).toBe(0);
+      const ofName = (await rows()).find(({ key }) => key === 'user alice');
+      expect(ofName?.count ?? 0).toBeLessThanOrEqual(defaultLoginLimits.perUser);
+    });
+
+    test('the lock of a name leaves out where its user has signed in from', async () => {
+      await addUser('alice');
+      const { clock, limiter } = make();
+      await succeed(limiter, 'alice', '198.51.100.1');
+      for (let host = 1; host <= 60; host += 1) await fail(limiter, 1, 'alice', `192.0.2.${host}`);
+      expect(await lockedFor(limiter, 'alice', '198.51.100.2')).toBeGreaterThan(0);
+      expect(await lockedFor(limiter, 'alice', '198.51.100.1')).toBe(0);
+      // It guesses no more than any other there.
+      await fail(limiter, 5, 'alice', '198.51.100.1');
+      expect(await lockedFor(limiter, 'alice', '198.51.100.1')).toBeGreaterThan(0);
+      // And not for ever.
+      await clock.advance(91 * 24 * 3_600_000);
+      for (let host = 1; host <= 60; host += 1) await fail(limiter, 1, 'alice', `192.0.2.${host}`);
+      expect(await lockedFor(limiter, 'alice', '198.51.100.1')).toBeGreaterThan(0);
+    });
+
+    test('of one user no more than the latest networks are known', async () => {
+      await addUser('alice');
+      const { clock, limiter } = make();
+      for (let host = 1; host <= 30; host += 1) {
+        await succeed(limiter, 'alice', `198.51.100.${host}`);
+        await clock.advance(1);
+      }
+      await succeed(limiter, 'nobody', '198.51.100.1');
+      const known = await scratch.database.sql.selectFrom('known_networks').select('network').execute();
+      expect(known.length).toBe(20);
+      expect(known).toContainEqual({ network: '198.51.100.30' });
+      expect(known).not.toContainEqual({ network: '198.51.100.1' });
     });
 
     test('an address that tries many names is locked, whatever it tries next', async () => {
       const { limiter } = make();
       for (let count = 0; count < 30; count += 1) await fail(limiter, 1, `user${count}`);
-      expect(await limiter.lockedFor('somebody', '192.0.2.1')).toBeGreaterThan(0);
-      expect(await limiter.lockedFor('somebody', '192.0.2.2')).toBe(0);
+      expect(await lockedFor(limiter, 'somebody', '192.0.2.1')).toBeGreaterThan(0);
+      expect(await lockedFor(limiter, 'somebody', '192.0.2.2')).toBe(0);
     });
 
     test('an IPv6 client cannot get around it within its own network, and IPv4 is the same in IPv6 clothes', async () => {
       const { limiter } = make();
       for (let count = 0; count < 5; count += 1)
         await fail(limiter, 1, 'alice', `2001:db8:1:2::${count + 1}`);
-      expect(await limiter.lockedFor('alice', '2001:db8:1:2:ffff::9')).toBeGreaterThan(0);
-      expect(await limiter.lockedFor('alice', '2001:db8:1:3::1')).toBe(0);
+      expect(await lockedFor(limiter, 'alice', '2001:db8:1:2:ffff::9')).toBeGreaterThan(0);
+      expect(await lockedFor(limiter, 'alice', '2001:db8:1:3::1')).toBe(0);
       await fail(limiter, 5, 'bob', '::ffff:192.0.2.9');
-      expect(await limiter.lockedFor('bob', '192.0.2.9')).toBeGreaterThan(0);
+      expect(await lockedFor(limiter, 'bob', '192.0.2.9')).toBeGreaterThan(0);
     });
 
     test('the right password clears the way', async () => {
       const { limiter } = make();
       await fail(limiter, 4);
-      await limiter.succeeded('alice', '192.0.2.1');
+      await succeed(limiter, 'alice', '192.0.2.1');
       await fail(limiter, 4);
-      expect(await limiter.lockedFor('alice', '192.0.2.1')).toBe(0);
+      expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBe(0);
     });
 
     test('old failures are forgotten', async () => {
@@ -82,26 +146,25 @@ export function loginLimiterSuite(name: string, openScratch: OpenScratch): void 
       await fail(limiter, 4);
       await clock.advance(defaultLoginLimits.forgetAfter + 1);
       await fail(limiter, 1);
-      expect(await limiter.lockedFor('alice', '192.0.2.1')).toBe(0);
+      expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBe(0);
     });
 
     test('what is remembered is bounded, and the lock of who fails now is kept', async () => {
       const { limiter } = make({ remembered: 100 });
       for (let count = 0; count < 300; count += 1) await fail(limiter, 1, `user${count}`, `address ${count}`);
       await fail(limiter, 5);
-      const rows = await scratch.database.sql.selectFrom('login_failures').select('key').execute();
       // Between two sweeps of 50 failures there may be 3 rows for each.
-      expect(rows.length).toBeLessThanOrEqual(100 + 3 * 50);
-      expect(await limiter.lockedFor('alice', '192.0.2.1')).toBeGreaterThan(0);
+      expect((await rows()).length).toBeLessThanOrEqual(100 + 3 * 50);
+      expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBeGreaterThan(0);
     });
 
     test('nobody locks a robot out, or those who come with tokens, from elsewhere', async () => {
       const { limiter } = make();
       for (const name of ['team+ci', '$oauthtoken']) {
         for (let host = 1; host < 60; host += 1) await fail(limiter, 1, name, `192.0.2.${host}`);
-        expect(await limiter.lockedFor(name, '198.51.100.1')).toBe(0);
+        expect(await lockedFor(limiter, name, '198.51.100.1')).toBe(0);
         await fail(limiter, 5, name, '203.0.113.9');
-        expect(await limiter.lockedFor(name, '203.0.113.9')).toBeGreaterThan(0);
+        expect(await lockedFor(limiter, name, '203.0.113.9')).toBeGreaterThan(0);
       }
     });
 
@@ -110,23 +173,41 @@ export function loginLimiterSuite(name: string, openScratch: OpenScratch): void 
       const other = new LoginLimiter(scratch.database, clock);
       await fail(limiter, 3);
       await fail(other, 2);
-      expect(await limiter.lockedFor('alice', '192.0.2.1')).toBe(2_000);
-      expect(await other.lockedFor('alice', '192.0.2.1')).toBe(2_000);
+      expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBe(2_000);
+      expect(await lockedFor(other, 'alice', '192.0.2.1')).toBe(2_000);
     });
 
-    test('failures at the same moment are all counted', async () => {
-      const { limiter } = make();
-      await Promise.all(Array.from({ length: 20 }, () => limiter.failed('alice', '192.0.2.1')));
-      const rows = await scratch.database.sql.selectFrom('login_failures').selectAll().execute();
-      expect(rows.map(({ count }) => count)).toEqual([20, 20, 20]);
+    test('attempts at the same moment get no more tries than one after the other', async () => {
+      const { clock, limiter } = make();
+      const managers = [limiter, new LoginLimiter(scratch.database, clock)];
+      const begun = await Promise.all(
+        Array.from({ length: 20 }, (_each, index) => managers[index % 2]?.begin('alice', '192.0.2.1')),
+      );
+      expect(begun.filter((each) => typeof each === 'object').length).toBe(5);
+      expect((await rows()).map(({ count }) => count)).toEqual([5, 5, 5]);
     });
 
-    test('who signs in and never failed writes nothing, whatever the name holds', async () => {
+    test('a success takes its own failure back, and leaves those of others where they were', async () => {
+      const { clock, limiter } = make();
+      await fail(limiter, 3);
+      await fail(limiter, 2, 'bob');
+      const before = (await rows()).filter(({ key }) => key === 'address 192.0.2.1');
+      await clock.advance(1_000);
+      await succeed(limiter, 'alice', '192.0.2.1');
+      expect((await rows()).filter(({ key }) => key === 'address 192.0.2.1')).toEqual(before);
+      expect((await rows()).map(({ key }) => key)).not.toContain('pair 192.0.2.1 alice');
+      // Withdrawn ones change nothing.
+      const now = await rows();
+      expect(await lockedFor(limiter, 'bob', '192.0.2.1')).toBe(0);
+      expect(await rows()).toEqual(now);
+    });
+
+    test('who signs in and never failed leaves nothing, whatever the name holds', async () => {
       const { limiter } = make();
-      expect(await limiter.lockedFor('al\0ice', '192.0.2.1')).toBe(0);
-      await limiter.succeeded('al\0ice', '192.0.2.1');
-      expect(await scratch.database.sql.selectFrom('login_failures').selectAll().execute()).toEqual([]);
-      await limiter.failed('al\0ice', '192.0.2.1');
+      expect(await lockedFor(limiter, 'al\0ice', '192.0.2.1')).toBe(0);
+      await succeed(limiter, 'al\0ice', '192.0.2.1');
+      expect(await rows()).toEqual([]);
+      await limiter.begin('al\0ice', '192.0.2.1');
     });
   });
 }

@@ -1,6 +1,6 @@
-import { sql as text } from 'kysely';
 import type { Clock } from '../base/clock.ts';
-import type { Database } from '../db/database.ts';
+import type { Database, Sql } from '../db/database.ts';
+import { KnownNetworks } from './known-networks.ts';
 import { networkOf } from './network.ts';
 import { storable } from './storable.ts';
 
@@ -27,89 +27,204 @@ export const defaultLoginLimits: LoginLimits = {
   remembered: 20_000,
 };
 
-/** After so many failures at this manager it looks whether too much is remembered. */
+/** After so many attempts at this manager it looks whether too much is remembered. */
 const sweepEvery = 50;
+
+/** A sign-in that is being looked at. It counts as a failure from its beginning; who does nothing with it leaves it one. */
+export interface LoginAttempt {
+  /** The password was right. Takes the failure back, and clears what this user failed from this address. */
+  succeeded(): Promise<void>;
+  /** The password was not looked at. Takes the failure back. */
+  withdraw(): Promise<void>;
+}
+
+interface Counter {
+  readonly key: string;
+  readonly kind: 'address' | 'pair' | 'user';
+  readonly allowed: number;
+}
+
+/** A counter's row as an attempt found it and as it left it. */
+interface Counted {
+  readonly key: string;
+  readonly before: { readonly count: number; readonly last_at: number };
+  readonly after: { readonly count: number; readonly last_at: number };
+}
 
 /**
  * Slows down guessing of passwords, by user name and by address, for all managers of the database together. A user
  * name is locked for an address only, once the address is known to have failed with it: so nobody can lock another
- * person out from elsewhere; guessing one name from many addresses is bounded by a lock of the name that needs ten
- * times as many failures. Only failures write, and a success that has failures to clear; what is remembered is bounded:
- * the one that failed longest ago is forgotten first.
+ * person out from elsewhere. Guessing one name from many addresses is bounded by a lock of the name that needs ten
+ * times as many failures, of which one address adds no more than it may fail with; it holds only where the name's user
+ * has not signed in from lately.
+ *
+ * A failure is counted before the password is looked at, together with looking whether there is a lock, and taken back
+ * when the password is right: so no burst gets more tries than one after the other. What is remembered is bounded: the one
+ * that failed longest ago is forgotten first.
  */
 export class LoginLimiter {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #limits: LoginLimits;
-  #failuresHere = 0;
+  readonly #known: KnownNetworks;
+  #attemptsHere = 0;
 
   constructor(database: Database, clock: Clock, limits: LoginLimits = defaultLoginLimits) {
     this.#database = database;
     this.#clock = clock;
     this.#limits = limits;
+    this.#known = new KnownNetworks(database);
   }
 
-  /** Milliseconds until these may try again; 0 when they may now. */
-  async lockedFor(username: string, address: string): Promise<number> {
+  /** The number: milliseconds until these may try again. */
+  async begin(username: string, address: string): Promise<LoginAttempt | number> {
     const now = this.#clock.now();
-    const keys = this.#keys(username, address);
-    const rows = await this.#database.sql
+    const counters = this.#countersOf(username, address);
+    const isKnown = await this.#known.isKnown(username, address, now);
+    const binding = counters.filter(({ kind }) => kind !== 'user' || !isKnown);
+    // What is locked is found out without a write, so that a flood costs little.
+    const locked = this.#lockOf(binding, await this.#rows(this.#database.sql, counters), now);
+    if (locked > 0) return locked;
+    const counted = await this.#count(counters, binding, now);
+    if (typeof counted === 'number') return counted;
+    this.#attemptsHere += 1;
+    if (this.#attemptsHere % sweepEvery === 0) await this.#sweep(now);
+    const pair = counters.filter(({ kind }) => kind === 'pair').map(({ key }) => key);
+    return {
+      succeeded: async () => {
+        await this.#takeBack(counted, pair);
+        if (hasPassword(username)) await this.#known.remember(username, address, now);
+      },
+      withdraw: async () => await this.#takeBack(counted, []),
+    };
+  }
+
+  async #count(
+    counters: readonly Counter[],
+    binding: readonly Counter[],
+    now: number,
+  ): Promise<readonly Counted[] | number> {
+    return await this.#database.transaction(async (sql) => {
+      // Holds the rows, always in the same order, so that two of them never wait for each other.
+      const rows = await sql
+        .insertInto('login_failures')
+        .values(counters.map(({ key }) => ({ key, count: 0, last_at: now })))
+        .onConflict((on) =>
+          on.column('key').doUpdateSet((row) => ({ count: row.ref('login_failures.count') })),
+        )
+        .returning(['key', 'count', 'last_at'])
+        .execute();
+      const locked = this.#lockOf(binding, rows, now);
+      if (locked > 0) {
+        await this.#deleteEmpty(sql, counters);
+        return locked;
+      }
+      const counted = counters.map(({ key, kind }): Counted & { readonly kind: Counter['kind'] } => {
+        const before = rows.find((row) => row.key === key) ?? { count: 0, last_at: now };
+        const forgotten = now - before.last_at > this.#limits.forgetAfter;
+        return { key, kind, before, after: { count: forgotten ? 1 : before.count + 1, last_at: now } };
+      });
+      const ofPair = counted.find(({ kind }) => kind === 'pair')?.after.count ?? 0;
+      const kept = counted.filter(({ kind }) => kind !== 'user' || ofPair <= this.#limits.perUser);
+      await this.#write(
+        sql,
+        kept.map(({ key, after }) => ({ key, ...after })),
+      );
+      await this.#deleteEmpty(sql, counters);
+      return kept;
+    });
+  }
+
+  /** What others counted meanwhile stays. */
+  async #takeBack(counted: readonly Counted[], cleared: readonly string[]): Promise<void> {
+    const counters = counted.map(({ key }) => ({ key }));
+    await this.#database.transaction(async (sql) => {
+      // In the order of counting.
+      for (const { key, before, after } of counted) {
+        await sql
+          .updateTable('login_failures')
+          .set((row) => ({
+            count: cleared.includes(key)
+              ? 0
+              : row
+                  .case()
+                  .when('count', '>', 0)
+                  .then(row('count', '-', 1))
+                  .else(0)
+                  .end(),
+            last_at: row
+              .case()
+              .when('last_at', '=', after.last_at)
+              .then(before.last_at)
+              .else(row.ref('last_at'))
+              .end(),
+          }))
+          .where('key', '=', key)
+          .execute();
+      }
+      await this.#deleteEmpty(sql, counters);
+    });
+  }
+
+  async #write(sql: Sql, rows: readonly { key: string; count: number; last_at: number }[]): Promise<void> {
+    await sql
+      .insertInto('login_failures')
+      .values(rows)
+      .onConflict((on) =>
+        on.column('key').doUpdateSet((row) => ({
+          count: row.ref('excluded.count'),
+          last_at: row.ref('excluded.last_at'),
+        })),
+      )
+      .execute();
+  }
+
+  async #deleteEmpty(sql: Sql, counters: readonly { readonly key: string }[]): Promise<void> {
+    await sql
+      .deleteFrom('login_failures')
+      .where(
+        'key',
+        'in',
+        counters.map(({ key }) => key),
+      )
+      .where('count', '=', 0)
+      .execute();
+  }
+
+  async #rows(sql: Sql, counters: readonly Counter[]) {
+    return await sql
       .selectFrom('login_failures')
       .selectAll()
       .where(
         'key',
         'in',
-        keys.map(({ key }) => key),
+        counters.map(({ key }) => key),
       )
       .execute();
-    const locks = rows.map(({ key, count, last_at }) => {
-      const allowed = keys.find((each) => each.key === key)?.allowed ?? Number.POSITIVE_INFINITY;
-      return this.#lockAfter(count - allowed) - (now - last_at);
+  }
+
+  #lockOf(
+    counters: readonly Counter[],
+    rows: readonly { key: string; count: number; last_at: number }[],
+    now: number,
+  ): number {
+    const locks = counters.map(({ key, allowed }) => {
+      const row = rows.find((each) => each.key === key);
+      return row === undefined ? 0 : this.#lockAfter(row.count - allowed) - (now - row.last_at);
     });
     // A manager whose clock is ahead locks nobody for longer than the lock is.
     return Math.min(this.#limits.longestLock, Math.max(0, ...locks));
   }
 
-  async failed(username: string, address: string): Promise<void> {
-    const now = this.#clock.now();
-    const forgotten = text<boolean>`excluded.last_at - login_failures.last_at > ${this.#limits.forgetAfter}`;
+  async #sweep(now: number): Promise<void> {
+    const { forgetAfter, remembered } = this.#limits;
     await this.#database.statement((sql) =>
       sql
-        .insertInto('login_failures')
-        // Always in the same order, so that two of them never wait for each other.
-        .values(this.#keys(username, address).map(({ key }) => ({ key, count: 1, last_at: now })))
-        .onConflict((on) =>
-          on.column('key').doUpdateSet({
-            count: text<number>`case when ${forgotten} then 1 else login_failures.count + 1 end`,
-            last_at: text<number>`excluded.last_at`,
-          }),
-        )
+        .deleteFrom('login_failures')
+        .where('last_at', '<', now - forgetAfter)
         .execute(),
     );
-    this.#failuresHere += 1;
-    if (this.#failuresHere % sweepEvery === 0) await this.#sweep(now);
-  }
-
-  /** A right password clears what this user failed from this address, but not the address's other failures. */
-  async succeeded(username: string, address: string): Promise<void> {
-    const key = pairKey(username, address);
-    const { sql } = this.#database;
-    const known = await sql
-      .selectFrom('login_failures')
-      .select('key')
-      .where('key', '=', key)
-      .executeTakeFirst();
-    if (known !== undefined) await sql.deleteFrom('login_failures').where('key', '=', key).execute();
-  }
-
-  async #sweep(now: number): Promise<void> {
-    const { sql } = this.#database;
-    const { forgetAfter, remembered } = this.#limits;
-    await sql
-      .deleteFrom('login_failures')
-      .where('last_at', '<', now - forgetAfter)
-      .execute();
-    const tooMany = await sql
+    const tooMany = await this.#database.sql
       .selectFrom('login_failures')
       .select('last_at')
       .orderBy('last_at', 'desc')
@@ -117,7 +232,9 @@ export class LoginLimiter {
       .limit(1)
       .executeTakeFirst();
     if (tooMany !== undefined)
-      await sql.deleteFrom('login_failures').where('last_at', '<=', tooMany.last_at).execute();
+      await this.#database.statement((sql) =>
+        sql.deleteFrom('login_failures').where('last_at', '<=', tooMany.last_at).execute(),
+      );
   }
 
   #lockAfter(over: number): number {
@@ -125,12 +242,17 @@ export class LoginLimiter {
     return over < 0 ? 0 : Math.min(longestLock, firstLock * 2 ** Math.min(over, 30));
   }
 
-  #keys(username: string, address: string): readonly { key: string; allowed: number }[] {
+  #countersOf(username: string, address: string): readonly Counter[] {
     const { perUser, perAddress } = this.#limits;
+    const network = storable(networkOf(address));
+    // What was typed may be anything; so much of it is told apart.
+    const name = storable(username.slice(0, 511));
     return [
-      { key: `address ${storable(networkOf(address))}`, allowed: perAddress },
-      { key: pairKey(username, address), allowed: perUser },
-      ...(hasPassword(username) ? [{ key: `user ${nameOf(username)}`, allowed: perUser * 10 }] : []),
+      { kind: 'address', key: `address ${network}`, allowed: perAddress },
+      { kind: 'pair', key: `pair ${network} ${name}`, allowed: perUser },
+      ...(hasPassword(username)
+        ? [{ kind: 'user', key: `user ${name}`, allowed: perUser * 10 } as const]
+        : []),
     ];
   }
 }
@@ -138,13 +260,4 @@ export class LoginLimiter {
 /** Robots and `$oauthtoken` have tokens, which nobody guesses: a lock of the name would only keep them out. */
 function hasPassword(username: string): boolean {
   return !/^\$|\+/.test(username);
-}
-
-function pairKey(username: string, address: string): string {
-  return `pair ${storable(networkOf(address))} ${nameOf(username)}`;
-}
-
-/** What was typed may be anything; so much of it is told apart. */
-function nameOf(username: string): string {
-  return storable(username.slice(0, 511));
 }

@@ -8,6 +8,8 @@ export type Principal =
       readonly scopes: readonly TokenScope[] | 'all';
       /** Of the personal token that was used; absent: a password. */
       readonly tokenId?: string;
+      /** When that token ends, in milliseconds since 1970; absent: never. */
+      readonly tokenExpiresAt?: number;
       /** Of the browser's session that was used. */
       readonly sessionId?: string;
     }

@@ -3,7 +3,7 @@ import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-da
 import { ManualClock } from '../base/clock.ts';
 import { AccountError } from './account-error.ts';
 import type { Principal } from './accounts.ts';
-import { AccountAuthorizer } from './authorizer.ts';
+import { AccountAuthorizer, AccountSubject } from './authorizer.ts';
 import { LoginLimiter } from './login-limiter.ts';
 import { PasswordHasher } from './password-hash.ts';
 import { SignIn } from './sign-in.ts';
@@ -141,6 +141,12 @@ export function robotsSuite(name: string, openScratch: OpenScratch): void {
       await accounts.users.change('alice', { enabled: true });
       expect(await accounts.verifyToken(token)).toEqual(robot);
       expect(await accounts.isEnabled('alice+none')).toBe(false);
+      // One whose time is over is as little.
+      await accounts.robots.regenerate(ci, { expiresAt: clock.now() + 1_000 });
+      expect(await accounts.isEnabled('alice+ci')).toBe(true);
+      await clock.advance(1_000);
+      expect(await accounts.isEnabled('alice+ci')).toBe(false);
+      expect(await authorizer.readerNamed('alice+ci')).toBeUndefined();
     });
 
     test('the registry gives a robot what its role allows', async () => {
@@ -148,7 +154,8 @@ export function robotsSuite(name: string, openScratch: OpenScratch): void {
       const limiter = new LoginLimiter(scratch.database, clock);
       const authorizer = new AccountAuthorizer(accounts, new SignIn(accounts, limiter));
       const subject = await authorizer.authenticate({ username: 'alice+ci', password: token });
-      expect(subject?.name).toBe('alice+ci');
+      if (!(subject instanceof AccountSubject)) throw new TypeError('it was not let in');
+      expect(subject.name).toBe('alice+ci');
       const ask = async () => await authorizer.authorize(subject, 'alice/web', ['pull', 'push', 'delete']);
       expect(await ask()).toEqual([]);
       await accounts.setPermission(web, 'alice+ci', 'read');

@@ -57,6 +57,6 @@ export interface Robots {
   reach(names: readonly string[]): Promise<ReadonlyMap<string, RobotReach>>;
   /** Undefined: the token is wrong or expired, or the robot's owner is disabled. */
   verify(token: string): Promise<Principal | undefined>;
-  /** Whether there is a robot of this whole name that may sign in. */
+  /** Whether there is a robot of this whole name that may sign in now. */
   isEnabled(name: string): Promise<boolean>;
 }

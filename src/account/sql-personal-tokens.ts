@@ -57,6 +57,7 @@ export class SqlPersonalTokens
       superuser: scopes.includes('super:user') && this.#isSuperuser(row.username, row.superuser === 1),
       scopes,
       tokenId: row.id,
+      ...(row.expires_at === null ? {} : { tokenExpiresAt: row.expires_at }),
     };
   }
 

@@ -195,6 +195,9 @@ export class SqlRobots implements Robots {
     const row = await this.#signInAble()
       .select('robots.name')
       .where('robots.name', '=', name)
+      .where((on) =>
+        on.or([on('robots.expires_at', 'is', null), on('robots.expires_at', '>', this.#clock.now())]),
+      )
       .executeTakeFirst();
     return row !== undefined;
   }

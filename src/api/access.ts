@@ -81,6 +81,8 @@ async function authenticate(request: FastifyRequest, needs: Needs): Promise<Prin
   const credentials = parseBasic(authorization);
   if (credentials === undefined)
     throw new ApiError('invalid_token', 'The Authorization header is neither a Bearer token nor Basic.');
+  // A browser keeps a password it was asked for, and sends it with whatever any page makes it send, as it does a cookie.
+  if (changesSomething(request)) requireSameSite(request, needs.options);
   const verdict = await signIn.check(credentials, request.ip);
   switch (verdict.kind) {
     case 'accepted':
@@ -189,7 +191,7 @@ async function requireNamespaceRole(
   throw new ApiError(
     'insufficient_scope',
     wanted === 'admin'
-      ? `Only administrators of the namespace ${namespace} may do this; a token needs the scope org:admin, or user:admin for one's own namespace.`
+      ? `Only administrators of the namespace ${namespace} may do this; a token needs the scope org:admin.`
       : `Only members of ${namespace} may see this; a token needs the scope org:admin.`,
   );
 }

@@ -177,8 +177,32 @@ describe('an organization', () => {
       const { token } = await server.accounts.createToken('kim', { name: 'x', scopes });
       expect((await call('GET', '/organization/acme/robots', token)).status).toBe(status);
     }
-    const { token } = await server.accounts.createToken('kim', { name: 'x', scopes: ['user:admin'] });
-    expect((await call('GET', '/organization/kim/robots', token)).status).toBe(200);
+    // One's own namespace too: registries and the audit log are more than an account.
+    for (const [scope, status] of [
+      ['org:admin', 200],
+      ['user:admin', 403],
+    ] as const) {
+      const { token } = await server.accounts.createToken('kim', { name: 'x', scopes: [scope] });
+      for (const part of ['robots', 'registries', 'audit'])
+        expect((await call('GET', `/organization/kim/${part}`, token)).status).toBe(status);
+    }
+  });
+
+  test('gives no robot’s token to a token that has less than the robot may', async () => {
+    await server.accounts.robots.create({ namespace: 'kim', short: 'strong' });
+    for (const [scopes, status] of [
+      [['user:admin', 'org:admin', 'repo:write'], 403],
+      [['user:admin', 'org:admin', 'repo:admin'], 200],
+    ] as const) {
+      const { token } = await server.accounts.createToken('kim', { name: 'x', scopes });
+      for (const base of ['/user', '/organization/kim']) {
+        expect((await call('POST', `${base}/robots/strong/regenerate`, token)).status).toBe(status);
+        const made = await call('PUT', `${base}/robots/made`, token);
+        expect(made.status).toBe(status === 200 ? 201 : 403);
+        if (made.status === 201) await server.accounts.robots.delete({ namespace: 'kim', short: 'made' });
+      }
+    }
+    await server.accounts.robots.delete({ namespace: 'kim', short: 'strong' });
   });
 
   test('comes to be with its first repository, when a superuser makes that', async () => {

@@ -26,7 +26,7 @@ export type Api = FastifyInstance<
  * | account          | any user or robot                                                           |
  * | user-admin       | a user, with a password or a token of scope `user:admin`                    |
  * | namespace-member | who is in a team of the namespace in the path; a token needs `org:admin`    |
- * | namespace-admin  | who administers it; a token needs `org:admin`, or `user:admin` if it is one's own |
+ * | namespace-admin  | who administers it; a token needs `org:admin`                     |
  * | superuser        | a superuser, with a password or a token of scope `super:user`               |
  * | repository-read  | whoever may read the repository in the path; everybody if it is public      |
  * | repository-write | whoever may write it                                                        |

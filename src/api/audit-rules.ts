@@ -1,7 +1,7 @@
 import type { AuditEvent, AuditTarget } from '../audit/audit-log.ts';
 import { redactUrl } from '../model/redact-url.ts';
 
-/** One request that is over, as a rule sees it. Nothing in it was checked if the request was refused. */
+/** One request that is over, as a rule sees it. If it was refused, nothing in it was checked, and `detail` sees no body. */
 export interface AuditedCall {
   readonly params: Readonly<Record<string, unknown>>;
   readonly body: Readonly<Record<string, unknown>>;

@@ -135,8 +135,8 @@ export class AuditTrail {
   /** The token service gave less than was asked for, or nothing. */
   async registryRefused(refusal: TokenRefusal, origin: AuditOrigin): Promise<void> {
     const { reason, repository, actions, by } = refusal;
-    if (reason === 'wrong-credentials' && by.kind === 'user')
-      return await this.signInRefused(by.name, 'wrong-credentials', 'registry', origin);
+    if ((reason === 'wrong-credentials' || reason === 'locked') && by.kind === 'user')
+      return await this.signInRefused(by.name, reason, 'registry', origin);
     const [namespace = ''] = (repository ?? '').split('/');
     await this.#writeOrLog({
       ...origin,
@@ -229,16 +229,23 @@ function eventOf(request: FastifyRequest, rule: AuditRule, status: number): Audi
     username: actor.kind === 'user' ? actor.name : undefined,
   };
   const target = rule.target?.(call);
+  // What was refused was not checked: a field may hold anything, a password or a URL with one too.
+  const checked = status < 400 ? call : { ...call, body: {} };
   const reason = status >= 400 ? answer.error_type : undefined;
   return {
     ...originOf(request),
     actor,
     action: rule.action,
-    ...(target === undefined || target.name === '' ? {} : { target }),
+    ...(target === undefined || !isTargetName(target.name, status) ? {} : { target }),
     result: resultOf(status),
     ...(typeof reason === 'string' ? { reason } : {}),
-    detail: plainDetail(rule.detail?.(call) ?? {}),
+    detail: plainDetail(rule.detail?.(checked) ?? {}),
   };
+}
+
+/** Names in what was refused may be anything; only what could be one is kept. */
+function isTargetName(name: string, status: number): boolean {
+  return name !== '' && (status < 400 || /^[A-Za-z0-9_.+/-]{1,255}$/.test(name));
 }
 
 /** Where a request to the REST interface comes from. */

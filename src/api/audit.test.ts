@@ -990,6 +990,34 @@ describe('signing in', () => {
   });
 });
 
+test('what was refused is recorded without what the body held, and tokens are hidden everywhere', async () => {
+  const secret = `slp_${'A'.repeat(43)}`;
+  const attempts = [
+    [
+      'POST',
+      registries,
+      { name: 'x', ...registrySettings, host: 'https://bob:hunter2@quay.example.com', password: 'p' },
+    ],
+    ['POST', '/api/v1/user/tokens', { name: 'hunter3', scopes: ['all'], expires: 'hunter4' }],
+    ['POST', `${repository}/trigger/`, { service: 'ghp_secret' }],
+    ['PUT', '/api/v1/user/robots/new', { expires: 'hunter4' }],
+    ['POST', '/api/v1/organization', { name: 'https://bob:hunter5@quay.example.com' }],
+    ['DELETE', `/api/v1/user/robots/${secret}`, undefined],
+  ] as const;
+  for (const [method, path, body] of attempts) {
+    const answer = await server.call(method, path, { token, ...(body === undefined ? {} : { body }) });
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+  }
+  const made = { name: secret, scopes: ['repo:read'] };
+  expect((await server.call('POST', '/api/v1/user/tokens', { token, body: made })).status).toBe(201);
+  const records = await since();
+  expect(records).toHaveLength(attempts.length + 1);
+  expect(records[0]?.detail).toMatchObject({ name: 'slp_REDACTED', scopes: ['repo:read'] });
+  const written = JSON.stringify(records);
+  for (const hidden of ['hunter', 'ghp_secret', secret, 'A'.repeat(20)])
+    expect(written).not.toContain(hidden);
+});
+
 test('a flood of refusals does not fill the log', async () => {
   const flooded = await startApiServer();
   try {

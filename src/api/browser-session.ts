@@ -1,9 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Accounts } from '../account/accounts.ts';
+import { looksLikeToken } from '../account/personal-token.ts';
 import { csrfToken } from '../account/session-secret.ts';
 import type { Sessions } from '../account/sessions.ts';
 import type { SignIn } from '../account/sign-in.ts';
 import { unreachable } from '../base/unreachable.ts';
+import { requireUser } from './access.ts';
 import { ApiError } from './api-error.ts';
 import { type AuditTrail, originOf } from './audit-trail.ts';
 import type { BrowserCookies } from './browser-cookies.ts';
@@ -32,18 +34,19 @@ export async function checkPassword(
     request.audited = true;
     await trail.signInRefused(credentials.username, reason, 'browser', originOf(request));
   };
-  const verdict = await signIn.check(credentials, request.ip);
+  const verdict = await signIn.checkPassword(credentials, request.ip);
   switch (verdict.kind) {
-    case 'accepted': {
-      const { principal } = verdict;
-      // Tokens are for programs, and give what they were made for; a session gives everything.
-      if (principal.kind === 'user' && principal.scopes === 'all') return principal.username;
-      await refused('wrong-credentials');
-      throw new ApiError('invalid_token', 'That is a token. Sign in with your password.');
-    }
+    case 'accepted':
+      return requireUser(verdict.principal).username;
     case 'refused':
       await refused('wrong-credentials');
-      throw new ApiError('invalid_token', 'The user name or password is wrong.');
+      // Tokens are for programs, and give what they were made for; a session gives everything.
+      throw new ApiError(
+        'invalid_token',
+        looksLikeToken(credentials.password)
+          ? 'That is a token. Sign in with your password.'
+          : 'The user name or password is wrong.',
+      );
     case 'locked':
       await refused('locked');
       throw new ApiError('rate_limited', 'Too many failed sign-ins. Wait before the next one.', {

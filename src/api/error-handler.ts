@@ -20,8 +20,10 @@ export function handleError(thrown: unknown, request: FastifyRequest, reply: Fas
   const error = translate(thrown);
   if (error.status >= 500) request.log.error({ err: thrown }, 'request failed');
   if (error.status === 401) {
-    // A browser would ask for a password in a window of its own, in the middle of a page that can ask by itself.
-    const page = request.headers['sec-fetch-site'] !== undefined;
+    // A browser would ask for a password in a window of its own, and keep it for what other sites make it send. It says
+    // that it is one, or by plain http at least that it wants pages.
+    const { 'sec-fetch-site': site, accept = '' } = request.headers;
+    const page = site !== undefined || /text\/html/i.test(accept);
     reply.header('www-authenticate', `${page ? '' : 'Basic realm="Slipway", '}Bearer realm="Slipway"`);
   }
   if (error.retryAfter !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfter)));

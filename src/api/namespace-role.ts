@@ -2,8 +2,8 @@ import type { Accounts, Principal } from '../account/accounts.ts';
 import type { NamespaceRole } from '../account/organizations.ts';
 
 /**
- * What who asks is in a namespace, as far as the credentials go: a token needs the scope `org:admin`, for one's own
- * namespace `user:admin` does too. Robots are nothing in a namespace, whatever team they are in.
+ * What who asks is in a namespace, one's own included, as far as the credentials go: a token needs the scope `org:admin`.
+ * Robots are nothing in a namespace, whatever team they are in.
  */
 export async function namespaceRoleOf(
   principal: Principal,
@@ -13,8 +13,6 @@ export async function namespaceRoleOf(
   if (principal.kind !== 'user') return undefined;
   const { username, superuser, scopes } = principal;
   if (superuser) return 'admin';
-  const own = username === namespace;
-  const allowed = scopes === 'all' || scopes.includes('org:admin') || (own && scopes.includes('user:admin'));
-  if (!allowed) return undefined;
-  return own ? 'admin' : await organizations.roleIn(username, namespace);
+  if (scopes !== 'all' && !scopes.includes('org:admin')) return undefined;
+  return username === namespace ? 'admin' : await organizations.roleIn(username, namespace);
 }

@@ -21,7 +21,7 @@ const accessWords: Record<Access, string> = {
   'namespace-member':
     'Needs somebody in a team of the namespace, with a password or a token of the scope `org:admin`.',
   'namespace-admin':
-    'Needs an administrator of the namespace, with a password or a token of the scope `org:admin` (for one’s own namespace also `user:admin`).',
+    'Needs an administrator of the namespace, with a password or a token of the scope `org:admin`.',
   'user-admin': 'Needs a password, or a token with the scope `user:admin`.',
   superuser: 'Needs a superuser.',
   'repository-read': 'Needs read permission on the repository, unless it is public.',

@@ -177,6 +177,20 @@ describe('the registry’s tokens in the audit log', () => {
     expect(JSON.stringify(written)).not.toContain('hunter2');
   });
 
+  test('who is locked out is told so, and until when, and so does the record', async () => {
+    for (let count = 0; count < 5; count += 1) expect(await ask('kim', 'hunter2')).toBe(401);
+    const response = await fetch(url, {
+      headers: {
+        'x-forwarded-for': '192.0.2.9',
+        authorization: `Basic ${Buffer.from(`kim:${password}`).toString('base64')}`,
+      },
+    });
+    expect([response.status, response.headers.get('retry-after')]).toEqual([429, '2']);
+    expect(response.headers.get('www-authenticate')).toBeNull();
+    expect(await response.json()).toMatchObject({ errors: [{ code: 'TOOMANYREQUESTS' }] });
+    expect((await records())[0]).toMatchObject({ action: 'sign-in', result: 'refused', reason: 'locked' });
+  });
+
   test('what somebody may not do is recorded, with what it was', async () => {
     expect(await ask('lee', password, 'repository:kim/web:pull,push')).toBe(200);
     expect((await records())[0]).toMatchObject({

@@ -50,6 +50,13 @@ export function registryHandler({
   };
 }
 
+const refusals: Readonly<Record<TokenRequestError['code'], readonly [number, string]>> = {
+  unauthorized: [401, 'UNAUTHORIZED'],
+  invalid: [400, 'UNSUPPORTED'],
+  locked: [429, 'TOOMANYREQUESTS'],
+  busy: [503, 'UNAVAILABLE'],
+};
+
 async function answerToken(
   { registry, trail, addressOf }: Omit<RegistryHandlerOptions, 'onFault'>,
   request: IncomingMessage,
@@ -66,14 +73,14 @@ async function answerToken(
   const credentials = parseBasic(request.headers.authorization);
   const origin = originOf(request, addressOf);
   const signedIn: string[] = [];
-  const refusals: TokenRefusal[] = [];
+  const withheld: TokenRefusal[] = [];
   const wanted: TokenRequest = {
     service: query.get('service') ?? undefined,
     scopes: query.getAll('scope'),
     credentials: credentials === undefined ? undefined : { ...credentials, address: addressOf(request) },
     witness: {
       signedIn: (username) => signedIn.push(username),
-      refused: (refusal) => refusals.push(refusal),
+      refused: (refusal) => withheld.push(refusal),
     },
   };
   try {
@@ -81,14 +88,16 @@ async function answerToken(
       for (const username of signedIn) {
         await trail.signedIn(principalNamed(username), 'registry', origin);
       }
-      for (const refusal of refusals) await trail.registryRefused(refusal, origin);
+      for (const refusal of withheld) await trail.registryRefused(refusal, origin);
     });
     send(response, 200, answer);
   } catch (error) {
     if (!(error instanceof TokenRequestError)) throw error;
-    const refused = error.code === 'unauthorized';
-    if (refused) response.setHeader('www-authenticate', 'Basic realm="Slipway"');
-    sendError(response, refused ? 401 : 400, refused ? 'UNAUTHORIZED' : 'UNSUPPORTED', error.message);
+    const { code, retryAfter } = error;
+    if (code === 'unauthorized') response.setHeader('www-authenticate', 'Basic realm="Slipway"');
+    if (retryAfter !== undefined) response.setHeader('retry-after', Math.ceil(retryAfter / 1000));
+    const [status, name] = refusals[code];
+    sendError(response, status, name, error.message);
   }
 }
 

@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { formatRobotName, type RobotName } from '../account/robot-name.ts';
 import type { Grant, Robot } from '../account/robots.ts';
 import { formatRepositoryName, isNamespace } from '../model/repository-name.ts';
-import { requireUser } from './access.ts';
+import { requireScope, requireUser } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { ApiDependencies } from './dependencies.ts';
@@ -152,7 +152,8 @@ function addRoutesOf(
       schema: {
         operationId: `create${word}Robot`,
         summary: 'Make a robot; the answer has its token, only this once',
-        description: 'A robot can do nothing until repositories or teams let it.',
+        description:
+          'A robot can do nothing until repositories or teams let it. A token needs the scope `repo:admin` as well.',
         tags,
         params: ofOne,
         body: optional(fields),
@@ -160,6 +161,7 @@ function addRoutesOf(
       },
     },
     async (request, reply) => {
+      requireRobotPower(request);
       const { description, expires } = request.body ?? {};
       const expiresAt = parseExpiry(expires);
       const { robot, token } = await robots.create(nameOf(request), {
@@ -196,6 +198,7 @@ function addRoutesOf(
       schema: {
         operationId: `regenerate${word}RobotToken`,
         summary: 'Make a new token for a robot; the one before is worth nothing at once',
+        description: 'A token needs the scope `repo:admin` as well: that is what the robot may have.',
         tags,
         params: ofOne,
         body: optional(Type.Object({ expires: expirySchema })),
@@ -203,6 +206,7 @@ function addRoutesOf(
       },
     },
     async (request) => {
+      requireRobotPower(request);
       const { name } = await existing(request);
       const expiresAt = parseExpiry(request.body?.expires);
       const made = await robots.regenerate(name, expiresAt === undefined ? {} : { expiresAt });
@@ -233,6 +237,12 @@ function addRoutesOf(
       return { permissions: items.map(viewGrant), ...next };
     },
   );
+}
+
+/** Who holds a robot's token has what repositories gave it, so who gets it with a token of their own must have as much. */
+function requireRobotPower({ principal }: FastifyRequest): void {
+  const user = requireUser(principal);
+  if (!user.superuser) requireScope(user, 'repo:admin');
 }
 
 function noRobot(name: RobotName): ApiError {

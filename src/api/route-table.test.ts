@@ -4,6 +4,8 @@ import { type ApiHarness, password, startApiServer } from '../../test/harness/ap
 /**
  * `narrow` is the admin with a token that may only read; `robot` may write the repository; `owner` has the namespace of
  * the repository and administers the organization `acme`, of which `member` is in a team; `other` is nothing anywhere.
+ * `powerless` is a superuser whose token lacks `super:user`; `robotAdmin` administers the repository, `foreignRobot` is of
+ * another namespace; `creator` and `teamAdmin` are in teams of `acme` of that role; `disabled` and `expired` were admins.
  */
 const roles = [
   'anonymous',
@@ -16,35 +18,66 @@ const roles = [
   'owner',
   'robot',
   'member',
+  'powerless',
+  'robotAdmin',
+  'foreignRobot',
+  'creator',
+  'teamAdmin',
+  'disabled',
+  'expired',
 ] as const;
 type RoleName = (typeof roles)[number];
 
 /** What a route answers each role, on the private repository `owner/web` or on the organization `acme`. */
 type Row = Readonly<Record<RoleName, number>> & { readonly body?: unknown };
 
+/** Nobody knows who these are, or may know them any more. */
+const unknown: readonly RoleName[] = ['anonymous', 'disabled', 'expired'];
+
 /** These get the status; all others who are signed in are refused, and who is not is told to. */
 function only(allowed: readonly RoleName[], status: number, body?: unknown): Row {
   const answers = roles.map((role) => [
     role,
-    allowed.includes(role) ? status : role === 'anonymous' ? 401 : 403,
+    allowed.includes(role) ? status : unknown.includes(role) ? 401 : 403,
   ]);
   return { ...(Object.fromEntries(answers) as Record<RoleName, number>), body };
 }
 
-const people = ['other', 'reader', 'writer', 'admin', 'superuser', 'owner', 'member'] as const;
-const everybody = (status: number, body?: unknown) => only(roles, status, body);
+const people = [
+  'other',
+  'reader',
+  'writer',
+  'admin',
+  'superuser',
+  'owner',
+  'member',
+  'powerless',
+  'creator',
+  'teamAdmin',
+] as const;
+const robots = ['robot', 'robotAdmin', 'foreignRobot'] as const;
+/** Credentials that are no good are refused where none are needed too. */
+const everybody = (status: number, body?: unknown) =>
+  only(['anonymous', ...people, ...robots, 'narrow'], status, body);
+/** Who asks is not looked at. */
+const unasked = (status: number, body?: unknown) => only(roles, status, body);
 const users = (status: number, body?: unknown) => only([...people, 'narrow'], status, body);
-const accounts = (status: number, body?: unknown) => only([...people, 'narrow', 'robot'], status, body);
+const accounts = (status: number, body?: unknown) => only([...people, ...robots, 'narrow'], status, body);
 const readers = (status: number) =>
-  only(['reader', 'writer', 'admin', 'superuser', 'narrow', 'owner', 'robot'], status);
+  only(['reader', 'writer', 'admin', 'superuser', 'narrow', 'owner', 'robot', 'robotAdmin'], status);
 const writers = (status: number, body?: unknown) =>
-  only(['writer', 'admin', 'superuser', 'owner', 'robot'], status, body);
-const admins = (status: number, body?: unknown) => only(['admin', 'superuser', 'owner'], status, body);
+  only(['writer', 'admin', 'superuser', 'owner', 'robot', 'robotAdmin'], status, body);
+const admins = (status: number, body?: unknown) =>
+  only(['admin', 'superuser', 'owner', 'robotAdmin'], status, body);
+/** What is done with an account at a host, or in one's own name, is not for robots. */
+const adminUsers = (status: number, body?: unknown) => only(['admin', 'superuser', 'owner'], status, body);
 const superusers = (status: number, body?: unknown) => only(['superuser'], status, body);
 /** Needs the scope user:admin, or org:admin, whoever it is. */
 const ownAccount = (status: number, body?: unknown) => only(people, status, body);
-const namespaceAdmins = (status: number, body?: unknown) => only(['superuser', 'owner'], status, body);
-const namespaceMembers = (status: number) => only(['superuser', 'owner', 'member'], status);
+const namespaceAdmins = (status: number, body?: unknown) =>
+  only(['superuser', 'owner', 'teamAdmin'], status, body);
+const namespaceMembers = (status: number) =>
+  only(['superuser', 'owner', 'member', 'creator', 'teamAdmin'], status);
 
 const registries = '/api/v1/organization/{namespace}/registries';
 const newRegistry = { host: '127.0.0.1:1', username: 'u', use: ['pull'] };
@@ -59,7 +92,7 @@ const team = `${organization}/team/{team}`;
 const table: Readonly<Record<string, Row>> = {
   'get /api/v1/repository': everybody(200),
   // In the owner's namespace only who is admin of what is there learns that it is there.
-  'post /api/v1/repository': admins(409, { namespace: 'owner', repository: 'web' }),
+  'post /api/v1/repository': adminUsers(409, { namespace: 'owner', repository: 'web' }),
   [`get ${repository}`]: readers(200),
   [`put ${repository}`]: writers(200, { description: 'the site' }),
   [`post ${repository}/changevisibility`]: admins(200, { visibility: 'private' }),
@@ -90,10 +123,10 @@ const table: Readonly<Record<string, Row>> = {
   [`get ${build}/logs/stream`]: writers(200),
   [`get ${build}/logs/download`]: writers(200),
   [`get ${repository}/trigger`]: admins(200),
-  [`post ${repository}/trigger`]: admins(201, { service: 'custom-git' }),
+  [`post ${repository}/trigger`]: adminUsers(201, { service: 'custom-git' }),
   // For browsers only, whoever one is.
-  [`post ${repository}/trigger/connect`]: admins(400, { service: 'github' }),
-  'get /oauth2/{host}/callback/trigger/{namespace}/{repository}': admins(400),
+  [`post ${repository}/trigger/connect`]: adminUsers(400, { service: 'github' }),
+  'get /oauth2/{host}/callback/trigger/{namespace}/{repository}': adminUsers(400),
   'get /oauth2/gitlab/callback/trigger': users(400),
   // Of an active trigger of a custom git repository: there is no host to ask, and it is active already.
   [`get ${trigger}`]: admins(200),
@@ -101,29 +134,33 @@ const table: Readonly<Record<string, Row>> = {
   [`put ${trigger}/config`]: admins(200, { config: { context: '/' } }),
   // Whoever may deletes one that is not there.
   [`delete ${trigger}`]: admins(404),
-  [`get ${trigger}/namespaces`]: admins(400),
-  [`post ${trigger}/sources`]: admins(400, { namespace: 'owner' }),
+  [`get ${trigger}/namespaces`]: adminUsers(400),
+  [`post ${trigger}/sources`]: adminUsers(400, { namespace: 'owner' }),
   [`post ${trigger}/fields/{field}`]: admins(404, {}),
-  [`post ${trigger}/subdir`]: admins(200, {}),
-  [`post ${trigger}/analyze`]: admins(200, { config: { build_source: 'https://git.example.com/a/b.git' } }),
-  [`post ${trigger}/activate`]: admins(400, { config: { build_source: 'https://git.example.com/a/b.git' } }),
-  [`post ${trigger}/start`]: admins(201, { refs: { kind: 'branch', name: 'main' } }),
+  [`post ${trigger}/subdir`]: adminUsers(200, {}),
+  [`post ${trigger}/analyze`]: adminUsers(200, {
+    config: { build_source: 'https://git.example.com/a/b.git' },
+  }),
+  [`post ${trigger}/activate`]: adminUsers(400, {
+    config: { build_source: 'https://git.example.com/a/b.git' },
+  }),
+  [`post ${trigger}/start`]: adminUsers(201, { refs: { kind: 'branch', name: 'main' } }),
   [`get ${trigger}/builds`]: admins(200),
   [`get ${trigger}/deliveries`]: admins(200),
-  [`post ${trigger}/deliveries/{delivery}/redeliver`]: admins(404),
+  [`post ${trigger}/deliveries/{delivery}/redeliver`]: adminUsers(404),
   [`get ${trigger}/secrets`]: admins(200),
   [`put ${trigger}/secrets/{secret}`]: admins(204, { value: 'aGVsbG8=' }),
   [`delete ${trigger}/secrets/{secret}`]: admins(404),
   [`get ${repository}/notices`]: admins(200),
-  [`delete ${repository}/notices/{notice}`]: admins(404),
+  [`delete ${repository}/notices/{notice}`]: adminUsers(404),
   // Whoever one is says nothing: the trigger asks for its own proof.
-  'post /webhooks/push/trigger/{trigger}': everybody(403, {}),
+  'post /webhooks/push/trigger/{trigger}': unasked(403, {}),
   'get /api/v1/builds': accounts(200),
   'post /api/v1/filedrop': accounts(200, { mimeType: 'application/gzip' }),
   // Without a signature nobody gets anywhere.
-  'get /userfiles/{file}/{attempt}/{epoch}': everybody(400),
-  'put /userfiles/{file}': everybody(400),
-  'get /logarchive/{build}': everybody(400),
+  'get /userfiles/{file}/{attempt}/{epoch}': unasked(400),
+  'put /userfiles/{file}': unasked(400),
+  'get /logarchive/{build}': unasked(400),
   // Without a password.
   'post /api/v1/signin': everybody(400, { username: 'kim' }),
   // Tokens have no session.
@@ -234,6 +271,34 @@ beforeAll(async () => {
   await teams.set(organizationName, 'devs', {});
   await teams.addMember(organizationName, 'devs', 'member');
   await server.addRepository('acme/app');
+  for (const [role, teamRole] of [
+    ['creator', 'creator'],
+    ['teamAdmin', 'admin'],
+  ] as const) {
+    const username = role.toLowerCase();
+    tokens.set(role, await server.addUser(username));
+    await teams.set(organizationName, username, { role: teamRole });
+    await teams.addMember(organizationName, username, username);
+  }
+  const scopes = ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin'] as const;
+  tokens.set('powerless', await server.addUser('powerless', { superuser: true, scopes }));
+  for (const [role, robotName] of [
+    ['robotAdmin', { namespace: 'owner', short: 'strong' }],
+    ['foreignRobot', { namespace: 'other', short: 'ci' }],
+  ] as const)
+    tokens.set(role, (await server.accounts.robots.create(robotName)).token);
+  await server.accounts.setPermission(name, 'owner+strong', 'admin');
+  tokens.set('disabled', await server.addUser('disabled', { superuser: true }));
+  await server.accounts.setPermission(name, 'disabled', 'admin');
+  await server.accounts.users.change('disabled', { enabled: false });
+  const short = await server.accounts.createToken('owner', { name: 'short', scopes });
+  tokens.set('expired', short.token);
+  // Its hour has come.
+  await server.database.sql
+    .updateTable('tokens')
+    .set({ expires_at: 1 })
+    .where('id', '=', short.view.id)
+    .execute();
   const narrow = await server.accounts.createToken('admin', { name: 'narrow', scopes: ['repo:read'] });
   tokens.set('narrow', narrow.token);
   const token = tokens.get('admin') ?? '';
@@ -324,7 +389,7 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
     if (values.member === 'other' && path.includes('{member}'))
       await server.accounts.teams.removeMember(organizationName, 'devs', 'other');
     if (method === 'put' && path.endsWith('/robots/{robot}'))
-      for (const namespace of [organizationName, role])
+      for (const namespace of [organizationName, role.toLowerCase()])
         await server.accounts.robots.delete({ namespace, short: 'new' });
     if (answer.status >= 400 && !answer.headers.get('content-type')?.startsWith('text/html')) {
       expect(Object.keys(answer.json).sort()).toEqual(
@@ -334,6 +399,45 @@ describe.each(Object.entries(table))('%s', (route, expected) => {
     }
   });
 });
+
+/** What `/v2/auth` gives each role of pull, push and delete; undefined: it lets nobody in. */
+test.each([
+  ['anonymous', []],
+  ['other', []],
+  ['reader', ['pull']],
+  ['writer', ['pull', 'push']],
+  ['admin', ['pull', 'push', 'delete']],
+  ['superuser', ['pull', 'push', 'delete']],
+  ['narrow', ['pull']],
+  ['owner', ['pull', 'push', 'delete']],
+  ['robot', ['pull', 'push']],
+  ['member', []],
+  ['powerless', []],
+  ['robotAdmin', ['pull', 'push', 'delete']],
+  ['foreignRobot', []],
+  ['creator', []],
+  ['teamAdmin', []],
+  ['disabled', undefined],
+  ['expired', undefined],
+] as const satisfies readonly (readonly [RoleName, readonly string[] | undefined])[])(
+  'the registry gives %s no more than the role',
+  async (role, expected) => {
+    const secret = tokens.get(role);
+    const subject =
+      secret === undefined
+        ? undefined
+        : await server.authorizer.authenticate({ username: '$oauthtoken', password: secret });
+    if (subject !== undefined && 'tryLater' in subject) throw new TypeError('nobody is locked out here');
+    if (expected === undefined) {
+      expect(subject).toBeUndefined();
+      return;
+    }
+    expect(subject === undefined).toBe(role === 'anonymous');
+    expect(await server.authorizer.authorize(subject, 'owner/web', ['pull', 'push', 'delete'])).toEqual(
+      expected,
+    );
+  },
+);
 
 test('credentials that are wrong are refused everywhere, also where none are needed', async () => {
   for (const authorization of [

@@ -222,16 +222,32 @@ describe('what a browser sends for another site', () => {
     expect(answer.status).toBe(status);
   });
 
-  test('is none of this for who shows a token or a password', async () => {
+  test('is none of this for who shows a token, for which a page has to know it', async () => {
     const { browser } = await signIn();
     const { token } = await server.accounts.createToken('kim', { name: 'x', scopes: ['repo:write'] });
-    for (const authorization of [
-      `Bearer ${token}`,
-      `Basic ${Buffer.from(`kim:${password}`).toString('base64')}`,
-    ]) {
-      const headers = { authorization, origin: 'https://elsewhere.example' };
-      expect((await browser.request(at('/api/v1/filedrop'), { json: body, headers })).status).toBe(200);
-    }
+    const headers = { authorization: `Bearer ${token}`, origin: 'https://elsewhere.example' };
+    expect((await browser.request(at('/api/v1/filedrop'), { json: body, headers })).status).toBe(200);
+  });
+
+  test.each([
+    [{ 'sec-fetch-site': 'cross-site', origin: 'http://evil.example' }, 403],
+    [{ origin: 'http://evil.example' }, 403],
+    [{ 'sec-fetch-site': 'same-origin' }, 201],
+    [{}, 201],
+  ])('a password that a browser keeps is no better than a cookie: %j', async (sent, status) => {
+    const authorization = `Basic ${Buffer.from(`kim:${password}`).toString('base64')}`;
+    const path = at('/api/v1/user/robots/kept');
+    const answer = await new Browser().request(path, { method: 'PUT', headers: { authorization, ...sent } });
+    expect(answer.status).toBe(status);
+    await server.accounts.robots.delete({ namespace: 'kim', short: 'kept' });
+  });
+
+  test('no browser is asked for a password in a window of its own', async () => {
+    const challenge = async (headers: Record<string, string>) =>
+      (await new Browser().request(at('/api/v1/user'), { headers })).headers.get('www-authenticate');
+    expect(await challenge({ accept: 'text/html,application/xhtml+xml,*/*;q=0.8' })).not.toContain('Basic');
+    expect(await challenge({ 'sec-fetch-site': 'same-origin' })).not.toContain('Basic');
+    expect(await challenge({ accept: '*/*' })).toContain('Basic');
   });
 
   test('signs nobody in', async () => {

@@ -45,6 +45,24 @@ test('a token passes on no scope that it lacks', async () => {
   expect(await make(['repo:read', 'super:user'])).toBe(403);
 });
 
+test('a token passes on no more time than it has', async () => {
+  const ends = Date.now() + 60_000;
+  const { token } = await server.accounts.createToken('owner', {
+    name: 'x',
+    scopes: ['user:admin'],
+    expiresAt: ends,
+  });
+  const make = async (expires?: string) =>
+    await server.call('POST', '/api/v1/user/tokens', {
+      token,
+      body: { name: 'y', scopes: ['user:admin'], ...(expires === undefined ? {} : { expires }) },
+    });
+  expect((await make()).json.expires).toBe(new Date(ends).toISOString());
+  const sooner = new Date(ends - 30_000).toISOString();
+  expect((await make(sooner)).json.expires).toBe(sooner);
+  expect((await make(new Date(ends + 1_000).toISOString())).status).toBe(403);
+});
+
 test('a token that may not administer the user can make none', async () => {
   const { token } = await server.accounts.createToken('owner', { name: 'x', scopes: ['repo:admin'] });
   const body = { name: 'y', scopes: ['repo:read'] };

@@ -53,7 +53,7 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
         operationId: 'createUserToken',
         summary: 'Make a token',
         description:
-          'Sign in with your password (Basic), or with a token: the new one can have no scope which that one lacks.',
+          'Sign in with your password (Basic), or with a token: the new one can have no scope which that one lacks, and ends with it at the latest.',
         tags,
         body: Type.Object(
           {
@@ -81,7 +81,7 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
           'insufficient_scope',
           `Your token lacks ${missing.join(', ')}, so it cannot pass that on. Sign in with your password.`,
         );
-      const expiresAt = parseExpiry(expires);
+      const expiresAt = expiryWithin(parseExpiry(expires), user.tokenExpiresAt);
       const { token, view } = await accounts.createToken(user.username, {
         name,
         scopes: wanted,
@@ -112,6 +112,16 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
         );
       return await reply.status(204).send(null);
     },
+  );
+}
+
+/** When a token ends that is made with one that ends at `own`. Throws ApiError. */
+function expiryWithin(wanted: number | undefined, own: number | undefined): number | undefined {
+  if (own === undefined || wanted === undefined) return wanted ?? own;
+  if (wanted <= own) return wanted;
+  throw new ApiError(
+    'insufficient_scope',
+    `Your token ends at ${new Date(own).toISOString()}, so it cannot make one that lasts longer. Sign in with your password.`,
   );
 }
 

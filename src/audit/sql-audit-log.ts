@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Database } from '../db/database.ts';
 import type { NewRow, Row } from '../db/schema.ts';
+import { redactTokensIn } from '../model/redact-tokens.ts';
 import type {
   AuditActor,
   AuditEvent,
@@ -145,9 +146,10 @@ function detailText(detail: NonNullable<AuditEvent['detail']>): string {
   return json.length <= longestDetail ? json : '{"shortened":true}';
 }
 
-/** No control characters, and nothing that a database would not take as text. */
+/** No tokens, whoever wrote them where; no control characters, and nothing that a database would not take as text. */
 function storable(text: string, longest: number): string {
-  return text
+  // Of a token that is cut off, no less is hidden.
+  return redactTokensIn(text.slice(0, 2 * longest))
     .slice(0, longest)
     .toWellFormed()
     .replace(/\p{Cc}/gu, '\u{FFFD}');

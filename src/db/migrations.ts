@@ -15,6 +15,7 @@ import { accounts } from './migrations/0010-accounts.ts';
 import { registries } from './migrations/0011-registries.ts';
 import { gitHostKeys } from './migrations/0012-git-host-keys.ts';
 import { triggers } from './migrations/0013-triggers.ts';
+import { knownNetworks } from './migrations/0015-known-networks.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -52,6 +53,7 @@ const steps: Readonly<
   '0011-registries': registries,
   '0012-git-host-keys': gitHostKeys,
   '0013-triggers': triggers,
+  '0015-known-networks': knownNetworks,
 };
 
 const table = 'schema_migrations';

@@ -120,6 +120,12 @@ export interface Schema {
     count: number;
     last_at: number;
   };
+  /** From where users have signed in with a password. */
+  known_networks: {
+    username: string;
+    network: string;
+    last_at: number;
+  };
   /** How many tokens somebody made since a moment. */
   token_turns: {
     owner: string;

@@ -14,13 +14,20 @@ export interface RegistrySubject {
   readonly name: string;
 }
 
+/** The credentials were not looked at: too many were wrong before, or too many are looked at now. */
+export interface SignInDelay {
+  readonly tryLater: 'locked' | 'busy';
+  /** Milliseconds. */
+  readonly retryAfter: number;
+}
+
 /**
  * Who may do what with the embedded registry; implemented over accounts and permissions. Called by the token
  * endpoint only, once per token. Credentials of builds (`$token`) never come here.
  */
 export interface Authorizer {
   /** The subject of these credentials, or undefined when they are wrong. */
-  authenticate(credentials: RegistryCredentials): Promise<RegistrySubject | undefined>;
+  authenticate(credentials: RegistryCredentials): Promise<RegistrySubject | SignInDelay | undefined>;
 
   /**
    * The subject on whose behalf a build reads: a user or robot of this name who may still sign in, with no more than the

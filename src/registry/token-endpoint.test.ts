@@ -10,7 +10,7 @@ import { BuildCredentials } from './build-credential.ts';
 import type { BuildGrant } from './build-grant.ts';
 import type { RegistryAction } from './registry-access.ts';
 import { loadSigningKey, type SigningKey } from './signing-key.ts';
-import { parseBasic, TokenEndpoint } from './token-endpoint.ts';
+import { parseBasic, TokenEndpoint, type TokenRefusal } from './token-endpoint.ts';
 import { TokenService } from './token-service.ts';
 
 let folder: string;
@@ -49,7 +49,11 @@ beforeEach(() => {
     clock,
     authorizer: {
       authenticate: async ({ username, password }) =>
-        username === 'ann' && password === 'secret' ? { name: 'ann' } : undefined,
+        username === 'later'
+          ? { tryLater: password === 'busy' ? 'busy' : 'locked', retryAfter: 2_000 }
+          : username === 'ann' && password === 'secret'
+            ? { name: 'ann' }
+            : undefined,
       readerNamed: async (name) => (name === 'ann' ? { name } : undefined),
       authorize: async (subject, repository) => rights[`${subject?.name ?? ''} ${repository}`] ?? [],
     },
@@ -103,6 +107,19 @@ describe('users', () => {
       name: 'TokenRequestError',
       code: 'unauthorized',
     });
+  });
+
+  test.each([
+    ['locked', ['locked']],
+    ['busy', []],
+  ])('whose password is not looked at (%s) are told when to come again', async (password, told) => {
+    const refusals: string[] = [];
+    const witness = { signedIn: () => {}, refused: ({ reason }: TokenRefusal) => refusals.push(reason) };
+    const credentials = { username: 'later', password };
+    await expect(
+      endpoint.answer({ service: 'registry', scopes: [], credentials, witness }),
+    ).rejects.toMatchObject({ code: password, retryAfter: 2_000 });
+    expect(refusals).toEqual(told);
   });
 
   test('of another service get none', async () => {

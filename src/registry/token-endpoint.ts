@@ -21,7 +21,7 @@ export interface TokenRequest {
 export interface TokenRefusal {
   /** Who asked; the name of a worker is its attempt, where its credentials are good enough to know it. */
   readonly by: { readonly kind: 'nobody' } | { readonly kind: 'user' | 'worker'; readonly name: string };
-  readonly reason: 'wrong-credentials' | 'attempt-over' | 'not-allowed';
+  readonly reason: 'wrong-credentials' | 'locked' | 'attempt-over' | 'not-allowed';
   readonly repository?: string;
   readonly actions?: readonly RegistryAction[];
 }
@@ -45,8 +45,18 @@ export interface TokenAnswer {
 /**
  * - `unauthorized`: the credentials are wrong; HTTP 401 with `WWW-Authenticate: Basic`
  * - `invalid`: the request is for another service; HTTP 400
+ * - `locked`: too many credentials were wrong before, so these were not looked at; HTTP 429
+ * - `busy`: too many are looked at already; HTTP 503
  */
-export class TokenRequestError extends CodedError<'unauthorized' | 'invalid'> {}
+export class TokenRequestError extends CodedError<'unauthorized' | 'invalid' | 'locked' | 'busy'> {
+  /** Milliseconds until the request may be repeated; of `locked` and `busy`. */
+  readonly retryAfter: number | undefined;
+
+  constructor(code: TokenRequestError['code'], message: string, retryAfter?: number) {
+    super(code, message);
+    this.retryAfter = retryAfter;
+  }
+}
 
 const tokenLifetime = 300;
 /** Clients assume that a token lives at least this long, whatever it says. */
@@ -102,7 +112,20 @@ export class TokenEndpoint {
     wanted: readonly RegistryAccess[],
     witness: TokenWitness | undefined,
   ): Promise<TokenAnswer> {
-    const subject = credentials === undefined ? undefined : await this.#authorizer.authenticate(credentials);
+    const found = credentials === undefined ? undefined : await this.#authorizer.authenticate(credentials);
+    if (found !== undefined && 'tryLater' in found) {
+      const isLocked = found.tryLater === 'locked';
+      if (isLocked && credentials !== undefined)
+        witness?.refused({ by: { kind: 'user', name: credentials.username }, reason: 'locked' });
+      throw new TokenRequestError(
+        found.tryLater,
+        isLocked
+          ? 'Too many failed sign-ins. Wait before the next one.'
+          : 'Too many people sign in at this moment. Try again in a few seconds.',
+        found.retryAfter,
+      );
+    }
+    const subject = found;
     if (credentials !== undefined && subject === undefined) {
       witness?.refused({ by: { kind: 'user', name: credentials.username }, reason: 'wrong-credentials' });
       throw new TokenRequestError('unauthorized', 'The user name or password is wrong.');

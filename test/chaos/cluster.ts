@@ -191,7 +191,14 @@ export class Cluster implements AsyncDisposable {
     const accounts = new SqlAccounts({ database, passwords: new PasswordHasher(), clock });
     this.#password = randomUUID();
     await accounts.createUser({ username: administrator, password: this.#password, superuser: true });
-    const scopes = ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'] as const;
+    const scopes = [
+      'repo:read',
+      'repo:write',
+      'repo:admin',
+      'org:admin',
+      'user:admin',
+      'super:user',
+    ] as const;
     this.#token = (await accounts.createToken(administrator, { name: 'chaos', scopes })).token;
     const named = new Set(this.#schedule.builds.map((build) => `${build.namespace}/${build.repository}`));
     for (const text of named) {

@@ -302,6 +302,7 @@ function echoRegistry(authorizer: AccountAuthorizer) {
         credentials: Parameters<AccountAuthorizer['authenticate']>[0] | undefined;
       }) {
         const subject = credentials === undefined ? undefined : await authorizer.authenticate(credentials);
+        if (subject !== undefined && 'tryLater' in subject) throw new TypeError('not here');
         const token = `for ${subject?.name ?? 'nobody'}`;
         return { token, access_token: token, expires_in: 60, issued_at: '2026-01-01T00:00:00Z' };
       },

@@ -198,7 +198,7 @@ export class RemoteUser {
   async withToken(): Promise<RemoteUser> {
     const { token } = await this.json<{ token: string }>('POST', '/api/v1/user/tokens', {
       name: 'test',
-      scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+      scopes: ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
     });
     return new RemoteUser(this.url, this.username, `Bearer ${token}`);
   }

@@ -176,7 +176,10 @@ export class SlipwayServer {
         authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`,
         'content-type': 'application/json',
       },
-      body: JSON.stringify({ name: 'test', scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin'] }),
+      body: JSON.stringify({
+        name: 'test',
+        scopes: ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin'],
+      }),
     });
     if (!response.ok) throw new Error(`no token for ${username}: ${await response.text()}`);
     this.#token = ((await response.json()) as { token: string }).token;

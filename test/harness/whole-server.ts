@@ -216,7 +216,7 @@ export async function startWholeServer({
   await accounts.createUser({ username: 'kim', password: 'correct horse', superuser: true });
   const { token } = await accounts.createToken('kim', {
     name: 'test',
-    scopes: ['repo:read', 'repo:write', 'repo:admin', 'user:admin', 'super:user'],
+    scopes: ['repo:read', 'repo:write', 'repo:admin', 'org:admin', 'user:admin', 'super:user'],
   });
 
   const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
