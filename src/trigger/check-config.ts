@@ -12,7 +12,7 @@ import { TriggerError } from './trigger-error.ts';
 const mostTemplates = 100;
 const sourceName = /^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$/;
 /** What only activation itself writes. */
-type Given = Omit<Partial<TriggerConfig>, 'hook_id' | 'deploy_key_id'>;
+type Given = Omit<Partial<TriggerConfig>, 'git_url' | 'hook_id' | 'deploy_key_id'>;
 
 /**
  * A configuration as it is stored: complete, its paths in their one form. Throws TriggerError `bad-config` that says what

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { HostConnections } from './connections.ts';
-import type { GitHost, HookDelivery, HookEvent } from './git-host.ts';
+import type { GitHost, HookDelivery, HookEvent, OwnRepository } from './git-host.ts';
 import { sameSecret } from './host/proof.ts';
 import type { NewDelivery } from './new-delivery.ts';
 import type { SqlDeliveryStore } from './sql-delivery-store.ts';
@@ -149,8 +149,7 @@ export class Intake {
       );
     if (delivery.body.byteLength > largestPayload)
       throw new TriggerError('too-large', `The payload is larger than ${largestPayload} bytes.`);
-    const { config } = trigger;
-    const event = host.read(delivery, trigger.service === 'custom-git' ? config?.build_source : undefined);
+    const event = host.read(delivery, ownRepository(trigger));
     await this.#requireRoom(trigger);
     if (this.#options.readOnly)
       throw new TriggerError(
@@ -181,6 +180,16 @@ export class Intake {
       outcome: { kind: 'refused', reason: message },
     });
   }
+}
+
+function ownRepository({ service, config }: Trigger): OwnRepository {
+  const gitUrl = service === 'custom-git' ? config?.build_source : config?.git_url;
+  if (config === undefined || gitUrl === undefined)
+    throw new TriggerError(
+      'malformed',
+      'It is not known where the repository of the trigger is cloned from. Make the trigger anew.',
+    );
+  return { name: service === 'custom-git' ? undefined : config.build_source, gitUrl };
 }
 
 function whatOf(event: HookEvent): Pick<NewDelivery, 'event' | 'ref' | 'commit' | 'outcome'> {

@@ -1,3 +1,4 @@
+import { parseGitUrl } from '../../egress/git-url.ts';
 import type { TextShape } from './payload.ts';
 
 /** What git calls things, as far as a payload may say it. */
@@ -39,9 +40,14 @@ export const ref: TextShape = {
 export const branch: TextShape = { words: 'the name of a branch as git allows it', fits: isRefName };
 
 export const gitUrl: TextShape = {
-  words: 'the URL of a git repository by ssh or https',
-  fits: (text) =>
-    /^(ssh|https?):\/\/[^\s/-][^\s]*$/i.test(text) || /^[\w.][\w.-]*@[\w.][\w.-]*:[^\s:][^\s]*$/.test(text),
+  words: 'the URL of a git repository by ssh or https, without user name and password for https',
+  fits: (text) => {
+    try {
+      return parseGitUrl(text).credentials === undefined;
+    } catch {
+      return false;
+    }
+  },
 };
 
 export function isDockerfile(path: string): boolean {
