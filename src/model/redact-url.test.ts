@@ -74,7 +74,7 @@ describe('redactUrl', () => {
   });
 });
 
-test.each([
+it.each([
   ['git@example.com:a/b.git', 'git@example.com:a/b.git'],
   ['ssh://git@example.com/a/b.git', 'ssh://git@example.com/a/b.git'],
   ['ssh://git:hunter2@example.com/a', 'ssh://example.com/a'],

@@ -38,7 +38,12 @@ export type HookEvent =
       readonly incomplete: boolean;
     }
   /** Nothing to build, and that is right so: `reason` is a sentence for people, such as "The branch was deleted.". */
-  | { readonly kind: 'skip'; readonly reason: string };
+  | {
+      readonly kind: 'skip';
+      readonly reason: string;
+      /** What it was about, where it is at a commit: it counts as delivered. */
+      readonly at?: { readonly ref: string; readonly commit: string };
+    };
 
 /** The way a delivery proves that it comes from the host. */
 export type Proof = 'proved' | 'missing' | 'wrong';

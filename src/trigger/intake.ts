@@ -193,7 +193,7 @@ function ownRepository({ service, config }: Trigger): OwnRepository {
 }
 
 function whatOf(event: HookEvent): Pick<NewDelivery, 'event' | 'ref' | 'commit' | 'outcome'> {
-  if (event.kind === 'skip') return { outcome: { kind: 'skipped', reason: event.reason } };
+  if (event.kind === 'skip') return { ...event.at, outcome: { kind: 'skipped', reason: event.reason } };
   const { commit, ref } = event.metadata;
   return {
     event: storedEvent(event),

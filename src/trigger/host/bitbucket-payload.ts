@@ -68,7 +68,10 @@ function account(user: Payload): CommitPerson | undefined {
   );
 }
 
-/** Bitbucket keeps no ref of a pull request: its commit is at the branch it comes from, in the repository it comes from. */
+/**
+ * Bitbucket keeps no ref of a pull request: its commit is at the branch it comes from, in the repository it comes from. It
+ * gets a ref of its own here all the same: a fork's branch `main` is not the `main` that is built and tagged.
+ */
 function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
   const request = payload.at('pullrequest').object();
   const [source, target] = [request.at('source').object(), request.at('destination').object()];
@@ -78,14 +81,16 @@ function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
   const to = target.at('repository', 'full_name');
   requireOwn(own, to);
   const fork = from.at('full_name').shaped(fullName).toLowerCase() !== to.shaped(fullName).toLowerCase();
+  const number = request.at('id').whole();
+  source.at('branch', 'name').shaped(branch);
   const fallback = payload.at('repository', 'mainbranch', 'name');
   return {
     kind: 'pull-request',
-    number: request.at('id').whole(),
+    number,
     metadata: withoutGaps<TriggerMetadata>({
       // Cut to 12 digits by Bitbucket.
       commit: source.at('commit', 'hash').shaped(anyCommit).toLowerCase(),
-      ref: `refs/heads/${source.at('branch', 'name').shaped(branch)}`,
+      ref: `refs/pull-requests/${number}/head`,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
       git_url: fork ? forkUrl(from.at('full_name')) : own.gitUrl,
       commit_info: undefined,

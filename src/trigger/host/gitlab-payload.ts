@@ -24,7 +24,12 @@ function push(payload: Payload, kind: 'push' | 'tag_push', own: OwnRepository): 
   if (!commit.present || isNoCommit(commit.text())) return refRemoved(payload.at('ref').text());
   const sha = commit.shaped(fullCommit).toLowerCase();
   const commits = payload.at('commits').list();
-  if (kind === 'push' && commits.length === 0) return skip('The push has no commits.');
+  if (kind === 'push' && commits.length === 0)
+    return {
+      kind: 'skip',
+      reason: 'The push has no commits.',
+      at: { ref: payload.at('ref').shaped(ref), commit: sha },
+    };
   const fallback = payload.at('project', 'default_branch');
   const head = commits.find((one) => one.at('id').optionalText()?.toLowerCase() === sha);
   const before = payload.at('before').optionalText();

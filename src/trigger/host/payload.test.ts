@@ -173,7 +173,10 @@ describe('the name of a ref', () => {
     ['a\\b', false],
     ['a*', false],
     ['\ud83d', false],
+    ['x'.repeat(1024), true],
     ['x'.repeat(1025), false],
+    ['語'.repeat(341), true],
+    ['語'.repeat(342), false],
   ])('%j: %s', (name, fits) => {
     expect(isRefName(name)).toBe(fits);
   });
