@@ -27,6 +27,14 @@ export interface IntakeOptions {
 /** Bytes of a payload; the endpoint refuses more before it is read. */
 export const largestPayload = 25 * 1024 * 1024;
 
+/** See `NewDelivery.mayRecur`. */
+const recurs = {
+  github: false,
+  gitlab: 'elsewhere',
+  bitbucket: 'elsewhere',
+  'custom-git': 'or-a-day',
+} as const;
+
 /** The longest name of a delivery that is kept. */
 const longestName = 200;
 
@@ -110,7 +118,7 @@ export class Intake {
       triggerId: trigger.id,
       by: 'hook',
       key: `body ${hash}`,
-      mayRecur: trigger.service === 'custom-git',
+      mayRecur: recurs[trigger.service],
       ...eventNameOf(delivery),
       ...(traceParent === undefined ? {} : { traceParent }),
     } as const;
