@@ -269,8 +269,8 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       const made = (await triggers().builds(trigger.id, 10)).map(
         ({ triggerMetadata }) => triggerMetadata?.commit,
       );
-      expect(made.slice(0, 2)).toContain(two);
-      expect(made.filter((commit) => commit === two)).toHaveLength(2);
+      // GitLab tells no commits of a push back, so nothing is built of that, and what was built last is right.
+      expect(made.filter((commit) => commit === two)).toHaveLength(service === 'gitlab' ? 1 : 2);
       expect(made[0]).toBe(two);
     });
 

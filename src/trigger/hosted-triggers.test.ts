@@ -281,7 +281,7 @@ describe('triggers at a host', () => {
       expect(made.map(({ buildArgs }) => buildArgs)).toEqual([{}, {}, {}, {}]);
       await scratch.database.sql
         .updateTable('builds')
-        .set({ phase: 'error', finished_at: site.clock.now() })
+        .set({ phase: 'error', admitted: 0, finished_at: site.clock.now() })
         .where('trigger_id', '=', trigger.id)
         .execute();
       await site.open.background.failures.round();
