@@ -3,7 +3,7 @@ import type { Role } from '../account/accounts.ts';
 import type { AttemptView, Build } from '../model/build.ts';
 import type { Fault } from '../model/fault.ts';
 import { isFinal, phases } from '../model/phase.ts';
-import { redactUrl } from '../model/redact-url.ts';
+import { redactGitUrl, redactUrl } from '../model/redact-url.ts';
 import type { BuildQueue, QueuePosition } from '../queue/build-queue.ts';
 import { isAtLeast } from './access.ts';
 import type { BuildTrigger, BuildTriggers } from './build-triggers.ts';
@@ -113,6 +113,12 @@ export interface Beholder {
   readonly trigger: BuildTrigger | undefined;
 }
 
+/** Whoever may read a build reads this, so that it has no password whoever put it there. */
+function viewMetadata(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { git_url: url } = metadata;
+  return { ...metadata, ...(typeof url === 'string' ? { git_url: redactGitUrl(url) } : {}) };
+}
+
 /**
  * What a client sees of a build. The fields up to `archive_url` are the ones clients of the field's reference system
  * know. `phase` is shown as it is stored: the manager decides between `internalerror` and `expired` when the last try
@@ -138,7 +144,7 @@ export function viewBuild(build: Build, { role, position, trigger }: Beholder): 
     manual_user: build.manualUser ?? null,
     is_writer: isAtLeast(role, 'write'),
     trigger: trigger === undefined ? null : viewTrigger(trigger.trigger, { ...trigger, role }),
-    trigger_metadata: build.triggerMetadata === undefined ? null : { ...build.triggerMetadata },
+    trigger_metadata: build.triggerMetadata === undefined ? null : viewMetadata(build.triggerMetadata),
     resource_key: source.kind === 'upload' ? source.uploadId : null,
     pull_robot:
       build.pullRobot === undefined ? null : { name: build.pullRobot, kind: 'user', is_robot: true },

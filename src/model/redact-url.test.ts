@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { redactUrl, redactUrlsIn } from './redact-url.ts';
+import { redactGitUrl, redactUrl, redactUrlsIn } from './redact-url.ts';
 
 describe('redactUrl', () => {
   it.each([
@@ -72,4 +72,13 @@ describe('redactUrl', () => {
       redactUrlsIn("fatal: unable to access 'https://u:p@h.example/x.git/': refused, see https://a.b/c."),
     ).toBe("fatal: unable to access 'https://h.example/x.git/': refused, see https://a.b/c.");
   });
+});
+
+it.each([
+  ['git@example.com:a/b.git', 'git@example.com:a/b.git'],
+  ['ssh://git@example.com/a/b.git', 'ssh://git@example.com/a/b.git'],
+  ['ssh://git:hunter2@example.com/a', 'ssh://example.com/a'],
+  ['https://kim:hunter2@10.0.0.1/a', 'https://10.0.0.1/a'],
+])('of the git URL %s there remains %s', (url, shown) => {
+  expect(redactGitUrl(url)).toBe(shown);
 });

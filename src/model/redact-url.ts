@@ -20,6 +20,11 @@ export function redactUrl(text: string): string {
   return `${url.protocol}//${host}${url.pathname}${query}`;
 }
 
+/** The same of a git URL, whose user name for ssh is no secret, and which nobody could use without. */
+export function redactGitUrl(text: string): string {
+  return /^ssh:\/\/[^\s:@/]+@[^\s@?#]+$/i.test(text) ? text : redactUrl(text);
+}
+
 /**
  * git's `user@host:path`; the user name is kept, as it is `git` nearly always and no secret, a password is not. A URL that
  * cannot be read (`https://user:password@host:99999/`) is none of these, though `https` could be a host.

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
+import { redactUrl } from '../model/redact-url.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
 import { checkConfig, faultsOfConfig } from './check-config.ts';
 import { asking, type HostConnections } from './connections.ts';
 import { nextDue } from './cron-schedule.ts';
 import type { HostClient } from './git-host.ts';
+import { gitUrl } from './host/git-names.ts';
 import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts';
 import { newSshKey } from './ssh-key.ts';
 import type { Trigger } from './trigger.ts';
@@ -135,6 +137,12 @@ export class TriggerActivation {
   ): Promise<Installed> {
     const { build_source: source } = config;
     const title = `Slipway ${formatRepositoryName(trigger.repository)}`;
+    const { sshUrl: git_url } = await asking(client.repository(source, what.signal));
+    if (!gitUrl.fits(git_url))
+      throw new TriggerError(
+        'bad-config',
+        `The host says that ${source} is cloned from an address that cannot be used: ${redactUrl(git_url)}.`,
+      );
     const key = await asking(client.addKey(source, { title, publicKey: what.publicKey }, what.signal));
     const undo = async (hook?: string) => {
       // The caller may be gone; what was installed has to go all the same.
@@ -143,7 +151,7 @@ export class TriggerActivation {
     try {
       const hook = await asking(client.addHook(source, what.hook, what.signal));
       return {
-        config: { ...config, hook_id: hook, deploy_key_id: key },
+        config: { ...config, git_url, hook_id: hook, deploy_key_id: key },
         undo: async () => await undo(hook),
       };
     } catch (thrown) {

@@ -63,7 +63,7 @@ export class BuildDispatch {
           ...(order.idempotencyKey === undefined ? {} : { idempotencyKey: order.idempotencyKey }),
           ...(maxQueuedPerNamespace === undefined ? {} : { maxQueuedPerNamespace }),
           ...(config.newest_only === true && ref !== undefined
-            ? { newestOnly: newestKeyOf(trigger, ref) }
+            ? { newestOnly: newestKeyOf(trigger, ref, order.pullRequest) }
             : {}),
           onRepeated: () => {
             repeated = true;

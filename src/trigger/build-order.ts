@@ -14,7 +14,9 @@ export interface BuildOrder {
   readonly ref?: string;
   /** False for pull requests: nothing is published. */
   readonly push: boolean;
-  /** False for what comes from somebody else's repository: no secrets, no robot's permissions. */
+  /** The number of the pull request that it is of. */
+  readonly pullRequest?: number;
+  /** False for what comes from somebody else's repository: no secrets, no build arguments, no robot's permissions. */
   readonly trusted: boolean;
   /** Who asked, when a person did. */
   readonly manualUser?: string;
@@ -43,7 +45,8 @@ export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildO
     tags: tagsOfOrder(order, config),
     displayName: commit === undefined ? (nameOfRef(ref) ?? ref ?? 'HEAD').slice(0, 100) : shortSha(commit),
     platforms: config.platforms ?? [],
-    buildArgs: config.build_args ?? {},
+    // They are known to say more than they should, and a fork's Dockerfile can print them.
+    buildArgs: order.trusted ? (config.build_args ?? {}) : {},
     labels: {},
     noCache: false,
     push: order.push,
@@ -63,7 +66,8 @@ function tagsOfOrder({ metadata, ref }: BuildOrder, config: TriggerConfig): read
   return [escapeTag(nameOfRef(ref) ?? ref)];
 }
 
-/** Builds with the same key are of the same ref of the same trigger. */
-export function newestKeyOf(trigger: Trigger, ref: string): string {
-  return createHash('sha256').update(`trigger ${trigger.id} ${ref}`).digest('hex');
+/** Builds with the same key are of the same ref of the same trigger; a pull request never supersedes what is pushed. */
+export function newestKeyOf(trigger: Trigger, ref: string, pullRequest: number | undefined): string {
+  const kind = pullRequest === undefined ? 'push' : `pull-request ${pullRequest}`;
+  return createHash('sha256').update(`trigger ${trigger.id} ${kind} ${ref}`).digest('hex');
 }

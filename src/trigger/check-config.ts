@@ -12,7 +12,7 @@ import { TriggerError } from './trigger-error.ts';
 const mostTemplates = 100;
 const sourceName = /^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$/;
 /** What only activation itself writes. */
-type Given = Omit<Partial<TriggerConfig>, 'hook_id' | 'deploy_key_id'>;
+type Given = Omit<Partial<TriggerConfig>, 'git_url' | 'hook_id' | 'deploy_key_id'>;
 
 /**
  * A configuration as it is stored: complete, its paths in their one form. Throws TriggerError `bad-config` that says what
@@ -22,7 +22,13 @@ export function checkConfig(service: TriggerService, given: Given, now: number):
   const { dockerfile_path, context } = checkPaths(given);
   const templates = given.tag_templates ?? [];
   if (templates.length > mostTemplates) throw bad(`There are more than ${mostTemplates} tag templates.`);
+  const pattern = RefPattern.of(given.branchtag_regex ?? '');
   const faults = [
+    ...(pattern.tooLarge
+      ? [
+          'The regular expression repeats too much: it would keep the server busy. Use smaller numbers in braces, or * and +.',
+        ]
+      : []),
     ...faultsOfPathFilters(given.path_filters ?? []),
     ...faultsOfCron(given.cron ?? [], now),
     ...(given.cron ?? []).flatMap(({ branch }) => faultOfBranch(service, branch)),
@@ -44,7 +50,7 @@ export function checkConfig(service: TriggerService, given: Given, now: number):
 /** What is passed over when builds are made, for people. */
 export function faultsOfConfig(config: Given): readonly string[] {
   const { branchtag_regex: regex } = config;
-  const fault = regex === undefined || regex === '' ? undefined : new RefPattern(regex).fault;
+  const fault = regex === undefined || regex === '' ? undefined : RefPattern.of(regex).fault;
   return [...faultsOfTemplates(config.tag_templates ?? []), ...(fault === undefined ? [] : [fault])];
 }
 

@@ -73,7 +73,7 @@ async function judgePullRequest(event: PullRequest, about: Case): Promise<Judgem
   const asBase = { ...metadata, ref: `refs/heads/${event.base}` };
   const reason = skipReason(asBase, branchtag_regex === undefined ? {} : { branchtag_regex });
   if (reason !== undefined) return skip(reason);
-  return { kind: 'build', order: { metadata, push: false, trusted: !event.fork } };
+  return { kind: 'build', order: { metadata, push: false, trusted: !event.fork, pullRequest: event.number } };
 }
 
 /** At its time the branch is built, whatever its last commit says. */

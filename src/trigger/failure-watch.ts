@@ -93,6 +93,9 @@ export class FailureWatch {
       .where('triggers.enabled', '=', 1)
       .whereRef('builds.number', '>', 'triggers.counted_from')
       .where('builds.finished_at', 'is not', null)
+      // Strangers can make builds of pull requests fail, and are not to switch anything off.
+      .where('builds.request_json', 'not like', '%"untrusted":true%')
+      .where('builds.request_json', 'not like', '%"push":false%')
       .orderBy('builds.number', 'desc')
       .limit(Math.min(most * 4, mostBuilds))
       .execute();

@@ -8,6 +8,13 @@ export interface HookDelivery {
   readonly body: Uint8Array;
 }
 
+/** The repository that a trigger builds. Deliveries may speak of no other one, and never say where it is cloned from. */
+export interface OwnRepository {
+  /** `owner/name` at a host; undefined: the source is a URL, and payloads name it as they like. */
+  readonly name: string | undefined;
+  readonly gitUrl: string;
+}
+
 /** What a delivery turned out to be. */
 export type HookEvent =
   | {
@@ -31,7 +38,12 @@ export type HookEvent =
       readonly incomplete: boolean;
     }
   /** Nothing to build, and that is right so: `reason` is a sentence for people, such as "The branch was deleted.". */
-  | { readonly kind: 'skip'; readonly reason: string };
+  | {
+      readonly kind: 'skip';
+      readonly reason: string;
+      /** What it was about, where it is at a commit: it counts as delivered. */
+      readonly at?: { readonly ref: string; readonly commit: string };
+    };
 
 /** The way a delivery proves that it comes from the host. */
 export type Proof = 'proved' | 'missing' | 'wrong';
@@ -50,8 +62,8 @@ export interface GitHost {
   deliveryName(delivery: HookDelivery): string | undefined;
   /** Compared in constant time. Signatures with SHA-1 only count as missing. */
   prove(delivery: HookDelivery, secret: string): Proof;
-  /** Throws TriggerError `malformed` that says what is wrong. `gitUrl` is the trigger's own build_source, where that is a git URL. */
-  read(delivery: HookDelivery, gitUrl: string | undefined): HookEvent;
+  /** Throws TriggerError `malformed` that says what is wrong; being of another repository than the trigger's own is. */
+  read(delivery: HookDelivery, own: OwnRepository): HookEvent;
   /**
    * A client that acts as whoever gave the token: as `HostConnection` gave it, or an access token as a person made it.
    * A token that expires is renewed shortly before, and when the host refuses it. Undefined: there is no interface to

@@ -256,6 +256,25 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       expect([await outcomes(trigger), await outcomes(other)]).toEqual([[], []]);
     });
 
+    it('builds a branch that was pushed back, and again', async () => {
+      const trigger = await active();
+      const one = await pushed('main');
+      const two = await pushed('main');
+      const to = async (from: string, at: string) => {
+        web.branches.set('main', at);
+        await fake.push(web, 'refs/heads/main', from, at);
+      };
+      await to(two, one);
+      await to(one, two);
+      await site.settle();
+      const made = (await triggers().builds(trigger.id, 10)).map(
+        ({ triggerMetadata }) => triggerMetadata?.commit,
+      );
+      // GitLab tells no commits of a push back, so nothing is built of that, and what was built last is right.
+      expect(made.filter((commit) => commit === two)).toHaveLength(service === 'gitlab' ? 1 : 2);
+      expect(made[0]).toBe(two);
+    });
+
     it('skips what is not to be built, and says why', async () => {
       const trigger = await active({ branchtag_regex: 'heads/(main|old)' });
       await pushed('main', { message: 'Typo [skip build]' });

@@ -272,6 +272,22 @@ describe('triggers at a host', () => {
       },
     );
 
+    it('from a fork that fail switch nothing off, and see no build arguments', async () => {
+      const trigger = await active({ pull_requests: 'all', build_args: { TOKEN: 'hunter2' } });
+      for (let times = 0; times < 4; times += 1)
+        await github.deliver(repository, 'pull_request', payload(true));
+      await site.settle();
+      const made = await builds(trigger);
+      expect(made.map(({ buildArgs }) => buildArgs)).toEqual([{}, {}, {}, {}]);
+      await scratch.database.sql
+        .updateTable('builds')
+        .set({ phase: 'error', admitted: 0, finished_at: site.clock.now() })
+        .where('trigger_id', '=', trigger.id)
+        .execute();
+      await site.open.background.failures.round();
+      expect((await triggers().find(siteRepository, trigger.id))?.enabled).toBe(true);
+    });
+
     it('from a fork get no robot, and nothing in the name of who sends them again', async () => {
       const { id } = await create();
       await triggers().activate(
@@ -464,6 +480,22 @@ describe('triggers at a host', () => {
         ['refs/tags/v1', tagged],
       ]);
       expect(await builds(trigger)).toHaveLength(4);
+    });
+
+    it('are not those that were refused while the trigger was off', async () => {
+      const trigger = await active();
+      await look();
+      await triggers().setEnabled(trigger.id, false);
+      const refused = await pushed('main');
+      expect(refused.results).toMatchObject([{ status: 400 }]);
+      await triggers().setEnabled(trigger.id, true);
+      for (let times = 0; times < 4; times += 1) await look();
+      await site.settle();
+      expect(await builds(trigger)).toEqual([]);
+      const lost = repository.commit('main');
+      for (let times = 0; times < 3; times += 1) await look();
+      await site.settle();
+      expect(await builds(trigger)).toMatchObject([{ source: { sha: lost } }]);
     });
 
     it('are not built twice when their delivery comes after all', async () => {

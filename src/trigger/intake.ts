@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { accountRefusal, type BuilderAccounts } from './builder-accounts.ts';
 import type { HostConnections } from './connections.ts';
-import type { GitHost, HookDelivery, HookEvent } from './git-host.ts';
+import type { GitHost, HookDelivery, HookEvent, OwnRepository } from './git-host.ts';
 import { sameSecret } from './host/proof.ts';
 import type { NewDelivery } from './new-delivery.ts';
 import type { SqlDeliveryStore } from './sql-delivery-store.ts';
@@ -28,6 +28,14 @@ export interface IntakeOptions {
 
 /** Bytes of a payload; the endpoint refuses more before it is read. */
 export const largestPayload = 25 * 1024 * 1024;
+
+/** See `NewDelivery.mayRecur`. */
+const recurs = {
+  github: false,
+  gitlab: 'elsewhere',
+  bitbucket: 'elsewhere',
+  'custom-git': 'or-a-day',
+} as const;
 
 /** The longest name of a delivery that is kept. */
 const longestName = 200;
@@ -113,7 +121,10 @@ export class Intake {
       by: 'hook',
       key: `body ${hash}`,
       // What is signed could be sent again by whoever saw it: it is new under a name of its own only.
-      mayRecur: trigger.service === 'custom-git' && (!signed || (name !== undefined && name !== '')),
+      mayRecur:
+        trigger.service === 'custom-git' && signed && (name === undefined || name === '')
+          ? false
+          : recurs[trigger.service],
       ...eventNameOf(delivery),
       ...(traceParent === undefined ? {} : { traceParent }),
     } as const;
@@ -162,7 +173,7 @@ export class Intake {
     return event;
   }
 
-  #eventOf(host: GitHost, delivery: HookDelivery, { service, config }: Trigger): HookEvent {
+  #eventOf(host: GitHost, delivery: HookDelivery, trigger: Trigger): HookEvent {
     const type = (delivery.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json')
       throw new TriggerError(
@@ -171,7 +182,7 @@ export class Intake {
       );
     if (delivery.body.byteLength > largestPayload)
       throw new TriggerError('too-large', `The payload is larger than ${largestPayload} bytes.`);
-    return host.read(delivery, service === 'custom-git' ? config?.build_source : undefined);
+    return host.read(delivery, ownRepository(trigger));
   }
 
   /** What a person may send again, of a delivery that is refused for reasons that pass. */
@@ -212,8 +223,18 @@ export class Intake {
   }
 }
 
+function ownRepository({ service, config }: Trigger): OwnRepository {
+  const gitUrl = service === 'custom-git' ? config?.build_source : config?.git_url;
+  if (config === undefined || gitUrl === undefined)
+    throw new TriggerError(
+      'malformed',
+      'It is not known where the repository of the trigger is cloned from. Make the trigger anew.',
+    );
+  return { name: service === 'custom-git' ? undefined : config.build_source, gitUrl };
+}
+
 function whatOf(event: HookEvent): Pick<NewDelivery, 'event' | 'ref' | 'commit' | 'outcome'> {
-  if (event.kind === 'skip') return { outcome: { kind: 'skipped', reason: event.reason } };
+  if (event.kind === 'skip') return { ...event.at, outcome: { kind: 'skipped', reason: event.reason } };
   const { commit, ref } = event.metadata;
   return {
     event: storedEvent(event),

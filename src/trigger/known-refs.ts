@@ -1,4 +1,5 @@
 import type { Database } from '../db/database.ts';
+import { noOtherLater } from './later-delivery.ts';
 import type { TriggerId } from './trigger.ts';
 
 /** What a look at the source makes of a ref. */
@@ -59,7 +60,10 @@ export class KnownRefs {
         .execute();
   }
 
-  /** Whether this commit of the ref was delivered, in whatever way. What failed or was refused was not built, and is looked for. */
+  /**
+   * Whether this commit of the ref was delivered, in whatever way, and no other one after it: a branch may be pushed back. What
+   * failed or was refused was not built, and is looked for.
+   */
   async delivered(id: TriggerId, ref: string, commit: string): Promise<boolean> {
     const row = await this.#database.sql
       .selectFrom('trigger_deliveries')
@@ -68,6 +72,7 @@ export class KnownRefs {
       .where('ref', '=', ref)
       .where('commit_sha', '=', commit)
       .where('outcome', 'not in', ['failed', 'refused'])
+      .where(noOtherLater)
       .limit(1)
       .executeTakeFirst();
     return row !== undefined;

@@ -11,11 +11,11 @@ export interface NewDelivery {
   /** The same name is the same delivery too. */
   readonly name?: string;
   /**
-   * Whether the same key may come again and mean something new: once a day has passed, or another commit was delivered for
-   * the ref. It may where the key is made of the body alone and the body is no proof of anything: who pushes a branch back
-   * to where it was sends the same body again.
+   * When the same key may come again and mean something new: once another commit was delivered for the ref (`elsewhere`),
+   * or a day has passed as well (`or-a-day`). Who pushes a branch back to where it was sends the same body again; only
+   * GitHub's has the time in it.
    */
-  readonly mayRecur: boolean;
+  readonly mayRecur: false | 'elsewhere' | 'or-a-day';
   readonly eventName?: string;
   readonly ref?: string;
   readonly commit?: string;

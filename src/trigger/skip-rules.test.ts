@@ -1,4 +1,8 @@
+import fc from 'fast-check';
+import { RE2JS } from 're2js';
 import { expect, it, test } from 'vitest';
+import { checkConfig } from './check-config.ts';
+import { programBound } from './program-bound.ts';
 import { RefPattern } from './ref-pattern.ts';
 import { skipReason } from './skip-rules.ts';
 
@@ -37,7 +41,7 @@ test.each([
 test.each(['(', '(?=x)', '(a)\\1', '[', 'x'.repeat(2_000)])(
   '%j cannot be used: everything matches, and it is told',
   (text) => {
-    const pattern = new RefPattern(text);
+    const pattern = RefPattern.of(text);
     expect(pattern.matches('heads/anything')).toBe(true);
     expect(pattern.fault).toMatch(/everything matches/);
   },
@@ -46,6 +50,48 @@ test.each(['(', '(?=x)', '(a)\\1', '[', 'x'.repeat(2_000)])(
 it('takes no time for an expression that would keep others busy for ever', () => {
   const before = performance.now();
   for (const evil of ['(a+)+$', '(a|a)*b', '([a-z]+)*X', '(.*)*(.*)*(.*)*z'])
-    expect(new RefPattern(evil).matches(`heads/${'a'.repeat(5_000)}!`)).toBe(false);
+    expect(RefPattern.of(evil).matches(`heads/${'a'.repeat(5_000)}!`)).toBe(false);
   expect(performance.now() - before).toBeLessThan(2_000);
+});
+
+it.each(['.{0,999}'.repeat(110), '((.{0,99}){0,99}){0,99}', '(?:[^x]{30}y){500}'])(
+  'refuses %s, which is short and compiles to a program that would stop the server',
+  (regex) => {
+    const before = performance.now();
+    const given = { build_source: git_url, branchtag_regex: regex };
+    expect(() => checkConfig('custom-git', given, 0)).toThrow(/repeats too much/);
+    // One that was stored before counts as one that cannot be used.
+    expect(RefPattern.of(regex).matches(`heads/${'a'.repeat(1_000)}`)).toBe(true);
+    expect(performance.now() - before).toBeLessThan(500);
+  },
+);
+
+it('does not refuse what people write', () => {
+  for (const regex of [
+    'tags/v[0-9]{1,3}(\\.[0-9]{1,3}){2}',
+    'heads/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}',
+  ])
+    expect(RefPattern.of(regex).fault).toBeUndefined();
+});
+
+it('never takes a program for smaller than it is', () => {
+  const piece = fc.constantFrom(
+    ...['a', '.', '[^x]', '\\d', '[[:alpha:]]', '[]a]', '\\Qa(b\\E', '(', '(?:', ')', '|', '*', '+?', '?'],
+    ...['{2}', '{0,7}', '{3,}', '\\pL', '\\(', '(?i)', '^', '\\b', '{', '}', ']', '[a', '\\x{41}', '語'],
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+      const text = pieces.join('');
+      const bound = programBound(text);
+      if (bound > 20_000) return;
+      let size: number;
+      try {
+        size = RE2JS.compile(text).programSize();
+      } catch {
+        return;
+      }
+      expect(bound).toBeGreaterThanOrEqual(size);
+    }),
+    { numRuns: 3_000 },
+  );
 });

@@ -15,6 +15,6 @@ export function skipReason(
   const { branchtag_regex: regex } = config;
   if (regex === undefined || regex === '') return undefined;
   const name = (metadata.ref ?? '').replace(/^refs\//, '');
-  if (new RefPattern(regex).matches(name)) return undefined;
+  if (RefPattern.of(regex).matches(name)) return undefined;
   return `The ref ${name.slice(0, 200)} does not match ${regex.slice(0, 200)}.`;
 }

@@ -6,6 +6,7 @@ import { rowSet } from '../db/row-set.ts';
 import { SqlError } from '../db/sql-error.ts';
 import { claimDeliveries } from './claim-deliveries.ts';
 import { type DeliveryWork, deliveryOf, outcomeColumns, workOf } from './delivery-rows.ts';
+import { noOtherLater } from './later-delivery.ts';
 import type { NewDelivery, StoredDelivery } from './new-delivery.ts';
 import { storeDeliveries } from './store-deliveries.ts';
 import type { DeliveryId, TriggerId } from './trigger.ts';
@@ -103,7 +104,7 @@ export class SqlDeliveryStore {
     return row === undefined || row.event_json === null ? undefined : workOf(row);
   }
 
-  /** Whether a commit of a ref came otherwise than by the hook, since then. */
+  /** Whether a commit of a ref came otherwise than by the hook, since then, and no other one after it. */
   async foundBefore(id: TriggerId, ref: string, commit: string, since: number): Promise<boolean> {
     const row = await this.#database.sql
       .selectFrom('trigger_deliveries')
@@ -113,6 +114,7 @@ export class SqlDeliveryStore {
       .where('commit_sha', '=', commit)
       .where('came_by', '=', 'poll')
       .where('received_at', '>=', since)
+      .where(noOtherLater)
       .limit(1)
       .executeTakeFirst();
     return row !== undefined;

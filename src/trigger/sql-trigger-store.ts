@@ -182,7 +182,10 @@ export class SqlTriggerStore {
     });
   }
 
-  /** Failures are counted anew from here on; what is nobody's becomes `user`'s. Undefined: it is not there. */
+  /**
+   * Failures are counted anew from here on, and what was pushed meanwhile is remembered as known by the next look at the
+   * source: it was refused. What is nobody's becomes `user`'s. Undefined: it is not there.
+   */
   async enable(id: TriggerId, cronAt: number | undefined, user?: string): Promise<Trigger | undefined> {
     return await this.#database.transaction(async (sql) => {
       const newest = await sql
@@ -192,6 +195,7 @@ export class SqlTriggerStore {
         .orderBy('number', 'desc')
         .limit(1)
         .executeTakeFirst();
+      await sql.deleteFrom('trigger_refs').where('trigger_id', '=', id).execute();
       const row = await sql
         .updateTable('triggers')
         .set({

@@ -48,7 +48,7 @@ export async function storeDeliveries(
       : await database.transaction(async (db) => {
           const answers = new Map<string, StoredDelivery>();
           for (const { row, delivery } of left) {
-            const answer = await again(db, database, row, delivery?.mayRecur === true, now);
+            const answer = await again(db, database, row, delivery?.mayRecur ?? false, now);
             if (answer !== undefined) answers.set(row.id, answer);
           }
           return answers;
@@ -74,15 +74,17 @@ async function again(
   db: Sql,
   database: Database,
   row: Values,
-  mayRecur: boolean,
+  mayRecur: NewDelivery['mayRecur'],
   now: number,
 ): Promise<StoredDelivery | undefined> {
-  if (mayRecur) {
+  if (mayRecur !== false) {
+    const old = mayRecur === 'or-a-day' ? now - sameFor : -1;
     // The old one makes room for the key.
     await sql`
       update trigger_deliveries set delivery_key = delivery_key || ' ' || id
       where trigger_id = ${row.trigger_id} and delivery_key = ${row.delivery_key}
-        and (received_at < ${now - sameFor} or exists (
+        and (name is null or ${row.name} is null or name <> ${row.name})
+        and (received_at < ${old} or exists (
           select 1 from trigger_deliveries as later
           where later.trigger_id = trigger_deliveries.trigger_id and later.ref = trigger_deliveries.ref
             and later.number > trigger_deliveries.number and later.commit_sha <> trigger_deliveries.commit_sha

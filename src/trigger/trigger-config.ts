@@ -31,6 +31,8 @@ export interface TriggerConfig {
   readonly semver_tags?: boolean;
   /** Fetches the contents of Git LFS pointers. */
   readonly lfs?: boolean;
+  /** Where the host said at activation that the source is cloned from; a custom trigger's source is its URL. */
+  readonly git_url?: string;
   /** What the host calls the hook that was installed at activation. */
   readonly hook_id?: string;
   /** What the host calls the deploy key that was installed at activation. */

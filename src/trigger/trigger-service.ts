@@ -107,7 +107,7 @@ export class TriggerService implements Triggers {
     const after = await store.configure(
       id,
       (before) => {
-        const { hook_id, deploy_key_id } = before;
+        const { git_url, hook_id, deploy_key_id } = before;
         const checked = checkConfig(
           trigger.service,
           { ...before, ...change, build_source: before.build_source },
@@ -115,6 +115,7 @@ export class TriggerService implements Triggers {
         );
         const config = {
           ...checked,
+          ...(git_url === undefined ? {} : { git_url }),
           ...(hook_id === undefined ? {} : { hook_id }),
           ...(deploy_key_id === undefined ? {} : { deploy_key_id }),
         };

@@ -186,7 +186,7 @@ export class BitbucketApi extends GitHostServer {
         html: { href: `https://bitbucket.example.com/${repository.name}` },
         clone: [
           { name: 'https', href: `https://kim@bitbucket.example.com/${repository.name}.git` },
-          { name: 'ssh', href: `git@bitbucket.example.com:${repository.name}.git` },
+          { name: 'ssh', href: `git@bitbucket.org:${repository.name}.git` },
         ],
       },
     };

@@ -95,7 +95,8 @@ export class GithubApi extends GitHostServer {
       ref,
       before: before ?? none,
       after: object ?? none,
-      repository: this.#repositoryPayload(repository),
+      // In seconds since 1970 here: no two pushes have the same body.
+      repository: { ...this.#repositoryPayload(repository), pushed_at: ++this.#pushedAt },
       pusher: { name: 'kim', email: 'kim@example.com' },
       sender: this.#user(this.#known('kim')),
       created: before === undefined,
@@ -123,6 +124,8 @@ export class GithubApi extends GitHostServer {
       ...repository.difference(commit.parent, commit.sha),
     };
   }
+
+  #pushedAt = Date.UTC(2026, 9, 2) / 1000;
 
   #repositoryPayload(repository: FakeRepository) {
     const [owner = '', name = ''] = repository.name.split('/');

@@ -116,6 +116,7 @@ export class GitlabApi extends GitHostServer {
       name: repository.name.split('/').at(-1),
       description: '',
       homepage: `${this.url}/${repository.name}`,
+      path_with_namespace: repository.name,
       git_ssh_url: `git@gitlab.example.com:${repository.name}.git`,
       git_http_url: `${this.url}/${repository.name}.git`,
       visibility_level: 0,

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { HookDelivery, HookEvent } from '../../src/trigger/git-host.ts';
+import type { HookDelivery, HookEvent, OwnRepository } from '../../src/trigger/git-host.ts';
 import type { TriggerService } from '../../src/trigger/trigger.ts';
 
 export interface RecordedDelivery {
@@ -8,6 +8,20 @@ export interface RecordedDelivery {
   readonly delivery: HookDelivery;
   /** What it has to be read as; `malformed`: a part of the message. */
   readonly expected: HookEvent | { readonly malformed: string };
+}
+
+/** What the recordings were made of. */
+export function ownRepository(service: TriggerService): OwnRepository {
+  switch (service) {
+    case 'github':
+      return { name: 'acme/web', gitUrl: 'git@github.com:acme/web.git' };
+    case 'gitlab':
+      return { name: 'acme/tools/web', gitUrl: 'git@gitlab.com:acme/tools/web.git' };
+    case 'bitbucket':
+      return { name: 'acme/web', gitUrl: 'git@bitbucket.org:acme/web.git' };
+    case 'custom-git':
+      return { name: undefined, gitUrl: 'git@git.example.com:acme/web.git' };
+  }
 }
 
 /**

@@ -1,26 +1,27 @@
-import type { HookDelivery, HookEvent } from '../git-host.ts';
+import type { HookDelivery, HookEvent, OwnRepository } from '../git-host.ts';
 import type { CommitInfo, CommitPerson, TriggerMetadata } from '../metadata.ts';
-import { anyCommit, branch, fullCommit, isRepositoryPath, ref } from './git-names.ts';
+import { anyCommit, branch, fullCommit, gitUrl, isRepositoryPath, ref } from './git-names.ts';
 import { person, refRemoved, skip, withoutGaps } from './hook-event.ts';
+import { ownUrl, requireOwn } from './own-repository.ts';
 import { Payload, type TextShape } from './payload.ts';
 
 /** `owner/name` */
 const fullName: TextShape = { words: 'the name of a repository, OWNER/NAME', fits: isRepositoryPath };
 
 /** What Bitbucket sends: `repo:push`, `pullrequest:created` and `pullrequest:updated`. */
-export function readBitbucket(delivery: HookDelivery, ownUrl?: string): HookEvent {
-  return bitbucketEvent(Payload.parse(delivery.body), delivery.headers['x-event-key'], ownUrl);
+export function readBitbucket(delivery: HookDelivery, own: OwnRepository): HookEvent {
+  return bitbucketEvent(Payload.parse(delivery.body), delivery.headers['x-event-key'], own);
 }
 
-export function bitbucketEvent(payload: Payload, named: string | undefined, ownUrl?: string): HookEvent {
+export function bitbucketEvent(payload: Payload, named: string | undefined, own: OwnRepository): HookEvent {
   const event = named ?? (payload.at('pullrequest').present ? 'pullrequest:updated' : 'repo:push');
-  if (event === 'repo:push') return push(payload, ownUrl);
-  if (event === 'pullrequest:created' || event === 'pullrequest:updated') return pullRequest(payload, ownUrl);
+  if (event === 'repo:push') return push(payload, own);
+  if (event === 'pullrequest:created' || event === 'pullrequest:updated') return pullRequest(payload, own);
   return skip('Only pushes and pull requests are built.');
 }
 
 /** A push may change many refs; the last one is what is built. */
-function push(payload: Payload, ownUrl: string | undefined): HookEvent {
+function push(payload: Payload, own: OwnRepository): HookEvent {
   const change = payload.at('push').object().at('changes').list().at(-1);
   if (change === undefined) return skip('The push changes nothing.');
   const now = change.at('new');
@@ -38,7 +39,7 @@ function push(payload: Payload, ownUrl: string | undefined): HookEvent {
       commit: target.at('hash').shaped(fullCommit).toLowerCase(),
       ref: full,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
-      git_url: ownUrl ?? sshUrl(payload.at('repository')),
+      git_url: ownUrl(own, payload.at('repository', 'full_name')),
       commit_info: withoutGaps<CommitInfo>({
         url: target.at('links', 'html', 'href').link() ?? '',
         message: target.at('message').message(),
@@ -52,8 +53,10 @@ function push(payload: Payload, ownUrl: string | undefined): HookEvent {
   };
 }
 
-function sshUrl(repository: Payload): string {
-  return `git@bitbucket.org:${repository.at('full_name').shaped(fullName)}.git`;
+/** There is one Bitbucket Cloud. */
+function forkUrl(name: Payload): string {
+  const url = `git@bitbucket.org:${name.shaped(fullName)}.git`;
+  return gitUrl.fits(url) ? url : name.fail(fullName.words);
 }
 
 function account(user: Payload): CommitPerson | undefined {
@@ -65,25 +68,31 @@ function account(user: Payload): CommitPerson | undefined {
   );
 }
 
-/** Bitbucket keeps no ref of a pull request: its commit is at the branch it comes from, in the repository it comes from. */
-function pullRequest(payload: Payload, ownUrl: string | undefined): HookEvent {
+/**
+ * Bitbucket keeps no ref of a pull request: its commit is at the branch it comes from, in the repository it comes from. It
+ * gets a ref of its own here all the same: a fork's branch `main` is not the `main` that is built and tagged.
+ */
+function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
   const request = payload.at('pullrequest').object();
   const [source, target] = [request.at('source').object(), request.at('destination').object()];
   const from = source.at('repository');
   if (!from.present) return skip('The repository that the pull request comes from is gone.');
-  const fork =
-    from.at('full_name').shaped(fullName).toLowerCase() !==
-    payload.at('repository', 'full_name').shaped(fullName).toLowerCase();
+  requireOwn(own, payload.at('repository', 'full_name'));
+  const to = target.at('repository', 'full_name');
+  requireOwn(own, to);
+  const fork = from.at('full_name').shaped(fullName).toLowerCase() !== to.shaped(fullName).toLowerCase();
+  const number = request.at('id').whole();
+  source.at('branch', 'name').shaped(branch);
   const fallback = payload.at('repository', 'mainbranch', 'name');
   return {
     kind: 'pull-request',
-    number: request.at('id').whole(),
+    number,
     metadata: withoutGaps<TriggerMetadata>({
       // Cut to 12 digits by Bitbucket.
       commit: source.at('commit', 'hash').shaped(anyCommit).toLowerCase(),
-      ref: `refs/heads/${source.at('branch', 'name').shaped(branch)}`,
+      ref: `refs/pull-requests/${number}/head`,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
-      git_url: fork ? sshUrl(from) : (ownUrl ?? sshUrl(from)),
+      git_url: fork ? forkUrl(from.at('full_name')) : own.gitUrl,
       commit_info: undefined,
     }),
     fork,

@@ -1,5 +1,13 @@
 import type { Clock } from '../../base/clock.ts';
-import type { GitHost, HookDelivery, HookEvent, HostClient, Proof, TokenKeeper } from '../git-host.ts';
+import type {
+  GitHost,
+  HookDelivery,
+  HookEvent,
+  HostClient,
+  OwnRepository,
+  Proof,
+  TokenKeeper,
+} from '../git-host.ts';
 import { BitbucketClient } from './bitbucket-client.ts';
 import { readBitbucket } from './bitbucket-payload.ts';
 import { nameIn } from './delivery-header.ts';
@@ -58,8 +66,8 @@ export class Bitbucket implements GitHost {
     return proveSignature(delivery.headers['x-hub-signature'], delivery.body, secret);
   }
 
-  read(delivery: HookDelivery): HookEvent {
-    return readBitbucket(delivery);
+  read(delivery: HookDelivery, own: OwnRepository): HookEvent {
+    return readBitbucket(delivery, own);
   }
 
   connect(token: string, keeper?: TokenKeeper): HostClient {

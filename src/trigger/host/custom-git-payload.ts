@@ -1,6 +1,5 @@
-import type { HookDelivery, HookEvent } from '../git-host.ts';
+import type { HookDelivery, HookEvent, OwnRepository } from '../git-host.ts';
 import type { CommitInfo, CommitPerson, TriggerMetadata } from '../metadata.ts';
-import { TriggerError } from '../trigger-error.ts';
 import { bitbucketEvent } from './bitbucket-payload.ts';
 import { anyCommit, branch, isNoCommit, ref } from './git-names.ts';
 import { githubEvent } from './github-payload.ts';
@@ -13,25 +12,23 @@ import { Payload } from './payload.ts';
  * GitLab works as it is. Each is told by what only it has, in this order, so that a fault is told in the words of the
  * host it is most like. What is built is the trigger's own repository whatever a payload says.
  */
-export function readCustomGit(delivery: HookDelivery, ownUrl: string | undefined): HookEvent {
-  if (ownUrl === undefined)
-    throw new TriggerError('malformed', 'The trigger has no repository to build from. Activate it first.');
-  const event = eventOf(Payload.parse(delivery.body), delivery.headers, ownUrl);
+export function readCustomGit(delivery: HookDelivery, own: OwnRepository): HookEvent {
+  const event = eventOf(Payload.parse(delivery.body), delivery.headers, own);
   if (event.kind === 'pull-request') return skip('A custom trigger builds pushes, and no pull requests.');
   // There is nobody to ask for more.
   return event.kind === 'push' ? { ...event, incomplete: false } : event;
 }
 
-function eventOf(payload: Payload, headers: HookDelivery['headers'], ownUrl: string): HookEvent {
+function eventOf(payload: Payload, headers: HookDelivery['headers'], own: OwnRepository): HookEvent {
   const has = (...keys: readonly string[]) => payload.at(...keys).present;
   if (has('zen') || has('head_commit') || has('pull_request') || has('repository', 'ssh_url'))
-    return githubEvent(payload, headers['x-github-event'], ownUrl);
-  if (has('push') || has('pullrequest')) return bitbucketEvent(payload, headers['x-event-key'], ownUrl);
-  if (has('object_kind')) return gitlabEvent(payload, ownUrl);
-  return ownEvent(payload, ownUrl);
+    return githubEvent(payload, headers['x-github-event'], own);
+  if (has('push') || has('pullrequest')) return bitbucketEvent(payload, headers['x-event-key'], own);
+  if (has('object_kind')) return gitlabEvent(payload, own);
+  return ownEvent(payload, own);
 }
 
-function ownEvent(payload: Payload, ownUrl: string): HookEvent {
+function ownEvent(payload: Payload, { gitUrl }: OwnRepository): HookEvent {
   const commit = payload.at('commit').shaped(anyCommit).toLowerCase();
   const name = payload.at('ref').shaped(ref);
   const fallback = payload.at('default_branch').shaped(branch);
@@ -44,7 +41,7 @@ function ownEvent(payload: Payload, ownUrl: string): HookEvent {
       commit,
       ref: name,
       default_branch: fallback,
-      git_url: ownUrl,
+      git_url: gitUrl,
       commit_info: info.present ? commitInfo(info.object()) : undefined,
     }),
     incomplete: false,

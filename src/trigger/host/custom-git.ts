@@ -1,4 +1,4 @@
-import type { GitHost, HookDelivery, HookEvent, Proof } from '../git-host.ts';
+import type { GitHost, HookDelivery, HookEvent, OwnRepository, Proof } from '../git-host.ts';
 import { readCustomGit } from './custom-git-payload.ts';
 import { nameIn } from './delivery-header.ts';
 import { proveSignature } from './proof.ts';
@@ -21,8 +21,8 @@ export class CustomGit implements GitHost {
     return proveSignature(delivery.headers['x-slipway-signature-256'], delivery.body, secret);
   }
 
-  read(delivery: HookDelivery, gitUrl: string | undefined): HookEvent {
-    return readCustomGit(delivery, gitUrl);
+  read(delivery: HookDelivery, own: OwnRepository): HookEvent {
+    return readCustomGit(delivery, own);
   }
 
   connect(): undefined {

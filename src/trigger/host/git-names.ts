@@ -1,3 +1,4 @@
+import { parseGitUrl } from '../../egress/git-url.ts';
 import type { TextShape } from './payload.ts';
 
 /** What git calls things, as far as a payload may say it. */
@@ -17,9 +18,12 @@ export function isNoCommit(text: string): boolean {
   return /^0+$/.test(text);
 }
 
+/** In bytes: a row of an index has no room for much more. */
+const longestName = 1024;
+
 /** The rules of git-check-ref-format; the longest name that a file system takes has 255 bytes a part. */
 export function isRefName(name: string): boolean {
-  if (name === '' || name.length > 1024) return false;
+  if (name === '' || Buffer.byteLength(name) > longestName) return false;
   // Control characters, space, and what has a meaning in revisions.
   if (/[\0-\x20\x7f~^:?*[\\]|\.\.|@\{|\/\/|^\/|\/$|\.$/.test(name)) return false;
   if (!name.isWellFormed()) return false;
@@ -40,8 +44,13 @@ export const branch: TextShape = { words: 'the name of a branch as git allows it
 
 export const gitUrl: TextShape = {
   words: 'the URL of a git repository by ssh or https',
-  fits: (text) =>
-    /^(ssh|https?):\/\/[^\s/-][^\s]*$/i.test(text) || /^[\w.][\w.-]*@[\w.][\w.-]*:[^\s:][^\s]*$/.test(text),
+  fits: (text) => {
+    try {
+      return parseGitUrl(text).credentials === undefined;
+    } catch {
+      return false;
+    }
+  },
 };
 
 export function isDockerfile(path: string): boolean {

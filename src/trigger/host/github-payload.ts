@@ -1,7 +1,8 @@
-import type { HookDelivery, HookEvent } from '../git-host.ts';
+import type { HookDelivery, HookEvent, OwnRepository } from '../git-host.ts';
 import type { CommitInfo, TriggerMetadata } from '../metadata.ts';
-import { branch, fullCommit, gitUrl, isNoCommit, ref } from './git-names.ts';
+import { branch, fullCommit, isNoCommit, ref } from './git-names.ts';
 import { hasPeople, person, refRemoved, skip, touchedPaths, withoutGaps } from './hook-event.ts';
+import { ownUrl } from './own-repository.ts';
 import { Payload } from './payload.ts';
 
 /** GitHub lists so many commits of a push at most. */
@@ -11,19 +12,19 @@ const listedCommits = 2048;
  * What GitHub sends: `ping`, `push` and `pull_request`. The header names the event; without it, the shape does, because
  * a custom trigger gets these payloads from somebody who has no such header.
  */
-export function readGithub(delivery: HookDelivery, ownUrl?: string): HookEvent {
-  return githubEvent(Payload.parse(delivery.body), delivery.headers['x-github-event'], ownUrl);
+export function readGithub(delivery: HookDelivery, own: OwnRepository): HookEvent {
+  return githubEvent(Payload.parse(delivery.body), delivery.headers['x-github-event'], own);
 }
 
-export function githubEvent(payload: Payload, named: string | undefined, ownUrl?: string): HookEvent {
+export function githubEvent(payload: Payload, named: string | undefined, own: OwnRepository): HookEvent {
   if (payload.at('zen').present || named === 'ping') return skip('GitHub tests the webhook.');
   const event = named ?? (payload.at('pull_request').present ? 'pull_request' : 'push');
-  if (event === 'push') return push(payload, ownUrl);
-  if (event === 'pull_request') return pullRequest(payload, ownUrl);
+  if (event === 'push') return push(payload, own);
+  if (event === 'pull_request') return pullRequest(payload, own);
   return skip('Only pushes and pull requests are built.');
 }
 
-function push(payload: Payload, ownUrl: string | undefined): HookEvent {
+function push(payload: Payload, own: OwnRepository): HookEvent {
   const head = payload.at('head_commit');
   const after = payload.at('after');
   const told = head.present || (!head.isNull && after.present);
@@ -36,7 +37,7 @@ function push(payload: Payload, ownUrl: string | undefined): HookEvent {
     commit: (head.present ? head.object().at('id') : after).shaped(fullCommit).toLowerCase(),
     ref: payload.at('ref').shaped(ref),
     default_branch: fallback.present ? fallback.shaped(branch) : undefined,
-    git_url: ownUrl ?? repository.at('ssh_url').shaped(gitUrl),
+    git_url: ownUrl(own, repository.at('full_name'), repository.at('ssh_url')),
     commit_info: head.present ? commitInfo(head) : undefined,
   });
   const before = payload.at('before').optionalText();
@@ -63,7 +64,7 @@ function commitInfo(head: Payload): CommitInfo {
   });
 }
 
-function pullRequest(payload: Payload, ownUrl: string | undefined): HookEvent {
+function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
   const action = payload.at('action').text();
   if (!['opened', 'synchronize', 'reopened'].includes(action))
     return skip('Nothing of the pull request that is built has changed.');
@@ -80,7 +81,7 @@ function pullRequest(payload: Payload, ownUrl: string | undefined): HookEvent {
       commit: head.at('sha').shaped(fullCommit).toLowerCase(),
       ref: `refs/pull/${number}/head`,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
-      git_url: ownUrl ?? repository.at('ssh_url').shaped(gitUrl),
+      git_url: ownUrl(own, repository.at('full_name'), repository.at('ssh_url')),
       commit_info: undefined,
     }),
     // The repository of a fork may be gone.

@@ -1,5 +1,13 @@
 import type { Clock } from '../../base/clock.ts';
-import type { GitHost, HookDelivery, HookEvent, HostClient, Proof, TokenKeeper } from '../git-host.ts';
+import type {
+  GitHost,
+  HookDelivery,
+  HookEvent,
+  HostClient,
+  OwnRepository,
+  Proof,
+  TokenKeeper,
+} from '../git-host.ts';
 import { nameIn } from './delivery-header.ts';
 import { GithubClient } from './github-client.ts';
 import { readGithub } from './github-payload.ts';
@@ -63,8 +71,8 @@ export class Github implements GitHost {
     return proveSignature(delivery.headers['x-hub-signature-256'], delivery.body, secret);
   }
 
-  read(delivery: HookDelivery): HookEvent {
-    return readGithub(delivery);
+  read(delivery: HookDelivery, own: OwnRepository): HookEvent {
+    return readGithub(delivery, own);
   }
 
   connect(token: string, keeper?: TokenKeeper): HostClient {

@@ -1,29 +1,35 @@
-import type { HookDelivery, HookEvent } from '../git-host.ts';
+import type { HookDelivery, HookEvent, OwnRepository } from '../git-host.ts';
 import type { CommitInfo, TriggerMetadata } from '../metadata.ts';
-import { branch, fullCommit, gitUrl, isNoCommit, ref } from './git-names.ts';
+import { branch, fullCommit, isNoCommit, ref } from './git-names.ts';
 import { refRemoved, skip, touchedPaths, withoutGaps } from './hook-event.ts';
+import { ownUrl } from './own-repository.ts';
 import { Payload } from './payload.ts';
 
 /** What GitLab sends: `push`, `tag_push` and `merge_request`. The body names the event. */
-export function readGitlab(delivery: HookDelivery, ownUrl?: string): HookEvent {
-  return gitlabEvent(Payload.parse(delivery.body), ownUrl);
+export function readGitlab(delivery: HookDelivery, own: OwnRepository): HookEvent {
+  return gitlabEvent(Payload.parse(delivery.body), own);
 }
 
-export function gitlabEvent(payload: Payload, ownUrl?: string): HookEvent {
+export function gitlabEvent(payload: Payload, own: OwnRepository): HookEvent {
   const kind = payload.at('object_kind').text();
-  if (kind === 'push' || kind === 'tag_push') return push(payload, kind, ownUrl);
-  if (kind === 'merge_request') return mergeRequest(payload, ownUrl);
+  if (kind === 'push' || kind === 'tag_push') return push(payload, kind, own);
+  if (kind === 'merge_request') return mergeRequest(payload, own);
   return skip('Only pushes, tags and merge requests are built.');
 }
 
-function push(payload: Payload, kind: 'push' | 'tag_push', ownUrl: string | undefined): HookEvent {
+function push(payload: Payload, kind: 'push' | 'tag_push', own: OwnRepository): HookEvent {
   const checkedOut = payload.at('checkout_sha');
   // `after` of an annotated tag is the tag, and not a commit.
   const commit = checkedOut.present ? checkedOut : payload.at('after');
   if (!commit.present || isNoCommit(commit.text())) return refRemoved(payload.at('ref').text());
   const sha = commit.shaped(fullCommit).toLowerCase();
   const commits = payload.at('commits').list();
-  if (kind === 'push' && commits.length === 0) return skip('The push has no commits.');
+  if (kind === 'push' && commits.length === 0)
+    return {
+      kind: 'skip',
+      reason: 'The push has no commits.',
+      at: { ref: payload.at('ref').shaped(ref), commit: sha },
+    };
   const fallback = payload.at('project', 'default_branch');
   const head = commits.find((one) => one.at('id').optionalText()?.toLowerCase() === sha);
   const before = payload.at('before').optionalText();
@@ -36,7 +42,11 @@ function push(payload: Payload, kind: 'push' | 'tag_push', ownUrl: string | unde
       commit: sha,
       ref: payload.at('ref').shaped(ref),
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
-      git_url: ownUrl ?? sshUrl(payload.at('repository'), payload.at('project')),
+      git_url: ownUrl(
+        own,
+        payload.at('project', 'path_with_namespace'),
+        sshUrl(payload.at('repository'), payload.at('project')),
+      ),
       commit_info: head === undefined ? undefined : commitInfo(head),
     }),
     ...(tellsAll ? { paths: touchedPaths(commits) } : {}),
@@ -46,9 +56,9 @@ function push(payload: Payload, kind: 'push' | 'tag_push', ownUrl: string | unde
   };
 }
 
-function sshUrl(first: Payload, second: Payload): string {
+function sshUrl(first: Payload, second: Payload): Payload {
   const given = first.at('git_ssh_url');
-  return (given.present ? given : second.at('git_ssh_url')).shaped(gitUrl);
+  return given.present ? given : second.at('git_ssh_url');
 }
 
 function commitInfo(commit: Payload): CommitInfo {
@@ -59,7 +69,7 @@ function commitInfo(commit: Payload): CommitInfo {
   };
 }
 
-function mergeRequest(payload: Payload, ownUrl: string | undefined): HookEvent {
+function mergeRequest(payload: Payload, own: OwnRepository): HookEvent {
   const request = payload.at('object_attributes').object();
   const action = request.at('action').optionalText();
   // `update` is sent for a new title too; only new commits have a former one.
@@ -76,7 +86,11 @@ function mergeRequest(payload: Payload, ownUrl: string | undefined): HookEvent {
       commit: last.at('id').shaped(fullCommit).toLowerCase(),
       ref: `refs/merge-requests/${number}/head`,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
-      git_url: ownUrl ?? sshUrl(request.at('target'), payload.at('project')),
+      git_url: ownUrl(
+        own,
+        payload.at('project', 'path_with_namespace'),
+        sshUrl(request.at('target'), payload.at('project')),
+      ),
       commit_info: commitInfo(last),
     }),
     fork: request.at('source_project_id').optionalWhole() !== request.at('target_project_id').whole(),

@@ -1,5 +1,13 @@
 import type { Clock } from '../../base/clock.ts';
-import type { GitHost, HookDelivery, HookEvent, HostClient, Proof, TokenKeeper } from '../git-host.ts';
+import type {
+  GitHost,
+  HookDelivery,
+  HookEvent,
+  HostClient,
+  OwnRepository,
+  Proof,
+  TokenKeeper,
+} from '../git-host.ts';
 import { nameIn } from './delivery-header.ts';
 import { GitlabClient } from './gitlab-client.ts';
 import { readGitlab } from './gitlab-payload.ts';
@@ -62,8 +70,8 @@ export class Gitlab implements GitHost {
     return proveToken(delivery.headers['x-gitlab-token'], secret);
   }
 
-  read(delivery: HookDelivery): HookEvent {
-    return readGitlab(delivery);
+  read(delivery: HookDelivery, own: OwnRepository): HookEvent {
+    return readGitlab(delivery, own);
   }
 
   connect(token: string, keeper?: TokenKeeper): HostClient {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { recordedDeliveries } from '../../../test/webhooks/recorded-deliveries.ts';
+import { ownRepository, recordedDeliveries } from '../../../test/webhooks/recorded-deliveries.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { HookEvent } from '../git-host.ts';
 import { TriggerError } from '../trigger-error.ts';
@@ -27,8 +27,8 @@ function code(run: () => unknown): string {
 }
 
 describe.each(hosts.map((host) => [host.service, host] as const))('what %s reads', (service, host) => {
-  const read = (body: string): HookEvent =>
-    host.read({ headers: {}, body: Buffer.from(body) }, service === 'custom-git' ? 'git@a:b' : undefined);
+  const own = ownRepository(service);
+  const read = (body: string): HookEvent => host.read({ headers: {}, body: Buffer.from(body) }, own);
 
   it('is an event or malformed, whatever the body', () => {
     fc.assert(
@@ -38,7 +38,7 @@ describe.each(hosts.map((host) => [host.service, host] as const))('what %s reads
     );
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
-        expect(code(() => host.read({ headers: {}, body: bytes }, 'git@a:b'))).toBe('malformed');
+        expect(code(() => host.read({ headers: {}, body: bytes }, own))).toBe('malformed');
       }),
     );
   });
@@ -64,7 +64,9 @@ describe.each(hosts.map((host) => [host.service, host] as const))('what %s reads
         const { metadata } = event;
         expect(metadata.commit).toMatch(/^[0-9a-f]{7,64}$/);
         expect(isRefName(metadata.ref ?? '')).toBe(true);
-        expect(metadata.git_url).not.toMatch(/^-|\s|^(ext|file):/);
+        if (service === 'bitbucket' && event.kind === 'pull-request' && event.fork)
+          expect(metadata.git_url).toMatch(/^git@bitbucket\.org:[^\s:]+\.git$/);
+        else expect(metadata.git_url).toBe(own.gitUrl);
         expect(JSON.stringify(event)).not.toContain('\\u0000');
       }),
       { numRuns: 500 },
@@ -76,12 +78,40 @@ describe.each(hosts.map((host) => [host.service, host] as const))('what %s reads
     expect(code(() => read(deep))).toBe('malformed');
     const long = `[${'0,'.repeat(1_000_000)}0]`;
     const body = {
-      github: `{"ref":"refs/heads/a","head_commit":{"id":"${'a'.repeat(40)}","message":"","timestamp":""},"repository":{"ssh_url":"a@b:c"},"commits":${long}}`,
+      github: `{"ref":"refs/heads/a","head_commit":{"id":"${'a'.repeat(40)}","message":"","timestamp":""},"repository":{"full_name":"acme/web","ssh_url":"a@b:c"},"commits":${long}}`,
       gitlab: `{"object_kind":"push","ref":"refs/heads/a","after":"${'a'.repeat(40)}","commits":${long}}`,
       bitbucket: `{"push":{"changes":${long}}}`,
       'custom-git': `{"commit":${long}}`,
     }[service];
     expect(code(() => read(body))).toBe('malformed');
+  });
+
+  it.skipIf(service === 'custom-git')(
+    'is malformed when it speaks of another repository, wherever that is to be cloned from',
+    () => {
+      const name = own.name ?? '';
+      for (const { delivery, expected } of recordedDeliveries(service)) {
+        if ('malformed' in expected || expected.kind === 'skip') continue;
+        const text = Buffer.from(delivery.body).toString();
+        const other = { headers: delivery.headers, body: Buffer.from(text.replaceAll(name, 'other/repo')) };
+        expect(code(() => host.read(other, own))).toBe('malformed');
+      }
+    },
+  );
+
+  it.skipIf(service === 'bitbucket')('is cloned from where the trigger says, and nowhere else', () => {
+    for (const url of ['git@evil.example:acme/web.git', 'ssh://git@127.0.0.1/acme/web.git']) {
+      let read = 0;
+      for (const { delivery, expected } of recordedDeliveries(service)) {
+        if ('malformed' in expected || expected.kind === 'skip') continue;
+        const text = Buffer.from(delivery.body).toString();
+        const body = Buffer.from(text.replaceAll(/git@git(?:hub|lab)\.com:[\w/]+\.git/g, url));
+        const event = host.read({ headers: delivery.headers, body }, own);
+        expect(event).toMatchObject({ metadata: { git_url: own.gitUrl } });
+        read += 1;
+      }
+      expect(read).toBeGreaterThan(5);
+    }
   });
 
   it('changes no prototype', () => {
@@ -143,7 +173,10 @@ describe('the name of a ref', () => {
     ['a\\b', false],
     ['a*', false],
     ['\ud83d', false],
+    ['x'.repeat(1024), true],
     ['x'.repeat(1025), false],
+    ['語'.repeat(341), true],
+    ['語'.repeat(342), false],
   ])('%j: %s', (name, fits) => {
     expect(isRefName(name)).toBe(fits);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { recordedDeliveries } from '../../../test/webhooks/recorded-deliveries.ts';
+import { ownRepository, recordedDeliveries } from '../../../test/webhooks/recorded-deliveries.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { GitHost, HookEvent } from '../git-host.ts';
 import { triggerServices } from '../trigger.ts';
@@ -11,9 +11,6 @@ const hosts = gitHosts({
   gitlab: { clock: systemClock },
   bitbucket: { clock: systemClock },
 });
-
-/** A custom trigger's own repository, as the recordings name it. */
-const ownUrl = 'git@git.example.com:acme/web.git';
 
 function outcome(read: () => HookEvent): unknown {
   try {
@@ -33,7 +30,7 @@ describe.each(triggerServices)('deliveries recorded of %s', (service) => {
   });
 
   it.each(recordings)('$name', ({ delivery, expected }) => {
-    const given = outcome(() => host.read(delivery, service === 'custom-git' ? ownUrl : undefined));
+    const given = outcome(() => host.read(delivery, ownRepository(service)));
     if ('malformed' in expected)
       expect(given).toEqual({ malformed: expect.stringContaining(expected.malformed) });
     else expect(given).toEqual(expected);
