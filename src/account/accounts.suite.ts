@@ -98,6 +98,7 @@ export function accountsSuite(name: string, openScratch: OpenScratch): void {
       // The scope says what the token may: its owner's being a superuser does not come with it.
       expect(await accounts.verifyToken(token)).toEqual({
         kind: 'user',
+        tokenExpiresAt: clock.now() + 60_000,
         username: 'alice',
         superuser: false,
         scopes: ['repo:write'],

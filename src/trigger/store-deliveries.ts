@@ -79,11 +79,12 @@ async function again(
 ): Promise<StoredDelivery | undefined> {
   if (mayRecur !== false) {
     const old = mayRecur === 'or-a-day' ? now - sameFor : -1;
+    const otherName = row.name === null ? sql`true` : sql`(name is null or name <> ${row.name})`;
     // The old one makes room for the key.
     await sql`
       update trigger_deliveries set delivery_key = delivery_key || ' ' || id
       where trigger_id = ${row.trigger_id} and delivery_key = ${row.delivery_key}
-        and (name is null or ${row.name} is null or name <> ${row.name})
+        and ${otherName}
         and (received_at < ${old} or exists (
           select 1 from trigger_deliveries as later
           where later.trigger_id = trigger_deliveries.trigger_id and later.ref = trigger_deliveries.ref
