@@ -117,6 +117,7 @@ const api = composeApi({
     https: false,
   },
 });
+await registry.embedded.start();
 await api.start();
 const door = createOnePort({ grpc: { accept: (socket) => socket.destroy() }, http: api.server, log: logger });
 await door.listen({ host: '127.0.0.1', port });
@@ -141,6 +142,7 @@ process.on('message', (message: ToServer) => {
     await log.stop();
     await queue.stop();
     await orchestrator.close();
+    await registry.embedded.stop();
     await database.stop();
     process.exit(0);
   })();
