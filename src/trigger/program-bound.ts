@@ -25,6 +25,12 @@ export function programBound(text: string): number {
       at += taken.length;
       continue;
     }
+    // Flags are no atom: a repeat behind them is one of what stands before.
+    const flags = /^\(\?[A-Za-z-]*\)/.exec(rest);
+    if (flags !== null) {
+      at += flags[0].length;
+      continue;
+    }
     const quoted = /^\\Q(.*?)(?:\\E|$)/s.exec(rest);
     if (quoted !== null) {
       for (const _ of quoted[1] ?? '') atom(1);
