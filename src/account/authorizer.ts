@@ -2,6 +2,7 @@ import { unreachable } from '../base/unreachable.ts';
 import { parseRepositoryName } from '../model/repository-name.ts';
 import type { Accounts, Principal, Role } from './accounts.ts';
 import { parseRobotName } from './robot-name.ts';
+import { isAtLeast } from './role.ts';
 import type { SignIn } from './sign-in.ts';
 
 /** What a registry client may be allowed to do with a repository. */
@@ -28,7 +29,6 @@ export interface SignInDelay {
 const busyFor = 2_000;
 
 const needed: Record<RegistryAction, Role> = { pull: 'read', push: 'write', delete: 'admin' };
-const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
 
 /**
  * Who may do what in the embedded registry: people by password, or by a personal token (user name `$oauthtoken` or
@@ -83,7 +83,7 @@ export class AccountAuthorizer {
       subject instanceof AccountSubject ? subject.principal : { kind: 'anonymous' };
     const role = await this.#accounts.roleOn(principal, name);
     if (role === undefined) return [];
-    return requested.filter((action) => strength[role] >= strength[needed[action]]);
+    return requested.filter((action) => isAtLeast(role, needed[action]));
   }
 }
 

@@ -6,6 +6,10 @@ export function parseRole(text: string | undefined): Role | undefined {
   return text === 'read' || text === 'write' || text === 'admin' ? text : undefined;
 }
 
+export function isAtLeast(role: Role | undefined, wanted: Role): boolean {
+  return role !== undefined && strength[role] >= strength[wanted];
+}
+
 /** The weaker of two roles; undefined (none) is the weakest. */
 export function weaker(a: Role | undefined, b: Role | undefined): Role | undefined {
   if (a === undefined || b === undefined) return undefined;

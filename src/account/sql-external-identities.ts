@@ -14,12 +14,12 @@ import { userNameLike } from './external-name.ts';
 import { insertUser } from './insert-user.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { storable } from './storable.ts';
+import { useOnce } from './use-once.ts';
 
 /** `kim`, `kim-2` … `kim-9`, then with random digits. */
 const plainTries = 9;
 const tries = 14;
 const longestLabel = 255;
-const sweptAtOnce = 200;
 
 /** External identities in the database, both dialects. */
 export class SqlExternalIdentities implements ExternalIdentities {
@@ -130,23 +130,7 @@ export class SqlExternalIdentities implements ExternalIdentities {
   }
 
   async useLogin(hash: string, forgetAt: number): Promise<boolean> {
-    await this.#database.sql
-      .deleteFrom('used_logins')
-      .where('hash', 'in', (from) =>
-        from
-          .selectFrom('used_logins')
-          .select('hash')
-          .where('forget_at', '<=', this.#clock.now())
-          .orderBy('forget_at')
-          .limit(sweptAtOnce),
-      )
-      .execute();
-    const { numInsertedOrUpdatedRows = 0n } = await this.#database.sql
-      .insertInto('used_logins')
-      .values({ hash, forget_at: forgetAt })
-      .onConflict((conflict) => conflict.column('hash').doNothing())
-      .executeTakeFirst();
-    return numInsertedOrUpdatedRows > 0n;
+    return await useOnce(this.#database, { hash, forgetAt, now: this.#clock.now() });
   }
 
   /** Somebody who comes twice at the same moment is one user: whoever is second tries again and finds the first. */

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import type { Principal, Role, TokenScope } from '../account/accounts.ts';
+import { isAtLeast } from '../account/role.ts';
 import { unreachable } from '../base/unreachable.ts';
 import { parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { parseBasic } from '../registry/token-endpoint.ts';
@@ -194,12 +195,6 @@ async function requireNamespaceRole(
       ? `Only administrators of the namespace ${namespace} may do this; a token needs the scope org:admin.`
       : `Only members of ${namespace} may see this; a token needs the scope org:admin.`,
   );
-}
-
-const strength: Record<Role, number> = { read: 1, write: 2, admin: 3 };
-
-export function isAtLeast(role: Role | undefined, wanted: Role): boolean {
-  return role !== undefined && strength[role] >= strength[wanted];
 }
 
 async function requireRole(request: FastifyRequest, wanted: Role, { accounts }: Needs): Promise<void> {

@@ -1,11 +1,11 @@
 import Type, { type Static } from 'typebox';
 import type { Role } from '../account/accounts.ts';
+import { isAtLeast } from '../account/role.ts';
 import type { AttemptView, Build } from '../model/build.ts';
 import type { Fault } from '../model/fault.ts';
 import { isFinal, phases } from '../model/phase.ts';
 import { redactGitUrl, redactUrl } from '../model/redact-url.ts';
 import type { BuildQueue, QueuePosition } from '../queue/build-queue.ts';
-import { isAtLeast } from './access.ts';
 import type { BuildTrigger, BuildTriggers } from './build-triggers.ts';
 import { textEnum } from './text-enum.ts';
 import { triggerViewSchema, viewTrigger } from './trigger-view.ts';

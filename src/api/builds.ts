@@ -1,11 +1,12 @@
 import Type from 'typebox';
 import type { Role } from '../account/accounts.ts';
+import { isAtLeast } from '../account/role.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { Build } from '../model/build.ts';
 import { type BuildId, parseBuildId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
-import { type AccountPrincipal, accountName, isAtLeast, repositoryOf, requireAccount } from './access.ts';
+import { type AccountPrincipal, accountName, repositoryOf, requireAccount } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { AuditTrail } from './audit-trail.ts';

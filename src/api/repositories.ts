@@ -1,11 +1,12 @@
 import Type, { type Static } from 'typebox';
 import type { Repository, Role } from '../account/accounts.ts';
 import { roleOfScopes } from '../account/personal-token.ts';
+import { isAtLeast } from '../account/role.ts';
 import { formatRepositoryName, parseRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import type { Target } from '../registries/external-registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
 import type { Removed } from '../retention/repository-removal.ts';
-import { isAtLeast, repositoryOf, requireUser, type UserPrincipal } from './access.ts';
+import { repositoryOf, requireUser, type UserPrincipal } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { requireRepository } from './builds.ts';

@@ -1,9 +1,9 @@
 import Type, { type Static } from 'typebox';
 import type { Role } from '../account/accounts.ts';
+import { isAtLeast } from '../account/role.ts';
 import type { Trigger } from '../trigger/trigger.ts';
 import { disabledReasons, triggerServices } from '../trigger/trigger.ts';
 import type { Activated } from '../trigger/triggers.ts';
-import { isAtLeast } from './access.ts';
 import { textEnum } from './text-enum.ts';
 
 const nullable = <Schema extends Type.TSchema>(schema: Schema, description?: string) =>

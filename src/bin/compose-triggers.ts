@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import type { Accounts } from '../account/accounts.ts';
-import { PasswordHasher } from '../account/password-hash.ts';
-import { SqlExternalIdentities } from '../account/sql-external-identities.ts';
+import { useOnce } from '../account/use-once.ts';
 import { namespaceRoleOf } from '../api/namespace-role.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
@@ -44,12 +43,11 @@ export interface ComposedTriggers extends OpenTriggers {
 export function composeTriggers(options: TriggerCompositionOptions): ComposedTriggers {
   const { accounts, registryHost, url, metrics, logger, database, clock } = options;
   // States of logins and of connections are both hashes of what nobody guesses, so one memory does for both.
-  const used = new SqlExternalIdentities({ database, clock, passwords: new PasswordHasher() });
   const hostConnection = new HostConnection({
     hosts: options.hosts,
     box: options.secretBox,
     clock,
-    use: async (hash, forgetAt) => await used.useLogin(hash, forgetAt),
+    use: async (hash, forgetAt) => await useOnce(database, { hash, forgetAt, now: clock.now() }),
   });
   const open = openTriggers({
     ...options,
