@@ -160,6 +160,27 @@ test('time is linear in the input also where every byte nearly begins a secret',
   expect(time(1_600_000)).toBeLessThan(Math.max(small, 2) * 40);
 });
 
+describe('settle, behind what an opening began', () => {
+  const opening = 'eyJhbGciOiJFUzI1NiIs';
+  const token = `${opening}ImtpZCI6IngifQ.eyJpc3MiOiJ4In0.${'Ab-_'.repeat(11)}`;
+  const messages = (...texts: string[]) => {
+    const masker = new Masker({ secrets: [], openings: [Buffer.from(opening)] });
+    return texts.map((text) => Buffer.concat([masker.write(bytes(text)), masker.settle()]).toString());
+  };
+
+  test('a whole token does not mask the words of the next message', () => {
+    expect(messages(`with ${token}`, 'L 0', 'L 1')).toEqual(['with ***', 'L 0', 'L 1']);
+  });
+
+  test('a token that was cut is masked to its end', () => {
+    const shortestWhole = token.lastIndexOf('.') + 1 + 43;
+    for (let cut = opening.length; cut < shortestWhole; cut++) {
+      const said = messages(`with ${token.slice(0, cut)}`, `${token.slice(cut)} there`, 'L 0');
+      expect(said).toEqual(['with ***', ' there', 'L 0']);
+    }
+  });
+});
+
 test('masks what an opening begins, to its end, wherever the input is cut', () => {
   const opening = Buffer.from('eyJhbGciOiJFUzI1NiIs');
   const token = `${opening}ImtpZCI6IngifQ.eyJpc3MiOiJ4In0.AbC-_9`;

@@ -4,6 +4,8 @@ import { secretForms } from './secret-forms.ts';
 const mask = Buffer.from('***');
 /** A shorter piece of a secret is let out by `settle`: it is too little to be of use, and too common to mask. */
 const leastSettled = 4;
+/** Behind a token's second dot stands its signature: with this many characters, of HS256, the least there is, it is whole. */
+const signatureLength = 43;
 
 /** What is kept out of a log. */
 export interface Maskable {
@@ -13,6 +15,7 @@ export interface Maskable {
   readonly openings?: readonly Uint8Array[];
 }
 
+const dot = 46;
 /** What a token, a signed query, or base64 of either is made of. */
 const goesOn = new Uint8Array(256);
 for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+/=%?&'))
@@ -37,6 +40,9 @@ export class Masker {
   #inMask = false;
   /** The last byte read belongs to a secret that an opening began. */
   #opened = false;
+  /** Of that secret: the dots after its opening, and the bytes since the last of them. */
+  #dots = 0;
+  #sinceDot = 0;
 
   constructor({ secrets, openings = [] }: Maskable) {
     const forms = secrets.flatMap(secretForms);
@@ -75,6 +81,8 @@ export class Masker {
     const out = this.#give(this.#held, this.#held.length);
     // The state stays: it stands for bytes that are out already.
     this.#held = empty;
+    // What follows a whole token in the next message is no part of it, although it may be made of the same characters.
+    if (this.#dots >= 2 && this.#sinceDot >= signatureLength) this.#opened = false;
     return out;
   }
 
@@ -87,8 +95,13 @@ export class Masker {
     let at = this.#held.length;
     while (at < input.length) {
       if (opened) {
-        opened = goesOn[input[at] as number] === 1;
+        const byte = input[at] as number;
+        opened = goesOn[byte] === 1;
         if (opened) cover(spans, at, at + 1);
+        if (byte === dot) {
+          this.#dots++;
+          this.#sinceDot = 0;
+        } else this.#sinceDot++;
       } else if (state === 0) {
         at = automaton.leavesRoot(input, at);
         if (at === input.length) break;
@@ -97,7 +110,11 @@ export class Masker {
       at++;
       const matched = automaton.match(state);
       if (matched > 0) cover(spans, Math.max(0, at - matched), at);
-      opened ||= automaton.opens(state);
+      if (!opened && automaton.opens(state)) {
+        opened = true;
+        this.#dots = 0;
+        this.#sinceDot = 0;
+      }
     }
     this.#state = state;
     this.#opened = opened;
