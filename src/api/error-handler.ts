@@ -131,6 +131,14 @@ export function translate(thrown: unknown): ApiError {
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
   // Whichever part ran into it: the database has a code of this name as well.
   if (thrown instanceof CodedError && thrown.code === 'disk-full') return diskFull(thrown);
+  // A database that is being restarted, a registry that is away: nothing is wrong with the request, nor with Slipway.
+  if (thrown instanceof CodedError && ['unavailable', 'serialization'].includes(thrown.code)) {
+    return new ApiError(
+      'unavailable',
+      'The database or another service that Slipway needs does not answer at this moment. Try again later.',
+      { cause: thrown, retryAfter: 5 },
+    );
+  }
   if (isFastifyError(thrown)) return translateFastify(thrown);
   return new ApiError(
     'internal_error',

@@ -138,6 +138,17 @@ test.each(['cut', 'stalled'] as const)(
   },
 );
 
+test('without a database REST says that it is for now, and is worth another try', async () => {
+  database.set({ kind: 'cut' });
+  await eventually('instance', 503, ['database']);
+  const answer = await root.fetch('/api/v1/user/');
+  expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '5']);
+  expect(await answer.json()).toMatchObject({ error_type: 'unavailable' });
+  database.set({ kind: 'fair' });
+  await eventually('instance', 200, []);
+  expect((await root.fetch('/api/v1/user/')).status).toBe(200);
+});
+
 test('without Redis a server stays in the load balancer, and monitoring hears of it; why, superusers do', async () => {
   redis.set({ kind: 'cut' });
   await eventually('endtoend', 503, ['redis']);

@@ -13,7 +13,7 @@ test(
   'whatever fails, every build ends once, publishes once, and keeps its log',
   async ({ signal }) => {
     const schedule = scheduleOf(seed, size);
-    const { violations, report, phases, samples, archived, bodies } = await runChaos(schedule, {
+    const { violations, report, phases, superseded, samples, archived, bodies } = await runChaos(schedule, {
       say: () => {},
       signal,
     });
@@ -24,10 +24,11 @@ test(
     expect(ended, again).toBe(size.builds);
     // Faults cost tries, but a cluster that is never whole for long still builds most of what can be built.
     const buildable = schedule.builds.filter(
-      ({ nature, cancelAfter }) =>
-        cancelAfter === undefined && (nature === 'complete' || nature === 'unpushed'),
+      ({ nature, cancelAfter, line }) =>
+        cancelAfter === undefined && line === undefined && (nature === 'complete' || nature === 'unpushed'),
     );
     expect(phases.complete ?? 0, again).toBeGreaterThan(buildable.length * 0.7);
+    expect(superseded, again).toBeGreaterThan(0);
     expect(archived, again).toBe(size.builds);
     expect(samples, again).toBeGreaterThan((minutes * 60) / 3);
     // A fifth of the workers knows only the shared protocol, and some have a process of their own.

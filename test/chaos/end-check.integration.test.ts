@@ -63,6 +63,14 @@ test.each<[string, Partial<EndToCheck>]>([
     { cancel: 'granted', phase: 'cancelled', attempts: attempts({ kind: 'cancelled', by: 'me' }) },
   ],
   ['was cancelled too late', { cancel: 'granted' }],
+  [
+    'was superseded while it waited',
+    {
+      phase: 'cancelled',
+      attempts: attempts({ kind: 'cancelled', by: 'superseded' }),
+      superseded: { planned: true, started: false },
+    },
+  ],
 ])('a build that %s has ended well', (_, changes) => {
   expect(check(changes)).toEqual([]);
 });
@@ -87,6 +95,17 @@ test.each<[string, Partial<EndToCheck>, RegExp]>([
   ['failed for its user', { phase: 'error', attempts: attempts(userError) }, /to be complete ended as error/],
   ['was completed though it fails', { nature: 'error' }, /to be error is complete/],
   ['was cancelled by nobody', { phase: 'cancelled' }, /nobody cancelled it/],
+  ['went on though superseded', { superseded: { planned: true, started: false } }, /and ended as complete/],
+  [
+    'was superseded by something else',
+    { phase: 'cancelled', superseded: { planned: false, started: false } },
+    /nothing newer is of the same thing/,
+  ],
+  [
+    'was superseded while it ran',
+    { phase: 'cancelled', superseded: { planned: true, started: true } },
+    /though it had started/,
+  ],
   [
     'was cancelled in vain',
     { cancel: 'granted', phase: 'expired' },

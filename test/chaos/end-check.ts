@@ -18,6 +18,13 @@ export interface EndToCheck {
   /** Somebody asked for it to be cancelled; with success or without. */
   readonly cancel: 'none' | 'asked' | 'granted';
   readonly attempts: readonly EndedAttempt[];
+  /** Set when a newer build of the same thing came in its place. */
+  readonly superseded?: {
+    /** It is of a line, and so is what superseded it. */
+    readonly planned: boolean;
+    /** Whether a worker of it ever registered. */
+    readonly started: boolean;
+  };
 }
 
 /** Tries that a job has, and attempts that it may have in all. */
@@ -42,11 +49,17 @@ const ofDisturbance: ReadonlySet<FaultCode> = new Set([
  * that it used up its tries, each for something that was done to that attempt.
  */
 export function faultsOfEnd(end: EndToCheck): string[] {
-  const { nature, phase, fault, cancel, attempts } = end;
+  const { nature, phase, fault, cancel, attempts, superseded } = end;
   const faults = attempts.flatMap((attempt) => faultsOfAttempt(nature, attempt));
   // A cancel that was granted holds, unless the tags were being written already.
   if (cancel === 'granted' && phase !== 'cancelled' && phase !== 'complete')
     faults.push(`it was cancelled, and ended as ${phase}`);
+  if (superseded !== undefined) {
+    if (phase !== 'cancelled') faults.push(`it was superseded, and ended as ${phase}`);
+    if (!superseded.planned) faults.push('it was superseded, though nothing newer is of the same thing');
+    if (superseded.started) faults.push('it was superseded, though it had started');
+    return faults;
+  }
   if (phase === 'cancelled') {
     if (cancel === 'none') faults.push('nobody cancelled it, and it ended as cancelled');
     return faults;

@@ -6,11 +6,12 @@ import { systemClock as clock } from '../../src/base/clock.ts';
 import type { Row } from '../../src/db/schema.ts';
 import type { LogStore } from '../../src/log/log-store.ts';
 import type { Outcome } from '../../src/model/attempt.ts';
-import { parseDigest } from '../../src/model/digest.ts';
+import { type Digest, parseDigest } from '../../src/model/digest.ts';
 import type { Fault } from '../../src/model/fault.ts';
 import { parseBuildId } from '../../src/model/ids.ts';
 import { isFinal, type Phase } from '../../src/model/phase.ts';
 import { parseTag } from '../../src/model/tag.ts';
+import { supersededBy } from '../../src/queue/supersede.ts';
 import { OciClient } from '../../src/registry/oci-client.ts';
 import { parseManifest } from '../../src/registry/oci-manifest.ts';
 import { attemptLabel } from './attempt-engine.ts';
@@ -20,7 +21,7 @@ import { faultsOfEnd } from './end-check.ts';
 import type { Accepted, Load } from './load.ts';
 import { anyToken, faultsOfLog } from './log-check.ts';
 import type { Sampler } from './sampler.ts';
-import { attemptFaultsOf, type Schedule } from './schedule.ts';
+import { attemptFaultsOf, numberOf, type Schedule } from './schedule.ts';
 import { type SealedLogs, wholeLog } from './sealed-logs.ts';
 import type { Violate } from './violation.ts';
 import type { Acknowledged } from './wiretap.ts';
@@ -64,21 +65,43 @@ export class FinalCheck {
     if (rows.size !== schedule.builds.length)
       violate('I1', `${schedule.builds.length} builds were asked for, the database has ${rows.size}`);
     const acknowledged = await this.#acknowledged();
+    // Builds of one line, by its number; most are alone.
+    const lines = Map.groupBy(
+      [...load.accepted.values()].flatMap(({ planned, id }) => {
+        const found = rows.get(id);
+        return found === undefined ? [] : [{ number: numberOf(planned), ...found }];
+      }),
+      ({ number }) => number,
+    );
+    for (const line of lines.values()) this.#newest(line);
     for (const accepted of load.accepted.values()) {
       const found = rows.get(accepted.id);
       if (found === undefined) {
         violate('I1', `build ${accepted.planned.index} was accepted and is not in the database`, accepted.id);
         continue;
       }
-      this.#end(accepted, found);
+      const line = lines.get(numberOf(accepted.planned)) ?? [];
+      this.#end(accepted, found, line);
       await this.#log(accepted, found, acknowledged);
-      await this.#image(accepted, found);
+      await this.#image(accepted, found, line);
     }
     await this.#outputs();
   }
 
+  /** I1: of the builds of a line at least one was not superseded, and the others say which came in their place. */
+  #newest(line: readonly BuildRows[]): void {
+    const { violate } = this.#options;
+    const next = new Map(line.map(({ build }) => [build.id, build.superseded_by]));
+    for (const { build } of line) {
+      let last = build.id;
+      for (let steps = 0; steps <= line.length; steps += 1) last = next.get(last) ?? last;
+      if (next.get(last) !== null)
+        violate('I1', 'the builds that superseded it were all superseded by each other', build.id);
+    }
+  }
+
   /** I1: every build is final, and ended in a way that its nature and what was done to it allow. */
-  #end({ planned, id }: Accepted, { build, attempts }: BuildRows): void {
+  #end({ planned, id }: Accepted, { build, attempts }: BuildRows, line: readonly BuildRows[]): void {
     const { violate, load, schedule, disturbances, sampler } = this.#options;
     const phase = build.phase as Phase;
     if (!isFinal(phase) || build.finished_at === null) {
@@ -96,9 +119,19 @@ export class FinalCheck {
       attempts: attempts.map((row) => ({
         epoch: row.epoch,
         outcome: outcomeOf(row),
-        faults: attemptFaultsOf(schedule.seed, planned.index, row.epoch),
+        faults: attemptFaultsOf(schedule.seed, numberOf(planned), row.epoch),
         disturbed: disturbances.between(sampler.runOf(row.id)),
       })),
+      ...(build.superseded_by === null && build.cancelled_by !== supersededBy
+        ? {}
+        : {
+            superseded: {
+              planned:
+                planned.line !== undefined &&
+                line.some((other) => other.build.id === build.superseded_by && other.build.id !== id),
+              started: build.started_at !== null || attempts.some((row) => row.registered_at !== null),
+            },
+          }),
     });
     for (const fault of faults) violate('I1', fault, id);
   }
@@ -129,7 +162,11 @@ export class FinalCheck {
   }
 
   /** I2 and I6. The registry's storage knows every digest that a tag ever stood for. */
-  async #image({ planned, id }: Accepted, { build, attempts }: BuildRows): Promise<void> {
+  async #image(
+    { planned, id }: Accepted,
+    { build, attempts }: BuildRows,
+    line: readonly BuildRows[],
+  ): Promise<void> {
     const { cluster, violate } = this.#options;
     const repository = `${planned.namespace}/${planned.repository}`;
     const published = build.phase === 'complete' && planned.nature !== 'unpushed';
@@ -138,13 +175,21 @@ export class FinalCheck {
       undefined,
     );
     const itself = new Set(
-      attempts.flatMap((row) => (row.capabilities_json === '{}' && row.pushing_at !== null ? row.id : [])),
+      line.flatMap((each) =>
+        each.attempts.flatMap((row) =>
+          row.capabilities_json === '{}' && row.pushing_at !== null ? row.id : [],
+        ),
+      ),
+    );
+    const unpushed = planned.nature === 'unpushed';
+    const ofLine = new Set(
+      line.flatMap((each) => (each.build.phase === 'complete' && !unpushed ? (each.build.digest ?? []) : [])),
     );
     if (published && build.digest === null) violate('I6', 'the complete build reports no digest', id);
     if (!published && build.digest !== null) violate('I6', `a ${build.phase} build reports a digest`, id);
     for (const name of planned.tags) {
       const stood = await everStoodFor(cluster.storage, repository, name);
-      const others = stood.filter((hex) => !published || `sha256:${hex}` !== build.digest);
+      const others = stood.filter((hex) => !ofLine.has(`sha256:${hex}` as Digest));
       for (const hex of others) {
         // Workers that know only the shared protocol put their tags there themselves, whatever becomes of them then.
         const maker = await this.#maker(repository, hex);
@@ -155,16 +200,23 @@ export class FinalCheck {
       const tag = parseTag(name);
       if (tag === undefined) throw new Error(`${name} is no tag`);
       const signal = AbortSignal.timeout(20_000);
-      const served = await this.#registry.getManifest(repository, tag, signal).catch((thrown: unknown) => {
-        violate('I6', `the registry does not serve ${repository}:${name}: ${String(thrown)}`, id);
-      });
+      const get = (reference: typeof tag | Digest) =>
+        this.#registry.getManifest(repository, reference, signal).catch((thrown: unknown) => {
+          violate('I6', `the registry does not serve ${repository} ${reference}: ${String(thrown)}`, id);
+        });
+      let served = await get(tag);
+      if (served !== undefined && served.digest !== build.digest) {
+        // The tag may have gone on to a newer build of the line; its own image is there all the same.
+        const own = build.digest === null ? undefined : parseDigest(build.digest);
+        if (!ofLine.has(served.digest) || own === undefined)
+          violate(
+            'I6',
+            `the build reports ${build.digest}, the registry serves ${served.digest} as ${name}`,
+            id,
+          );
+        else served = await get(own);
+      }
       if (served === undefined) continue;
-      if (served.digest !== build.digest)
-        violate(
-          'I6',
-          `the build reports ${build.digest}, the registry serves ${served.digest} as ${name}`,
-          id,
-        );
       const manifest = parseManifest(served);
       if (manifest.kind !== 'image') continue;
       const config = await this.#config(repository, manifest.config.digest, signal);

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { backOff } from '../../src/base/back-off.ts';
 import { messageOf } from '../../src/base/coded-error.ts';
 import type { Cluster } from './cluster.ts';
-import type { PlannedBuild, Schedule } from './schedule.ts';
+import { numberOf, type PlannedBuild, type Schedule } from './schedule.ts';
 import { workOf } from './work.ts';
 
 /** A build that the API accepted. */
@@ -76,8 +76,9 @@ export class Load {
         {
           file_id: drop.file_id,
           docker_tags: planned.tags,
-          labels: { 'chaos.build': String(planned.index) },
+          labels: { 'chaos.build': String(numberOf(planned)) },
           push: planned.nature !== 'unpushed',
+          newest_only: planned.line !== undefined,
           ...(planned.secret === undefined
             ? {}
             : { secrets: { word: Buffer.from(planned.secret).toString('base64') } }),

@@ -105,7 +105,9 @@ async function build(
     if (/^[LP] \d+$/.test(text)) acknowledged({ attemptId, lines: ++lines });
   };
   await phase('UNPACKING');
-  const script = scriptOf(await (await fetch(pack.package_url ?? '', { signal })).text());
+  const answer = await fetch(pack.package_url ?? '', { signal });
+  if (!answer.ok) throw new Error(`the package was answered with ${answer.status}`);
+  const script = scriptOf(await answer.text());
   await phase('PULLING', {
     registry_url: '',
     base_image: 'scratch',

@@ -25,6 +25,8 @@ export interface ChaosResult {
   /** Rows, logs and events of the builds that something is wrong with; empty when nothing is. */
   readonly report: string;
   readonly phases: Readonly<Record<string, number>>;
+  /** Builds that a newer one of the same thing came in place of. */
+  readonly superseded: number;
   readonly attempts: number;
   /** Builds whose log was archived, and of those the ones that were read before they were. */
   readonly archived: number;
@@ -199,7 +201,7 @@ async function untilNoWorkers(cluster: Cluster, host: number) {
 }
 
 async function countsOf({ database }: Cluster) {
-  const builds = await database.sql.selectFrom('builds').select(['phase']).execute();
+  const builds = await database.sql.selectFrom('builds').select(['phase', 'superseded_by']).execute();
   const attempts = await database.sql.selectFrom('attempts').select(['capabilities_json']).execute();
   const { archived } = await database.sql
     .selectFrom('log_heads')
@@ -212,7 +214,8 @@ async function countsOf({ database }: Cluster) {
   const phases = Object.fromEntries(
     [...Map.groupBy(builds, ({ phase }) => phase)].map(([phase, rows]) => [phase, rows.length]),
   );
-  return { phases, attempts: attempts.length, archived: Number(archived), bodies };
+  const superseded = builds.filter(({ superseded_by }) => superseded_by !== null).length;
+  return { phases, superseded, attempts: attempts.length, archived: Number(archived), bodies };
 }
 
 /** By what a worker said of itself when it registered. */

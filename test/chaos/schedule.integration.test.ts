@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { threeHours } from './clock-jumps.ts';
-import { attemptFaultsOf, natureOf, scheduleOf } from './schedule.ts';
+import { attemptFaultsOf, natureOf, numberOf, scheduleOf } from './schedule.ts';
 
 const size = { minutes: 30, builds: 500, managers: 3, hosts: 3, jumps: 'small' } as const;
 
@@ -15,7 +15,27 @@ test('a longer schedule does not change what is planned for builds', () => {
   const shorter = scheduleOf(7, size).builds.map(({ at: _, ...build }) => build);
   const longer = scheduleOf(7, { ...size, minutes: 60 }).builds.map(({ at: _, ...build }) => build);
   expect(longer).toEqual(shorter);
-  for (const { index, nature } of longer) expect(natureOf(7, index)).toBe(nature);
+  for (const build of scheduleOf(7, size).builds) expect(natureOf(7, numberOf(build))).toBe(build.nature);
+});
+
+test('some builds ask for the same thing as those right before them, and nothing else has their tags', () => {
+  const { builds } = scheduleOf(7, size);
+  const lines = Map.groupBy(
+    builds.filter(({ line }) => line !== undefined),
+    ({ line }) => line,
+  );
+  expect(lines.size).toBeGreaterThan(5);
+  for (const [line, members] of lines) {
+    expect(members.map(({ index }) => index)).toEqual(members.map((_, at) => (line ?? 0) + at));
+    const of = ({ namespace, repository, tags, nature }: (typeof members)[0]) =>
+      JSON.stringify([namespace, repository, tags, nature]);
+    expect(new Set(members.map(of)).size).toBe(1);
+  }
+  const owners = Map.groupBy(
+    builds.flatMap((build) => build.tags.map((tag) => ({ tag, owner: numberOf(build) }))),
+    ({ tag }) => tag,
+  );
+  for (const uses of owners.values()) expect(new Set(uses.map(({ owner }) => owner)).size).toBe(1);
 });
 
 test('every kind of fault is drawn, and nothing happens twice at once to one process', () => {

@@ -49,6 +49,16 @@ export interface PlannedBuild {
   /** It has a secret, and prints it. */
   readonly secret?: string;
   readonly cancelAfter?: number;
+  /**
+   * Builds of the same thing, of which only the newest is wanted: the index of the first of them. They have its repository,
+   * tags, nature and faults.
+   */
+  readonly line?: number;
+}
+
+/** The number by which `natureOf` and `attemptFaultsOf` know a build. */
+export function numberOf({ index, line }: PlannedBuild): number {
+  return line ?? index;
 }
 
 /** What goes wrong with one attempt, beside what the schedule does to everybody. */
@@ -202,7 +212,34 @@ function planBuilds(random: Random, duration: number, count: number): PlannedBui
   const arrivals = random.of('arrivals');
   const times = Array.from({ length: count }, () => Math.round(arrivals.next() * duration * 0.85));
   times.sort((a, b) => a - b);
-  return times.map((at, index) => planBuild(random.of(index), index, at));
+  return inLines(
+    random.of('lines'),
+    times.map((at, index) => planBuild(random.of(index), index, at)),
+  );
+}
+
+/** Makes builds that come one after the other ask for the same thing, so that those which wait are superseded. */
+function inLines(random: Random, builds: readonly PlannedBuild[]): PlannedBuild[] {
+  const planned: PlannedBuild[] = [];
+  let first: PlannedBuild | undefined;
+  let left = 0;
+  for (const build of builds) {
+    const own = random.of(build.index);
+    if (left === 0) {
+      first = own.chance(0.04) ? withoutCancel({ ...build, line: build.index }) : undefined;
+      left = first === undefined ? 0 : own.whole(2, 6);
+      planned.push(first ?? build);
+    } else if (first !== undefined) {
+      const { namespace, repository, tags, nature, index: line } = first;
+      planned.push(withoutCancel({ ...build, namespace, repository, tags, nature, line }));
+      left -= 1;
+    }
+  }
+  return planned;
+}
+
+function withoutCancel({ cancelAfter: _, ...build }: PlannedBuild): PlannedBuild {
+  return build;
 }
 
 function planBuild(random: Random, index: number, at: number): PlannedBuild {
@@ -218,7 +255,7 @@ function planBuild(random: Random, index: number, at: number): PlannedBuild {
     at,
     namespace: `team${random.whole(1, namespaces)}`,
     repository: `app${random.whole(1, repositoriesEach)}`,
-    // No other build has these tags: whatever they ever stood for was put there for this one.
+    // No build but those of its line has these tags: whatever they ever stood for was put there for them.
     tags: random.chance(0.2) ? [first, `${first}-too`] : [first],
     nature,
     lines: random.whole(1, 80),
