@@ -45,7 +45,8 @@ export function programBound(text: string): number {
     if (single !== null) atom(2);
     else if (character === '(') {
       outer.push(group);
-      group = { sum: 2, last: 0 };
+      // Its begin, its end, and what stands for nothing when it is empty.
+      group = { sum: 3, last: 0 };
     } else if (character === ')') {
       const size = group.sum + group.last;
       group = outer.pop() ?? { sum: 0, last: 0 };

@@ -226,7 +226,7 @@ function inLines(random: Random, builds: readonly PlannedBuild[]): PlannedBuild[
   for (const build of builds) {
     const own = random.of(build.index);
     if (left === 0) {
-      first = own.chance(0.04) ? withoutCancel({ ...build, line: build.index }) : undefined;
+      first = own.chance(0.02) ? withoutCancel({ ...build, line: build.index }) : undefined;
       left = first === undefined ? 0 : own.whole(2, 6);
       planned.push(first ?? build);
     } else if (first !== undefined) {
