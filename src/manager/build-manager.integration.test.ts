@@ -628,6 +628,30 @@ describe('a time of day that leaps', () => {
     expect(jobs[0]?.attempts.map(({ outcome }) => outcome?.kind)).toEqual(['expired', 'complete']);
   });
 
+  test('ends nothing that was claimed right before it', async () => {
+    const clock = new OffsetClock();
+    await using rig = await openRig(
+      async (worker) => {
+        await worker.register();
+        await worker.complete();
+        return 0;
+      },
+      { clock },
+    );
+    const { manager } = rig.manager('one');
+    const claim = rig.queue.claim.bind(rig.queue);
+    rig.queue.claim = async (request) => {
+      const claimed = await claim(request);
+      if (claimed.length > 0) clock.offset = 3 * 3_600_000;
+      return claimed;
+    };
+    await manager.start();
+    const { phase, jobs } = await rig.final(await rig.enqueue({ push: false }));
+    expect(clock.offset).toBeGreaterThan(0);
+    expect(phase).toBe('complete');
+    expect(jobs[0]?.attempts.map(({ outcome }) => outcome?.kind)).toEqual(['complete']);
+  });
+
   test('does not keep another manager from ending what never registers', async () => {
     const clock = new OffsetClock();
     clock.offset = 7_300_000;

@@ -80,8 +80,9 @@ export class Supervision {
     this.#ended = ended;
     this.#clock = new SteadyClock(options.clock, options.monotonic ?? (() => performance.now()));
     this.#since = this.#clock.now();
-    // Whoever claimed it may have a clock that is ahead.
-    this.#scheduledAt = Math.min(attempt.scheduledAt, this.#since);
+    // The time of day may have been set since it was claimed, even if this manager did that a moment ago.
+    const age = attempt.age ?? Math.max(0, this.#since - attempt.scheduledAt);
+    this.#scheduledAt = this.#since - age;
     if (attempt.worker !== undefined) this.#startedAt = this.#scheduledAt;
   }
 

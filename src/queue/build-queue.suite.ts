@@ -618,8 +618,7 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           expect(await pass(extend)).toEqual([]);
           await queue.leave('m1');
           const { attempts } = await b.beat('m2', lease);
-          const [age = 0] = attempts.map(({ scheduledAt }) => ahead.now() - scheduledAt);
-          expect(age).toBe(1_200_000);
+          expect(attempts.map(({ age }) => age)).toEqual([1_200_000]);
         });
 
         it('leaves publishing to a living one', async () => {

@@ -59,6 +59,11 @@ export interface RunningAttempt {
   /** Absent from what `claim` gives. */
   readonly queuedAt?: number;
   readonly scheduledAt: number;
+  /**
+   * Milliseconds since it was claimed, as far as who has got it now knows, by its monotonic clock. In what `claim` and
+   * takeovers give.
+   */
+  readonly age?: number;
   readonly registeredAt?: number;
   /** What the worker said of itself when it registered; empty for one that knows only the shared protocol. */
   readonly capabilities?: Readonly<Record<string, unknown>>;
@@ -100,7 +105,6 @@ export interface QueuePosition {
 
 /** What came from managers that are gone. */
 export interface TakenOver {
-  /** `scheduledAt` is by the time of day of who takes over, as far as that one knows how long each has been running. */
   readonly attempts: readonly RunningAttempt[];
   /** Attempts that were given a next one, because their worker may or may not have been started. */
   readonly retried: number;

@@ -32,6 +32,7 @@ export function claimedAttempt(
     desired: 'run',
     manager,
     scheduledAt: now,
+    age: 0,
     leaseUntil: now + lease,
   };
 }

@@ -386,9 +386,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return { ...taken, retried, attempts: taken.attempts.map((attempt) => this.#aged(attempt)) };
   }
 
-  /** As if this process had claimed it, when it was claimed. */
   #aged(attempt: RunningAttempt): RunningAttempt {
-    return { ...attempt, scheduledAt: this.#clock.now() - this.#ages.of(attempt) };
+    return { ...attempt, age: this.#ages.of(attempt) };
   }
 
   async takeBack(
