@@ -326,6 +326,104 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['queued', 'skipped']);
     });
 
+    describe('tells a slow host', () => {
+      const shown = async (trigger: Trigger) => {
+        const { state, url } = web.statuses.at(-1) ?? {};
+        const made = (await triggers().builds(trigger.id, 10)).map(({ id }) => id);
+        return [state, made.findIndex((id) => url?.endsWith(id))];
+      };
+      const started = async (trigger: Trigger) =>
+        await triggers().start(trigger.id, { branch: 'main' }, 'kim', never);
+      const statusesAsked = () => fake.requests.filter((line) => /^POST .*status/.test(line)).length;
+
+      /** The next status arrives when `release` is called, whoever waits for it by then. */
+      async function held(work: () => Promise<unknown>) {
+        const gate = Promise.withResolvers<void>();
+        const before = statusesAsked();
+        fake.fail({ at: /^POST .*status/, status: 200, until: gate.promise });
+        const sending = work();
+        await expect.poll(statusesAsked).toBe(before + 1);
+        return {
+          async release() {
+            const arrived = web.statuses.length;
+            gate.resolve();
+            await expect.poll(() => web.statuses.length).toBe(arrived + 1);
+            await sending;
+          },
+        };
+      }
+      const round = async () => await site.open.background.reporter.round(never);
+
+      it('how the newest build of a commit is, though the end of the one before is still under way', async () => {
+        const trigger = await active();
+        await started(trigger);
+        await report();
+        await finish('error');
+        const slow = await held(round);
+        await started(trigger);
+        await report();
+        await finish('complete');
+        await report();
+        await slow.release();
+        await report();
+        expect(await shown(trigger)).toEqual([words[service].success, 0]);
+        expect(await scratch.database.sql.selectFrom('host_reports').selectAll().execute()).toEqual([]);
+      });
+
+      it('that a build has ended, though that it waits arrives after everybody gave up', async () => {
+        const trigger = await active();
+        await started(trigger);
+        const slow = await held(round);
+        // Longer than a report is anybody's.
+        await site.clock.advance(121_000);
+        await expect.poll(() => site.counted).toContain('status failed');
+        await finish('complete');
+        await report();
+        await slow.release();
+        await site.clock.advance(60_000);
+        await report();
+        expect(await shown(trigger)).toEqual([words[service].success, 0]);
+      });
+
+      it('of a newer build only when what had no answer cannot arrive any more', async () => {
+        const trigger = await active();
+        await started(trigger);
+        const slow = await held(round);
+        await site.clock.advance(100_000);
+        await expect.poll(() => site.counted).toContain('status failed');
+        await started(trigger);
+        await report();
+        await slow.release();
+        await site.clock.advance(31_000);
+        await report();
+        const [state, build] = await shown(trigger);
+        // GitLab keeps a state that is the same, and its link.
+        expect([state, build]).toEqual([words[service].pending, service === 'gitlab' ? 1 : 0]);
+      });
+
+      it('of all builds of a trigger that is deleted, and who deletes it what it did not take', async () => {
+        const [trigger, other] = [await active(), await active()];
+        for (let index = 0; index < 60; index += 1) web.commit(`b${index}`);
+        for (const { id } of [trigger, other])
+          for (let index = 0; index < 60; index += 1)
+            await triggers().start(id, { branch: `b${index}` }, 'kim', never);
+        await report();
+        web.statuses.length = 0;
+        // Of one commit it takes nothing any more.
+        fake.fail({ at: /^POST .*status/, status: 404, times: 1 });
+        const { leftAtHost } = await triggers().remove(trigger.id, never);
+        expect(leftAtHost).toEqual([
+          expect.stringMatching(/^1 commit of acme\/web may show a build as pending/),
+        ]);
+        const ended = new Set(web.statuses.map(({ commit }) => commit));
+        expect(ended.size).toBe(59);
+        fake.fail({ at: /^POST .*status/, status: 503, times: 1_000 });
+        expect((await triggers().remove(other.id, never)).leftAtHost).toEqual([
+          expect.stringMatching(/^60 commits of acme\/web/),
+        ]);
+      });
+    });
+
     describe('finds pushes whose delivery was lost', () => {
       const look = async (times = 1) => {
         for (let done = 0; done < times; done += 1) {
