@@ -12,6 +12,7 @@ import {
   triggerSite,
 } from '../../test/harness/trigger-site.ts';
 import { systemClock } from '../base/clock.ts';
+import type { BuildId } from '../model/ids.ts';
 import type { BaseImage } from './base-images.ts';
 import { gitHosts } from './host/hosts.ts';
 import type { Trigger } from './trigger.ts';
@@ -290,12 +291,12 @@ describe('triggers at a host', () => {
 
     it.each([true, false])('supersede, from a fork %s, only what is older of the same one', async (fork) => {
       const trigger = await active({ pull_requests: 'all', newest_only: true });
-      const made: string[] = [];
+      const made: (BuildId | undefined)[] = [];
       const next = async (deliver: () => Promise<unknown>) => {
         await deliver();
         await site.settle();
         const [build] = await builds(trigger);
-        made.push(build?.id ?? '');
+        made.push(build?.id);
       };
       const request = (of: boolean, number: number) => async () =>
         await github.deliver(repository, 'pull_request', payload(of, number));
@@ -307,7 +308,7 @@ describe('triggers at a host', () => {
       await next(request(fork, 9));
       const phases = async () => {
         const all = new Map((await builds(trigger)).map(({ id, phase }) => [id, phase]));
-        return made.map((id) => all.get(id));
+        return made.map((id) => id && all.get(id));
       };
       expect(await phases()).toEqual(Array.from({ length: 5 }, () => 'waiting'));
       await next(request(fork, 9));
@@ -346,6 +347,22 @@ describe('triggers at a host', () => {
         source: { sha },
         tags: ['dev'],
         manualUser: 'ann',
+      });
+    });
+
+    it('takes no branch for the commit that its name looks like', async () => {
+      const trigger = await active();
+      const sha = repository.branches.get('main') ?? '';
+      repository.commit('deadbeef');
+      await expect(triggers().start(trigger.id, { commit: 'deadbeef' }, 'ann', never)).rejects.toMatchObject({
+        code: 'bad-config',
+        message: expect.stringContaining('--branch'),
+      });
+      expect(await triggers().start(trigger.id, { branch: 'deadbeef' }, 'ann', never)).toMatchObject({
+        tags: ['deadbeef'],
+      });
+      expect(await triggers().start(trigger.id, { commit: sha.slice(0, 8) }, 'ann', never)).toMatchObject({
+        source: { sha },
       });
     });
 
