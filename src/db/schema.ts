@@ -260,6 +260,8 @@ export interface Schema {
     poll_at: number | null;
     /** Looks in a row that failed. */
     poll_failures: Generated<number>;
+    /** 1: its source was looked at, and what is in trigger_refs is all that was there. */
+    refs_known: Generated<number>;
     created_at: number;
   };
   /** What builds of a trigger get as secrets. */
@@ -306,6 +308,8 @@ export interface Schema {
     commit_sha: string;
     /** Seen by one look, without a delivery so far. */
     suspect_sha: string | null;
+    /** Deliveries with greater numbers say more than this row. */
+    heard: Generated<number>;
   };
   /** Builds whose host is still to be told how they are. */
   host_reports: {
@@ -318,6 +322,8 @@ export interface Schema {
     due_at: number;
     tries: Generated<number>;
     created_at: number;
+    /** Until then somebody may be telling the host. */
+    taken_until: Generated<number | null>;
   };
   /** What the administrators of a repository are to know, until one of them says that it is known. */
   notices: {
