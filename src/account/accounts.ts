@@ -23,6 +23,8 @@ export interface PersonalToken {
   readonly createdAt: number;
   readonly expiresAt?: number;
   readonly lastUsedAt?: number;
+  /** Id of the token that it was made with; absent: a password or a browser. */
+  readonly madeWith?: string;
 }
 
 /** A role given to a user or a robot on one repository, besides what the namespace and its teams give. */
@@ -57,7 +59,7 @@ export interface Accounts {
   /** The token's text is returned once and stored only as a hash. */
   createToken(
     username: string,
-    token: { name: string; scopes: readonly TokenScope[]; expiresAt?: number },
+    token: { name: string; scopes: readonly TokenScope[]; expiresAt?: number; madeWith?: string },
   ): Promise<{ token: string; view: PersonalToken }>;
   tokens(username: string): Promise<readonly PersonalToken[]>;
   revokeToken(username: string, id: string): Promise<boolean>;
