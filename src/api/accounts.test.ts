@@ -96,6 +96,47 @@ describe('a robot', () => {
   });
 });
 
+describe('whether there is somebody of a name', () => {
+  const at = (name: string) => `/repository/kim/web/permissions/user/${encodeURIComponent(name)}`;
+  const pairs = [
+    ['lee', 'nobody-here'],
+    ['lee+known', 'lee+unknown'],
+  ] as const;
+
+  test.each(pairs)('is not told by asking for a role, or taking it away: %s, %s', async (known, unknown) => {
+    if (known === 'lee+known') await server.accounts.robots.create({ namespace: 'lee', short: 'known' });
+    for (const method of ['GET', 'DELETE']) {
+      const [there, not] = [await call(method, at(known), kim), await call(method, at(unknown), kim)];
+      expect(there.status).toBe(404);
+      expect([not.status, not.text]).toEqual([there.status, there.text]);
+    }
+    // Nor to who does not administer the repository, whatever they do.
+    for (const method of ['GET', 'PUT', 'DELETE']) {
+      const body = method === 'PUT' ? { role: 'read' } : undefined;
+      const [there, not] = [
+        await call(method, at(known), lee, body),
+        await call(method, at(unknown), lee, body),
+      ];
+      expect(there.status).toBe(403);
+      expect([not.status, not.text]).toEqual([there.status, there.text]);
+    }
+  });
+
+  test('is told to who gives them a role, and the audit log says who asked for whom', async () => {
+    for (const [, unknown] of pairs) {
+      const answer = await give(unknown, 'read');
+      expect([answer.status, answer.json.detail]).toEqual([400, expect.stringContaining(unknown)]);
+      const [record] = await server.audit.records({ limit: 1 });
+      expect(record).toMatchObject({
+        actor: { kind: 'user', name: 'kim' },
+        action: 'permission.set',
+        result: 'failed',
+        detail: { user: unknown },
+      });
+    }
+  });
+});
+
 describe('pull_robot', () => {
   const ask = async (token: string, pull_robot: string) =>
     await call('POST', '/repository/kim/web/build', token, { archive_url, pull_robot });
