@@ -85,6 +85,8 @@ export interface Accounts {
   ): Promise<Repository | undefined>;
   /** False: there is no such repository, or it has builds. */
   deleteRepository(name: RepositoryName): Promise<boolean>;
+  /** Whether there was a repository of this name, which was deleted, and nobody has taken the name since. */
+  isFreed(name: RepositoryName): Promise<boolean>;
   /** The strongest role the principal has on a repository, or in a namespace when the repository does not exist. */
   roleOn(principal: Principal, name: RepositoryName): Promise<Role | undefined>;
   permissions(name: RepositoryName): Promise<readonly Permission[]>;

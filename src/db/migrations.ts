@@ -16,7 +16,7 @@ import { registries } from './migrations/0011-registries.ts';
 import { gitHostKeys } from './migrations/0012-git-host-keys.ts';
 import { triggers } from './migrations/0013-triggers.ts';
 import { knownNetworks } from './migrations/0015-known-networks.ts';
-import { madeWith } from './migrations/0017-made-with.ts';
+import { remains } from './migrations/0017-remains.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -55,7 +55,7 @@ const steps: Readonly<
   '0012-git-host-keys': gitHostKeys,
   '0013-triggers': triggers,
   '0015-known-networks': knownNetworks,
-  '0017-made-with': madeWith,
+  '0017-remains': remains,
 };
 
 const table = 'schema_migrations';

@@ -483,6 +483,12 @@ export interface Schema {
     bytes: number;
     data: Uint8Array;
   };
+  /** Names of repositories that were deleted, until somebody takes them. */
+  freed_repositories: {
+    namespace: string;
+    name: string;
+    freed_at: number;
+  };
   /** The last push to each tag of the embedded registry. */
   registry_pushes: {
     repository: string;
