@@ -302,8 +302,11 @@ describe('an organization', () => {
   test('comes to be with its first repository, when a superuser makes that', async () => {
     const body = { namespace: 'nowhere', repository: 'app' };
     expect((await call('POST', '/repository', kim, body)).status).toBe(403);
-    expect((await call('POST', '/repository', root, body)).status).toBe(201);
+    const made = await call('POST', '/repository', root, body);
+    expect([made.status, made.json.namespace_created]).toEqual([201, true]);
     expect(await server.accounts.organizations.roleIn('root', 'nowhere')).toBe('admin');
+    const next = await call('POST', '/repository', root, { ...body, repository: 'next' });
+    expect([next.status, next.json.namespace_created]).toEqual([201, false]);
   });
 });
 

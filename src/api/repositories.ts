@@ -135,7 +135,14 @@ export function addRepositoryRoutes(
           },
           { title: 'NewRepo' },
         ),
-        response: { 201: repositoryWithRights },
+        response: {
+          201: Type.Intersect([
+            repositoryWithRights,
+            Type.Object({
+              namespace_created: Type.Boolean({ description: 'Whether the namespace is a new organization' }),
+            }),
+          ]),
+        },
       },
     },
     async (request, reply) => {
@@ -161,8 +168,8 @@ export function addRepositoryRoutes(
         await removed(name, 'was in use before', removal.clear(name, { freed }, never));
       }
       // Only superusers get so far in a namespace that is not there.
-      if ((await accounts.organizations.kindOf(name.namespace)) === undefined)
-        await accounts.organizations.create({ name: name.namespace, owner: user.username });
+      const isNew = (await accounts.organizations.kindOf(name.namespace)) === undefined;
+      if (isNew) await accounts.organizations.create({ name: name.namespace, owner: user.username });
       const created = await accounts.createRepository(name, {
         visibility: request.body.visibility ?? 'private',
         // Whoever makes it can go on with it.
@@ -172,7 +179,7 @@ export function addRepositoryRoutes(
       return await reply
         .status(201)
         .header('location', `/api/v1/repository/${name.namespace}/${encodeURIComponent(name.name)}`)
-        .send(viewWithRights(created, 'admin'));
+        .send({ ...viewWithRights(created, 'admin'), namespace_created: isNew });
     },
   );
 

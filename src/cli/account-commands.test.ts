@@ -159,3 +159,14 @@ test('lists go on over pages', async () => {
   const listed = await run(root, 'org list --json');
   expect((JSON.parse(listed.printed) as unknown[]).length).toBe(101);
 });
+
+test('a superuser who makes a repository in a namespace that is not there is told of the new organization', async () => {
+  const [typo, next, own] = [
+    await run(root, 'repo create tema/web'),
+    await run(root, 'repo create tema/api'),
+    await run(kim, 'repo create kim/api --json'),
+  ];
+  expect(typo.printed).toMatch(/^Created the organization tema, .* repository tema\/web\n$/);
+  expect(next.printed).toBe('Created the repository tema/api\n');
+  expect(JSON.parse(own.printed)).toEqual({ repository: 'kim/api', namespace_created: false });
+});
