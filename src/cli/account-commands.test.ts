@@ -98,6 +98,7 @@ test('what a revoked token has made is named', async () => {
     scopes: ['user:admin', 'org:admin', 'repo:admin', 'repo:read', 'repo:write'],
   });
   await run(token, 'robot create kim+left');
+  expect((await run(kim, 'robot show kim+left')).printed).toContain(`made with    the token ${view.id}\n`);
   const child = JSON.parse((await run(token, 'token create child --json')).printed) as { id: string };
   const { printed, complained } = await run(kim, 'token revoke leaked');
   expect(printed).toBe(`Revoked leaked (${view.id})\n`);
