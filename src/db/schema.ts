@@ -24,6 +24,8 @@ export interface Schema {
     created_at: number;
     expires_at: number | null;
     last_used_at: number | null;
+    /** Id of the token that it was made with; null: a password or a browser. */
+    made_with: string | null;
   };
   /** Of browsers. The database removes those of a user whose password changes or who is switched off. */
   sessions: {
@@ -83,6 +85,8 @@ export interface Schema {
     created_at: number;
     expires_at: number | null;
     last_used_at: number | null;
+    /** Id of the personal token that its token was made with; null: a password or a browser. */
+    made_with: string | null;
   };
   robot_permissions: {
     namespace: string;
@@ -484,6 +488,12 @@ export interface Schema {
     entries: number;
     bytes: number;
     data: Uint8Array;
+  };
+  /** Names of repositories that were deleted, until somebody takes them. */
+  freed_repositories: {
+    namespace: string;
+    name: string;
+    freed_at: number;
   };
   /** The last push to each tag of the embedded registry. */
   registry_pushes: {
