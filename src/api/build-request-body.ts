@@ -106,7 +106,7 @@ export const buildRequestSchema = Type.Object(
     newest_only: Type.Optional(
       Type.Boolean({
         description:
-          'Builds of the same thing that have not started end as cancelled, superseded by this one. The same thing: from the same git URL and ref, or, without a ref, for the same tags; and the same Dockerfile, context, target, platforms, build arguments and labels',
+          'Builds of the same thing that have not started end as cancelled, superseded by this one. The same thing: from the same git URL and ref (whatever their tags), or, without a ref, for the same tags; and the same Dockerfile, context, target, platforms, build arguments and labels, and pushed or not as this one',
       }),
     ),
     push: Type.Optional(Type.Boolean({ description: 'false: build only, publish nothing' })),
@@ -323,12 +323,14 @@ const byName = ([a]: [string, string], [b]: [string, string]): number => (a < b 
 
 /** The key under which only the newest build need be made: what makes two requests ask for the same thing. */
 export function newestKeyOf(request: BuildRequest): string {
-  const { source, tags, context, dockerfilePath, target, platforms, buildArgs, labels } = request;
+  const { source, tags, context, dockerfilePath, target, platforms, buildArgs, labels, push } = request;
   const thing =
     source.kind === 'git' && source.ref !== undefined
       ? ['git', source.url, source.ref]
       : ['tags', ...[...tags].sort()];
   const rest = [
+    // One that publishes nothing comes in nobody's place.
+    push,
     context,
     dockerfilePath,
     target ?? null,

@@ -88,6 +88,11 @@ test('of builds that ask for newest_only, the newest takes the place of those th
   const phases = await Promise.all([old, other, plain].map(async (build) => (await shown(build)).phase));
   expect(phases).toEqual(['cancelled', 'waiting', 'waiting']);
   await cancelAll();
+  // One that publishes nothing is not wanted in the place of one that publishes.
+  const published = await post(upload);
+  await post({ ...upload, push: false });
+  expect((await shown(published)).phase).toBe('waiting');
+  await cancelAll();
   // Builds of a matrix differ in their arguments alone, and are not the same.
   const matrix = [
     await post({ ...asked, build_args: { BASE: 'alpine' }, docker_tags: ['alpine'] }),

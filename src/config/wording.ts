@@ -31,6 +31,10 @@ export function shown(node: ConfigNode, leaf: LeafKeywords | undefined): string 
   const text = node.kind === 'scalar' ? node.text : '';
   if (node.kind === 'scalar' && node.value === null) return 'empty';
   if (node.kind === 'scalar' && typeof node.value !== 'string') return text;
-  const open = leaf?.secret === 'url' ? redactUrl(text) : text;
+  // A password may stand in what is no place for one, such as the name of a host.
+  const open =
+    leaf?.secret === 'url'
+      ? redactUrl(text)
+      : text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^@]*:.*@/is, '$1[secret]@');
   return JSON.stringify(open.length > longestShown ? `${open.slice(0, longestShown)}…` : open);
 }

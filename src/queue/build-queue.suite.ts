@@ -595,6 +595,18 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           expect(next).toMatchObject({ buildId: build.id, epoch: 2, triesLeft: 2 });
         });
 
+        it('says of what one of them is to try again later what the claim does', async () => {
+          await b.enqueue(request());
+          const attempt = await claimOne();
+          expect(await b.finish(attempt.id, 1, refunded, 30_000)).toMatchObject({ kind: 'retry' });
+          const other = await queue.enqueue(request('other/app'));
+          const retried = await queue.position(attempt.buildId);
+          expect(retried?.estimatedStart ?? 0).toBeLessThanOrEqual(clock.now());
+          const ahead = (await queue.position(other.id))?.ahead;
+          const next = await claimOne();
+          expect(ahead).toBe(next.buildId === attempt.buildId ? 1 : 0);
+        });
+
         it('tells the time of an attempt by the clock that it was claimed by', async () => {
           await b.adopt('m2', lease);
           const { attempt } = await running();

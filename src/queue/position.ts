@@ -69,7 +69,7 @@ async function aheadInTurn(
 ): Promise<{ readonly ahead: number; readonly availableAt: number }> {
   const first = await sql
     .selectFrom('attempts')
-    .select(['priority', 'turn', 'queued_at', 'id', 'available_at'])
+    .select(['priority', 'turn', 'queued_at', 'id', 'available_at', 'delayed_at'])
     .where('build_id', '=', buildId)
     .where('ready', '=', raw.lit(1))
     .orderBy('turn')
@@ -78,12 +78,16 @@ async function aheadInTurn(
     .limit(1)
     .executeTakeFirst();
   if (first === undefined) return { ahead: 0, availableAt: now };
+  // As the claim has it: a wait that was told at a time that has not come is none.
+  const availableAt = first.delayed_at > now ? now : first.available_at;
   const { ahead } = await sql
     .selectFrom('attempts')
     .select((select) => select.fn.countAll<number>().as('ahead'))
     .where('ready', '=', raw.lit(1))
     .where('build_id', '!=', buildId)
-    .where('available_at', '<=', Math.max(now, first.available_at))
+    .where((where) =>
+      where.or([where('available_at', '<=', Math.max(now, availableAt)), where('delayed_at', '>', now)]),
+    )
     .where((where) =>
       where.or([
         where('priority', '>', first.priority),
@@ -103,7 +107,7 @@ async function aheadInTurn(
       ]),
     )
     .executeTakeFirstOrThrow();
-  return { ahead, availableAt: first.available_at };
+  return { ahead, availableAt };
 }
 
 /** The line of a repository: one build after the other, in as many places as it has. */
