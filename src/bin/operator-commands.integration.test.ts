@@ -101,10 +101,7 @@ describe('serve refuses to start', () => {
   });
 
   test('with an executor this version cannot run, naming its entry', async () => {
-    const executors = [
-      { EXECUTOR: 'local' },
-      { EXECUTOR: 'kubernetes', NAME: 'far' },
-    ];
+    const executors = [{ EXECUTOR: 'local' }, { EXECUTOR: 'kubernetes', NAME: 'far' }];
     const config = await configure({
       BUILD_MANAGER: ['ephemeral', { EXECUTORS: executors }],
       BUILDMAN_HOSTNAME: 'builds.example.com:50051',

@@ -111,38 +111,24 @@ const kinds: readonly Kind[] = [
       'InvalidAMIID.NotAllowed',
     ],
   },
-  {
-    code: 'misconfigured',
-    advice:
-      'Correct the key of this executor that it names: EC2_INSTANCE_TYPE, EC2_VPC_SUBNET_ID, EC2_SECURITY_GROUP_IDS, EC2_KEY_NAME or BLOCK_DEVICE_SIZE.',
-    names: [
-      'InvalidInstanceType',
-      'Unsupported',
-      'UnsupportedOperation',
-      'InvalidSubnetID.NotFound',
-      'InvalidSubnetID.Malformed',
-      'InvalidSubnet',
-      'InvalidGroup.NotFound',
-      'InvalidGroupId.Malformed',
-      'InvalidSecurityGroupID.NotFound',
-      'InvalidSecurityGroupID.Malformed',
-      'InvalidSecurity.RequestHasExpired',
-      'InvalidKeyPair.NotFound',
-      'InvalidBlockDeviceMapping',
-      'InvalidParameter',
-      'InvalidParameterValue',
-      'InvalidParameterCombination',
-      'MissingParameter',
-      'VPCIdNotSpecified',
-      'VPCResourceNotSpecified',
-      'MissingInput',
-      'InvalidUserData.Malformed',
-      'InvalidKey.Format',
-    ],
-  },
 ];
 
-const kindOf = new Map(kinds.flatMap((kind) => kind.names.map((name) => [name, kind] as const)));
+const byName = new Map(kinds.flatMap((kind) => kind.names.map((name) => [name, kind] as const)));
+
+/** There are some hundreds of the form `InvalidSubnetID.NotFound`; they name what they are about. */
+const ofTheRequest = /^(Invalid|Missing|Unsupported|VPC(Id|Resource)NotSpecified)/;
+const wrongRequest: Kind = {
+  code: 'misconfigured',
+  advice:
+    'Correct the key of this executor that it is about: EC2_INSTANCE_TYPE, EC2_VPC_SUBNET_ID, EC2_SECURITY_GROUP_IDS, EC2_KEY_NAME or BLOCK_DEVICE_SIZE.',
+  names: [],
+};
+
+function kindOf(name: string, status: number | undefined): Kind | undefined {
+  const kind = byName.get(name);
+  if (kind !== undefined || status === undefined || status >= 500) return kind;
+  return ofTheRequest.test(name) ? wrongRequest : undefined;
+}
 
 export interface Ec2Place {
   readonly executor: string;
@@ -167,7 +153,7 @@ export function isNoInstance(thrown: unknown): boolean {
 /** Whether EC2 has surely not done what was asked: it said so. */
 export function isRefusal(thrown: unknown): boolean {
   const { name, status } = factsOf(thrown);
-  return kindOf.has(name) || (status !== undefined && status >= 400 && status < 500);
+  return byName.has(name) || (status !== undefined && status >= 400 && status < 500);
 }
 
 /**
@@ -177,7 +163,7 @@ export function isRefusal(thrown: unknown): boolean {
 export function fromEc2(thrown: unknown, call: Ec2Call, { executor, at, secrets }: Ec2Place): ExecutorError {
   if (thrown instanceof ExecutorError) return thrown;
   const { name, status, message, node } = factsOf(thrown);
-  const kind = kindOf.get(name);
+  const kind = kindOf(name, status);
   const why = withoutSecrets(`${name}: ${message}`, secrets);
   const said = `Executor ${executor} could not ${call} at ${at} (${why}).`;
   if (kind !== undefined) return new ExecutorError(kind.code, `${said} ${kind.advice}`);

@@ -9,7 +9,7 @@ import type { Ec2Api, Ec2Instance } from './ec2-api.ts';
 import { answerOf, fromEc2, isRefusal } from './ec2-error.ts';
 import type { Ec2Settings } from './ec2-settings.ts';
 import { type Gone, InstanceTable, isAlive, isUp, type KnownInstance } from './instance-table.ts';
-import { ownInstances } from './instance-tags.ts';
+import { ofAttempt, ownInstances } from './instance-tags.ts';
 import { runRequest } from './run-request.ts';
 
 export interface Ec2ExecutorOptions {
@@ -113,7 +113,8 @@ export class Ec2Executor implements Executor {
     const others = under
       .slice(0, under.indexOf(attemptId))
       .filter((each) => this.#table.ofAttempt(each) === undefined);
-    if (this.#table.alive().length + others.length >= maxWorkers)
+    const alive = this.#table.alive().filter(({ telling }) => !telling);
+    if (alive.length + others.length >= maxWorkers)
       throw new ExecutorError('at-capacity', `Executor ${this.name} runs ${maxWorkers} instances already.`);
   }
 
@@ -133,7 +134,7 @@ export class Ec2Executor implements Executor {
       if (answer.startsWith('InvalidAMIID')) amis.forget();
       // The order's token is another one each time: EC2 has the instance, or had one, and says that this is no repetition.
       if (answer === 'IdempotentParameterMismatch') {
-        const there = await this.#ofClientToken(clientToken, signal);
+        const there = await this.#ofAttempt(attemptId, signal);
         if (there !== undefined) return there;
       }
       if (isRefusal(thrown)) this.#refusedOnce(attemptId);
@@ -144,12 +145,12 @@ export class Ec2Executor implements Executor {
     }
   }
 
-  async #ofClientToken(clientToken: string, signal: AbortSignal): Promise<Ec2Instance | undefined> {
-    const { api, clock } = this.#options;
+  async #ofAttempt(attemptId: AttemptId, signal: AbortSignal): Promise<Ec2Instance | undefined> {
+    const { api, clock, settings } = this.#options;
     // A list may lag behind what was started a moment ago.
     for (let look = 0; look < 3; look += 1) {
       if (look > 0) await clock.sleep(this.#every, signal);
-      const found = await api.list([{ Name: 'client-token', Values: [clientToken] }], signal);
+      const found = await api.list([...ownInstances(settings), ofAttempt(attemptId)], signal);
       const up = found.find(isUp);
       if (up !== undefined) return up;
     }

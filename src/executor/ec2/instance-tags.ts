@@ -26,6 +26,10 @@ export function ownInstances({ executor, site }: Ec2Settings): { Name: string; V
   ];
 }
 
+export function ofAttempt(attemptId: AttemptId): { Name: string; Values: string[] } {
+  return { Name: `tag:${attemptTag}`, Values: [attemptId] };
+}
+
 /** Filters take `*` and `?` for wildcards. */
 function literally(value: string): string {
   return value.replace(/[*?\\]/g, '\\$&');
