@@ -12,7 +12,7 @@ import type { DataFolder } from '../setup/data-folder.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import type { WorkerAccount } from '../setup/worker-account.ts';
 import { composeEc2, type Ec2Options } from './compose-ec2.ts';
-import { composeLocalWorkers } from './compose-local-executor.ts';
+import { composeLocalWorkers, workersHome } from './compose-local-executor.ts';
 import type { ProcessEnvironment } from './environment.ts';
 
 export interface ExecutorsOptions {
@@ -105,13 +105,15 @@ async function composeLocal(
       clock,
       logger,
     });
+  const home = await workersHome(places.workersFolder, account);
   return {
     executor: new LocalExecutor({
       command: [entry.binary],
       environment: {
         PATH: environment.path,
-        HOME: join(places.workersFolder, 'home'),
+        HOME: home,
         ...environment.proxies,
+        ...environment.worker,
         ...variables,
       },
       ...places,
