@@ -1,4 +1,5 @@
 import { ExecutorError, type ExecutorErrorCode } from '../executor-error.ts';
+import { withoutTokens } from '../token-mask.ts';
 
 /** What was asked of EC2, in words that follow "could not". */
 export type Ec2Call = 'start an instance' | 'list its instances' | 'end an instance' | 'read a console';
@@ -185,14 +186,13 @@ export function fromEc2(thrown: unknown, call: Ec2Call, { executor, at, secrets 
 
 /** A long answer is cut: the rest of one that was not authorized is encoded, and says what was in the request. */
 function withoutSecrets(text: string, secrets: readonly string[]): string {
-  const cut = text
-    .replace(/Encoded authorization failure message:[\s\S]*/, '')
-    .trim()
+  const told = text.replace(/Encoded authorization failure message:[\s\S]*/, '').trim();
+  return secrets
+    .reduce(
+      (shown, secret) => (secret === '' ? shown : shown.replaceAll(secret, '[secret]')),
+      withoutTokens(told),
+    )
     .slice(0, 500);
-  return secrets.reduce(
-    (shown, secret) => (secret === '' ? shown : shown.replaceAll(secret, '[secret]')),
-    cut,
-  );
 }
 
 function factsOf(thrown: unknown): {

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { inspect } from 'node:util';
 import { gunzipSync } from 'node:zlib';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Ec2Front } from '../../../test/fakes/ec2-front.ts';
 import { motoImage, startEc2 } from '../../../test/services/ec2.ts';
@@ -256,6 +258,48 @@ describe.skipIf('missing' in moto)(`ec2 executor ${'missing' in moto ? `(${moto.
       message: expect.stringMatching(/AuthFailure.*AWS_ACCESS_KEY and AWS_SECRET_KEY/),
     });
     expect(String(refused)).not.toMatch(/AKIAWRONG|a-secret-that/);
+  });
+
+  test('nothing that is thrown, told or logged has the token or the keys in it, whatever EC2 answers', async () => {
+    await using here = await place();
+    const lines: string[] = [];
+    const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(line) });
+    const token = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl';
+    const { accessKey, secretKey } = server.credentials;
+    const keys = { accessKey, secretKey };
+    const shown: string[] = [];
+    const show = (thrown: unknown) => {
+      log.debug({ err: thrown }, 'thrown');
+      shown.push(inspect(thrown, { depth: 20, showHidden: true, getters: true }), String(thrown));
+    };
+    const executor = await here.open({ api: await here.newApi(keys, 1, 300), onTrouble: show });
+    const message = `You sent ${token} with ${accessKey} and ${secretKey}. Encoded authorization failure message: ${token}`;
+    for (const answer of [
+      { status: 403, code: 'UnauthorizedOperation', message },
+      { status: 400, code: 'InvalidParameterValue', message },
+      { status: 500, code: 'InternalError', message },
+      { status: 200, code: 'nonsense', message },
+      { xml: `not ${message}` },
+      'lost' as const,
+      'hang' as const,
+    ]) {
+      here.front.recover();
+      for (const action of ['RunInstances', 'DescribeInstances', 'TerminateInstances'])
+        here.front.plan(action, answer);
+      await executor.start(orderFor(token), never).then(() => shown.push('no error'), show);
+      await executor.adopt(async () => false).catch(show);
+      await executor.stop('i-0123456789abcdef0', never).catch(show);
+    }
+    expect(shown.length).toBeGreaterThan(20);
+    const all = [...shown, ...lines].join('\n');
+    expect(all).toContain('[secret]');
+    for (const secret of [token, token.slice(0, 30), accessKey, secretKey]) expect(all).not.toContain(secret);
+    // What the machine is told holds it, and nothing else does.
+    for (const { form } of here.front.calls) {
+      form.delete('UserData');
+      expect(form.toString()).not.toContain(token);
+    }
+    expect(inspect(executor, { depth: 20 })).not.toContain(secretKey);
   });
 
   test('an image or a type that is not there is a fault of the configuration', async () => {
