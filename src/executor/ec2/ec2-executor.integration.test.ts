@@ -208,10 +208,15 @@ describe.skipIf('missing' in moto)(`ec2 executor ${'missing' in moto ? `(${moto.
     const first = await here.open();
     const order = orderFor('run');
     await expect(first.start(order, never)).rejects.toMatchObject({ code: 'unavailable' });
+    // Whoever looks for workers that nobody needs finds it as well.
+    await expect.poll(() => first.running()).toMatchObject([{ attemptId: order.attemptId }]);
+    const calls = here.front.count('RunInstances');
     const { worker } = await first.start(order, never);
+    expect(here.front.count('RunInstances')).toBe(calls);
     // Its token is signed anew there.
     const second = await here.open();
     expect(await second.start({ ...order, token: 'another' }, never)).toEqual({ worker });
+    expect(here.front.count('RunInstances')).toBe(calls + 1);
     expect(await here.up()).toEqual([worker]);
     expect(await second.running()).toEqual([{ worker, attemptId: order.attemptId }]);
   });
