@@ -17,7 +17,7 @@ const publicStreams = 'https://builds.coreos.fedoraproject.org/streams';
 const keptFor = 3_600_000;
 /** Milliseconds until a list that could not be had is asked for again while there is an older one. */
 const retryAfter = 60_000;
-const timeout = 20_000;
+const timeout = 8_000;
 const largest = 4 * 1024 * 1024;
 
 /** The processor of an instance type: `t4g.large` and `c7gn.xlarge` are ARM's, `g4dn.xlarge` and `t3.large` are not. */

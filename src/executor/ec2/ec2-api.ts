@@ -17,9 +17,9 @@ export interface Ec2ApiOptions {
   readonly endpoint?: string;
   /** Absent: the usual AWS chain (environment, profile, instance). */
   readonly credentials?: { readonly accessKey: string; readonly secretKey: string };
-  /** Milliseconds for one answer; 20 s unless given. */
+  /** Milliseconds for one answer; 10 s unless given: the next executor is to have its turn before an attempt expires. */
   readonly timeout?: number;
-  /** Tries of one request in all; 3 unless given. */
+  /** Tries of one request in all; 2 unless given. */
   readonly tries?: number;
 }
 
@@ -49,7 +49,7 @@ export class Ec2Api {
   readonly #client: EC2Client;
 
   private constructor(sdk: Sdk, options: Ec2ApiOptions) {
-    const { executor, region, endpoint, credentials, timeout = 20_000, tries = 3 } = options;
+    const { executor, region, endpoint, credentials, timeout = 10_000, tries = 2 } = options;
     this.#sdk = sdk;
     this.place = {
       executor,

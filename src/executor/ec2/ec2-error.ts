@@ -112,6 +112,12 @@ const kinds: readonly Kind[] = [
       'InvalidAMIID.NotAllowed',
     ],
   },
+  {
+    code: 'start-failed',
+    advice:
+      'An instance was started for this attempt before, and has ended; the next try starts another one.',
+    names: ['IdempotentParameterMismatch'],
+  },
 ];
 
 const byName = new Map(kinds.flatMap((kind) => kind.names.map((name) => [name, kind] as const)));
@@ -149,12 +155,6 @@ export function isNoInstance(thrown: unknown): boolean {
   return ['InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed', 'InvalidInstanceId.NotFound'].includes(
     answerOf(thrown),
   );
-}
-
-/** Whether EC2 has surely not done what was asked: it said so. */
-export function isRefusal(thrown: unknown): boolean {
-  const { name, status } = factsOf(thrown);
-  return byName.has(name) || (status !== undefined && status >= 400 && status < 500);
 }
 
 /**

@@ -221,6 +221,23 @@ describe.skipIf('missing' in moto)(`ec2 executor ${'missing' in moto ? `(${moto.
     expect(await second.running()).toEqual([{ worker, attemptId: order.attemptId }]);
   });
 
+  test('an attempt whose instance has ended gets another one, once there is surely none', async () => {
+    await using here = await place();
+    const first = await here.open();
+    const order = orderFor('run');
+    const { worker } = await first.start(order, never);
+    await here.api.terminate(worker, never);
+    const second = await here.open();
+    const ended = await second.start({ ...order, token: 'b' }, never).catch((thrown: unknown) => thrown);
+    expect(ended).toMatchObject({ code: 'start-failed' });
+    const again = await second.start({ ...order, token: 'c' }, never);
+    expect(again.worker).not.toBe(worker);
+    // A third server finds that one, though it knows nothing of its client token.
+    const third = await here.open();
+    expect(await third.start({ ...order, token: 'd' }, never)).toEqual(again);
+    expect(await here.up()).toEqual([again.worker]);
+  });
+
   test('the SDK’s own repetition of a lost answer is none either', async () => {
     await using here = await place();
     here.front.plan('RunInstances', 'lost', 1);

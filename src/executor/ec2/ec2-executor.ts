@@ -1,16 +1,15 @@
 import { backOff } from '../../base/back-off.ts';
 import type { Clock } from '../../base/clock.ts';
-import { unreachable } from '../../base/unreachable.ts';
 import type { AttemptId } from '../../model/ids.ts';
 import type { Executor, StartedWorker, WorkerOrder, WorkerStatus } from '../executor.ts';
 import { ExecutorError } from '../executor-error.ts';
 import type { CoreosAmi } from './coreos-ami.ts';
-import type { Ec2Api, Ec2Instance } from './ec2-api.ts';
-import { answerOf, fromEc2, isRefusal } from './ec2-error.ts';
+import type { Ec2Api } from './ec2-api.ts';
 import type { Ec2Settings } from './ec2-settings.ts';
-import { type Gone, InstanceTable, isAlive, isUp, type KnownInstance } from './instance-table.ts';
-import { ofAttempt, ownInstances } from './instance-tags.ts';
-import { runRequest } from './run-request.ts';
+import { InstanceStarter } from './instance-starter.ts';
+import { isUp, reasonOf } from './instance-state.ts';
+import { type Gone, InstanceTable, isAlive, type KnownInstance } from './instance-table.ts';
+import { ownInstances } from './instance-tags.ts';
 
 export interface Ec2ExecutorOptions {
   readonly settings: Ec2Settings;
@@ -34,26 +33,22 @@ export interface Ec2ExecutorOptions {
 
 /** Looks without an instance that are skipped: nothing is there to be noticed. */
 const idleFactor = 5;
-/** Milliseconds that somebody who asks which instances run waits for a look. */
+/** Milliseconds that somebody who asks for instances waits for a look. */
 const lookPatience = 2_000;
 const never = new AbortController().signal;
 
 /**
  * Runs each worker on an EC2 instance of its own, which is its name. Nothing is kept on this machine: instances carry
  * their attempt as a tag, and one list of them all, every few seconds, tells which live (see instance-table.ts).
- *
- * A start is repeated without harm, here or at another server: it has the attempt as its client token, so EC2 answers with
- * the instance that is there. Only after EC2 has refused one, the next has a token of its own.
- */
+ * */
 export class Ec2Executor implements Executor {
   readonly name: string;
   readonly type = 'ec2';
   readonly #options: Ec2ExecutorOptions;
   readonly #every: number;
+  readonly #starter: InstanceStarter;
   readonly #table = new InstanceTable();
   readonly #starting = new Map<AttemptId, Promise<StartedWorker>>();
-  /** How often EC2 has refused to start an attempt. */
-  readonly #refusals = new Map<AttemptId, number>();
   readonly #listeners = new Set<Parameters<Executor['onGone']>[0]>();
   readonly #ends = new Set<Promise<void>>();
   readonly #closing = new AbortController();
@@ -66,6 +61,7 @@ export class Ec2Executor implements Executor {
     this.#options = options;
     this.name = options.settings.executor;
     this.#every = options.every ?? 3_000;
+    this.#starter = new InstanceStarter({ ...options, every: this.#every });
   }
 
   start(order: WorkerOrder, signal: AbortSignal): Promise<StartedWorker> {
@@ -83,18 +79,9 @@ export class Ec2Executor implements Executor {
     await this.#expectRoom(order.attemptId);
     const found = this.#table.ofAttempt(order.attemptId);
     if (found !== undefined) return this.#watched(found);
-    const instance = await this.#run(order, signal);
-    if (!isUp(instance)) {
-      this.#refusedOnce(order.attemptId);
-      throw new ExecutorError(
-        'start-failed',
-        `Executor ${this.name} started instance ${instance.id}, and it ended at once (${instance.state}${because(instance)}).`,
-      );
-    }
-    this.#refusals.delete(order.attemptId);
-    return this.#watched(
-      this.#table.seen({ ...instance, attemptId: order.attemptId }, this.#options.clock.now()),
-    );
+    const instance = await this.#starter.start(order, signal);
+    const { attemptId } = order;
+    return this.#watched(this.#table.seen({ ...instance, attemptId }, this.#options.clock.now()));
   }
 
   #watched(known: KnownInstance): StartedWorker {
@@ -116,53 +103,6 @@ export class Ec2Executor implements Executor {
     const alive = this.#table.alive().filter(({ telling }) => !telling);
     if (alive.length + others.length >= maxWorkers)
       throw new ExecutorError('at-capacity', `Executor ${this.name} runs ${maxWorkers} instances already.`);
-  }
-
-  async #run(order: WorkerOrder, signal: AbortSignal): Promise<Ec2Instance> {
-    const { settings, api, amis, userData } = this.#options;
-    const { attemptId } = order;
-    const refused = this.#refusals.get(attemptId) ?? 0;
-    const clientToken = refused === 0 ? attemptId : `${attemptId}-${refused}`;
-    const ami = settings.ami ?? (await amis.find());
-    signal.throwIfAborted();
-    const request = runRequest(settings, { order, ami, userData: userData(order), clientToken });
-    try {
-      return await api.run(request, signal);
-    } catch (thrown) {
-      signal.throwIfAborted();
-      const answer = answerOf(thrown);
-      if (answer.startsWith('InvalidAMIID')) amis.forget();
-      // The order's token is another one each time: EC2 has the instance, or had one, and says that this is no repetition.
-      if (answer === 'IdempotentParameterMismatch') {
-        const there = await this.#ofAttempt(attemptId, signal);
-        if (there !== undefined) return there;
-      }
-      if (isRefusal(thrown)) this.#refusedOnce(attemptId);
-      throw fromEc2(thrown, 'start an instance', {
-        ...api.place,
-        secrets: [...api.place.secrets, order.token],
-      });
-    }
-  }
-
-  async #ofAttempt(attemptId: AttemptId, signal: AbortSignal): Promise<Ec2Instance | undefined> {
-    const { api, clock, settings } = this.#options;
-    // A list may lag behind what was started a moment ago.
-    for (let look = 0; look < 3; look += 1) {
-      if (look > 0) await clock.sleep(this.#every, signal);
-      const found = await api.list([...ownInstances(settings), ofAttempt(attemptId)], signal);
-      const up = found.find(isUp);
-      if (up !== undefined) return up;
-    }
-    return undefined;
-  }
-
-  #refusedOnce(attemptId: AttemptId): void {
-    const before = this.#refusals.get(attemptId) ?? 0;
-    this.#refusals.delete(attemptId);
-    this.#refusals.set(attemptId, before + 1);
-    const [oldest] = this.#refusals.keys();
-    if (this.#refusals.size > 1000 && oldest !== undefined) this.#refusals.delete(oldest);
   }
 
   async stop(worker: string, signal: AbortSignal): Promise<void> {
@@ -195,7 +135,8 @@ export class Ec2Executor implements Executor {
   async #find(id: string): Promise<KnownInstance | undefined | 'not told'> {
     const { api, clock } = this.#options;
     try {
-      const [instance] = await api.byIds([id], this.#closing.signal);
+      const patience = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(lookPatience)]);
+      const [instance] = await api.byIds([id], patience);
       if (instance === undefined) return undefined;
       const known = this.#table.seen(instance, clock.now());
       if (!isUp(instance)) await this.#ended(known, reasonOf(instance));
@@ -361,25 +302,4 @@ const unknown: Gone = { kind: 'gone', reason: 'There is no such instance.' };
 /** What is none is not asked for: EC2 would refuse the whole call. */
 function isInstanceId(worker: string): boolean {
   return /^i-[0-9a-f]{8,17}$/.test(worker);
-}
-
-function because({ why }: Ec2Instance): string {
-  return why === '' ? '' : `: ${why}`;
-}
-
-function reasonOf(instance: Ec2Instance): string {
-  const { state } = instance;
-  switch (state) {
-    case 'shutting-down':
-    case 'terminated':
-      return `The instance was terminated${because(instance)}.`;
-    case 'stopping':
-    case 'stopped':
-      return `The instance was stopped${because(instance)}.`;
-    case 'pending':
-    case 'running':
-      return 'The instance runs.';
-    default:
-      return unreachable(state);
-  }
 }

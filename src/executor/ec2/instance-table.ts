@@ -85,8 +85,3 @@ export class InstanceTable {
 export function isAlive({ state }: KnownInstance): boolean {
   return state === 'starting' || state === 'running';
 }
-
-/** Whether EC2 has this instance up, or on its way up. */
-export function isUp({ state }: Ec2Instance): boolean {
-  return state === 'pending' || state === 'running';
-}
