@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
-import type { ExecutorConfig, LocalExecutorConfig } from '../config/config.ts';
+import type { Ec2ExecutorConfig, ExecutorConfig, LocalExecutorConfig } from '../config/config.ts';
 import type { DiskKeeper } from '../executor/disk-keeper.ts';
 import type { Executor } from '../executor/executor.ts';
 import { FailoverExecutor, type FailoverOptions } from '../executor/failover.ts';
@@ -11,7 +11,8 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import type { DataFolder } from '../setup/data-folder.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import type { WorkerAccount } from '../setup/worker-account.ts';
-import { composeLocalWorkers } from './compose-local-executor.ts';
+import { composeEc2, type Ec2Options } from './compose-ec2.ts';
+import { composeLocalWorkers, workersHome } from './compose-local-executor.ts';
 import type { ProcessEnvironment } from './environment.ts';
 
 export interface ExecutorsOptions {
@@ -20,6 +21,7 @@ export interface ExecutorsOptions {
   readonly account?: Omit<WorkerAccount, 'home'>;
   /** Variables for every local worker, such as where the authorities are that it has to trust. */
   readonly workerEnvironment: Readonly<Record<string, string>>;
+  readonly ec2: Pick<Ec2Options, 'site' | 'allowedWorkers'>;
   readonly onFallback: NonNullable<FailoverOptions['onFallback']>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -31,23 +33,35 @@ export interface Executors {
   diskKeepers(queue: Pick<BuildQueue, 'counts'>): readonly DiskKeeper[];
 }
 
+export type RunnableExecutorConfig = LocalExecutorConfig | Ec2ExecutorConfig;
+
 /** Those this version can run. Throws SetupError `not-supported`, which names the first that it cannot. */
-export function localExecutorsOf(executors: readonly ExecutorConfig[]): readonly LocalExecutorConfig[] {
+export function runnableExecutorsOf(executors: readonly ExecutorConfig[]): readonly RunnableExecutorConfig[] {
   return executors.map((entry, index) => {
-    if (entry.type === 'local') return entry;
+    if (entry.type === 'local' || entry.type === 'ec2') return entry;
     throw new SetupError(
       'not-supported',
-      `Entry ${index + 1} of EXECUTORS (NAME ${entry.name}) has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use local or popen, or remove the entry.`,
+      `Entry ${index + 1} of EXECUTORS (NAME ${entry.name}) has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use local, popen or ec2, or remove the entry.`,
     );
   });
 }
 
 /** The executors of EXECUTORS, asked in their order. */
 export async function composeExecutors(
-  entries: readonly LocalExecutorConfig[],
+  entries: readonly RunnableExecutorConfig[],
   options: ExecutorsOptions,
 ): Promise<Executors> {
-  const made = await Promise.all(entries.map((entry) => composeLocal(entry, entries.length, options)));
+  const locals = entries.filter(({ type }) => type === 'local').length;
+  const made = await Promise.all(
+    entries.map(async (entry) =>
+      entry.type === 'ec2'
+        ? {
+            executor: await composeEc2(entry, { ...options.ec2, ...options }),
+            diskKeeper: () => undefined,
+          }
+        : await composeLocal(entry, locals, options),
+    ),
+  );
   return {
     executor: new FailoverExecutor({
       entries: made.map(({ executor }, index) => ({ executor, ...entries[index]?.rules })),
@@ -91,13 +105,15 @@ async function composeLocal(
       clock,
       logger,
     });
+  const home = await workersHome(places.workersFolder, account);
   return {
     executor: new LocalExecutor({
       command: [entry.binary],
       environment: {
         PATH: environment.path,
-        HOME: join(places.workersFolder, 'home'),
+        HOME: home,
         ...environment.proxies,
+        ...environment.worker,
         ...variables,
       },
       ...places,

@@ -40,9 +40,7 @@ const cleanEvery = 10 * 60_000;
 export async function composeLocalWorkers(options: LocalWorkersOptions): Promise<LocalWorkers> {
   const { environment, workersFolder, account, clock, logger } = options;
   const program = await programView(environment, workersFolder, account);
-  const home = join(workersFolder, 'home');
-  await mkdir(home, { recursive: true, mode: 0o700 });
-  if (account !== undefined) await chown(home, account.uid, account.gid);
+  const home = await workersHome(workersFolder, account);
   const workerEnvironment: Readonly<Record<string, string>> = {
     PATH: environment.path,
     HOME: home,
@@ -84,6 +82,17 @@ export async function composeLocalWorkers(options: LocalWorkersOptions): Promise
       });
     },
   };
+}
+
+/** What outlives the workers of one folder, such as the engine's storage. Theirs alone. */
+export async function workersHome(
+  workersFolder: string,
+  account: Omit<WorkerAccount, 'home'> | undefined,
+): Promise<string> {
+  const home = join(workersFolder, 'home');
+  await mkdir(home, { recursive: true, mode: 0o700 });
+  if (account !== undefined) await chown(home, account.uid, account.gid);
+  return home;
 }
 
 /** Workers run the same Node.js and the same sources as the server. */

@@ -101,10 +101,7 @@ describe('serve refuses to start', () => {
   });
 
   test('with an executor this version cannot run, naming its entry', async () => {
-    const executors = [
-      { EXECUTOR: 'local' },
-      { EXECUTOR: 'ec2', NAME: 'far', EC2_REGION: 'eu-central-1', EC2_INSTANCE_TYPE: 't3.large' },
-    ];
+    const executors = [{ EXECUTOR: 'local' }, { EXECUTOR: 'kubernetes', NAME: 'far' }];
     const config = await configure({
       BUILD_MANAGER: ['ephemeral', { EXECUTORS: executors }],
       BUILDMAN_HOSTNAME: 'builds.example.com:50051',
@@ -112,7 +109,7 @@ describe('serve refuses to start', () => {
     const { status, stderr } = slipway(['serve', '--config', config]);
     expect({ status, stderr }).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/Entry 2 of EXECUTORS \(NAME far\) has EXECUTOR ec2/),
+      stderr: expect.stringMatching(/Entry 2 of EXECUTORS \(NAME far\) has EXECUTOR kubernetes/),
     });
   });
 

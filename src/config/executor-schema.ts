@@ -146,7 +146,7 @@ const vmOnly = ['BUILDER_VM_CONTAINER_IMAGE', 'VM_MEMORY_LIMIT'];
 const podOnly = ['BUILDER_CONTAINER_IMAGE'];
 
 /** The types that this version can run. The others are checked, and refused by a server that should build. */
-export const runnableTypes: readonly string[] = ['local', 'popen'];
+export const runnableTypes: readonly string[] = ['local', 'popen', 'ec2'];
 
 export const executorSchema = Type.Union(
   [

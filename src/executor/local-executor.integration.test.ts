@@ -74,6 +74,90 @@ function pidOf(root: string, attemptId: string): number {
   return JSON.parse(readFileSync(join(root, 'run', 'workers', `${attemptId}.json`), 'utf8')).pid;
 }
 
+/** A worker that is not ours, in another language: it knows its environment only. */
+const foreignScript = `#!/bin/sh
+echo "another worker says $TOKEN"
+env > given.env
+case $TOKEN in
+  exit-7) exit 7 ;;
+esac
+: > ready
+while :; do sleep 1; done
+`;
+
+describe('popen executor', () => {
+  const popen = () => {
+    const here = place();
+    const binary = join(here.root, 'quay-builder');
+    writeFileSync(binary, foreignScript, { mode: 0o755 });
+    const options: LocalExecutorOptions = {
+      ...here.options,
+      type: 'popen',
+      command: [binary],
+      token: 'environment',
+    };
+    return { ...here, options };
+  };
+
+  executorSuite(async () => {
+    const here = popen();
+    const executor = new LocalExecutor({ ...here.options, maxWorkers: 3 });
+    const broken = new LocalExecutor({ ...here.options, command: [join(here.root, 'absent')] });
+    return {
+      executor,
+      broken,
+      assertNothingLeft: here.assertNothingLeft,
+      [Symbol.asyncDispose]: async () => {
+        for (const { worker } of await executor.running()) await executor.stop(worker, never);
+        await executor.close();
+        await broken.close();
+        await here[Symbol.asyncDispose]();
+      },
+    };
+  });
+
+  test('gives a worker that knows its environment only all it needs there, and keeps what it said', async () => {
+    await using here = popen();
+    const executor = new LocalExecutor(here.options);
+    const order = orderFor('run');
+    const gone = untilGone(executor, order.attemptId);
+    const { worker } = await executor.start(order, never);
+    const folder = here.folder(order.attemptId);
+    await appears(join(folder, 'ready'));
+    const given = Object.fromEntries(
+      (await readFile(join(folder, 'given.env'), 'utf8'))
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+    );
+    expect(given).toMatchObject({
+      TOKEN: 'run',
+      SERVER: order.server,
+      BUILD_UUID: order.buildId,
+      REGISTRY_HOSTNAME: order.registryHost,
+      EXECUTOR: 'popen',
+      BULDAH_ISOLATION: 'chroot',
+    });
+    process.kill(pidOf(here.root, order.attemptId), 'SIGKILL');
+    expect(await gone).toMatchObject({ signal: 'SIGKILL', output: 'another worker says run' });
+    await executor.stop(worker, never);
+    await here.assertNothingLeft();
+    await executor.close();
+  });
+
+  test('a token that a worker printed is not kept with what it said', async () => {
+    await using here = popen();
+    writeFileSync(here.options.command[0], '#!/bin/sh\necho "my token is $TOKEN!"\n');
+    const executor = new LocalExecutor(here.options);
+    const order = orderFor('eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl');
+    const gone = untilGone(executor, order.attemptId);
+    const { worker } = await executor.start(order, never);
+    expect(await gone).toMatchObject({ output: 'my token is [token]!' });
+    await executor.stop(worker, never);
+    await executor.close();
+  });
+});
+
 describe('local executor', () => {
   executorSuite(async () => {
     const here = place();
@@ -120,17 +204,6 @@ describe('local executor', () => {
     expect((await stat(here.folder(order.attemptId))).mode & 0o777).toBe(0o700);
     await executor.stop(worker, never);
     await here.assertNothingLeft();
-    await executor.close();
-  });
-
-  test('gives the token in the environment to workers that know only that', async () => {
-    await using here = place();
-    const executor = new LocalExecutor({ ...here.options, type: 'popen', token: 'environment' });
-    const order = orderFor('exit-7');
-    const gone = untilGone(executor, order.attemptId);
-    const { worker } = await executor.start(order, never);
-    expect(await gone).toMatchObject({ exitCode: 7, output: 'worker says exit-7' });
-    await executor.stop(worker, never);
     await executor.close();
   });
 

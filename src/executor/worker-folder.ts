@@ -3,6 +3,7 @@ import { chownSync, mkdirSync } from 'node:fs';
 import { access, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type AttemptId, parseAttemptId } from '../model/ids.ts';
+import { lastOutput, outputBytes } from './last-output.ts';
 
 /** The account workers run as, when it is not the server's own. */
 export interface WorkerAccount {
@@ -11,8 +12,6 @@ export interface WorkerAccount {
 }
 
 const logName = 'worker.log';
-const outputBytes = 16 * 1024;
-const outputLines = 40;
 
 /** The folder one attempt works in: its worker's own, nobody else reads it, and nothing of it is left after the end. */
 export class WorkerFolder {
@@ -47,8 +46,7 @@ export class WorkerFolder {
         const { size } = await file.stat();
         const buffer = Buffer.alloc(Math.min(size, outputBytes));
         const { bytesRead } = await file.read(buffer, 0, buffer.length, size - buffer.length);
-        const text = printable(buffer.subarray(0, bytesRead).toString('utf8')).trim();
-        return text === '' ? undefined : text.split('\n').slice(-outputLines).join('\n');
+        return lastOutput(buffer.subarray(0, bytesRead));
       } finally {
         await file.close();
       }
@@ -77,10 +75,6 @@ export class WorkerFolder {
 export async function foldersOf(workers: string): Promise<readonly AttemptId[]> {
   const names = await readdir(workers).catch(() => []);
   return names.map(parseAttemptId).filter((id) => id !== undefined);
-}
-
-function printable(text: string): string {
-  return text.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]/g, '').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '');
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -58,4 +58,9 @@ export const testPackages: readonly SystemPackage[] = [
     why: 'serves git repositories to tests',
     service: 'ssh.service',
   },
+  {
+    name: 'ignition',
+    programs: ['ignition-validate'],
+    why: 'checks what virtual machines are told at their first boot',
+  },
 ];
