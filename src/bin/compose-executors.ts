@@ -5,12 +5,12 @@ import type { Clock } from '../base/clock.ts';
 import type { ExecutorConfig, LocalExecutorConfig } from '../config/config.ts';
 import type { DiskKeeper } from '../executor/disk-keeper.ts';
 import type { Executor } from '../executor/executor.ts';
-import { FailoverExecutor, type FailoverOptions } from '../executor/failover.ts';
 import { LocalExecutor } from '../executor/local-executor.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { DataFolder } from '../setup/data-folder.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import type { WorkerAccount } from '../setup/worker-account.ts';
+import type { FleetEntry } from './compose-fleet.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import type { ProcessEnvironment } from './environment.ts';
 
@@ -20,14 +20,13 @@ export interface ExecutorsOptions {
   readonly account?: Omit<WorkerAccount, 'home'>;
   /** Variables for every local worker, such as where the authorities are that it has to trust. */
   readonly workerEnvironment: Readonly<Record<string, string>>;
-  readonly onFallback: NonNullable<FailoverOptions['onFallback']>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 export interface Executors {
-  /** All of them as one. */
-  readonly executor: Executor;
+  /** In the order in which they are asked. */
+  readonly entries: readonly FleetEntry[];
   diskKeepers(queue: Pick<BuildQueue, 'counts'>): readonly DiskKeeper[];
 }
 
@@ -42,22 +41,30 @@ export function localExecutorsOf(executors: readonly ExecutorConfig[]): readonly
   });
 }
 
-/** The executors of EXECUTORS, asked in their order. */
+/** The executors of EXECUTORS, in their order. */
 export async function composeExecutors(
   entries: readonly LocalExecutorConfig[],
   options: ExecutorsOptions,
 ): Promise<Executors> {
   const made = await Promise.all(entries.map((entry) => composeLocal(entry, entries.length, options)));
   return {
-    executor: new FailoverExecutor({
-      entries: made.map(({ executor }, index) => ({ executor, ...entries[index]?.rules })),
-      onFallback: options.onFallback,
-    }),
+    entries: made.map(({ executor }, index) => ({ executor, ...sayingsOf(entries[index]) })),
     diskKeepers: (queue) =>
       made.flatMap(({ diskKeeper }) => {
         const keeper = diskKeeper(queue);
         return keeper === undefined ? [] : [keeper];
       }),
+  };
+}
+
+/** What an entry says that holds for every type. */
+function sayingsOf(entry: ExecutorConfig | undefined): Omit<FleetEntry, 'executor'> {
+  if (entry === undefined) return {};
+  const password = entry.worker.imageCredentials?.password.reveal();
+  return {
+    rules: entry.rules,
+    ...(entry.maxWorkers === undefined ? {} : { maxWorkers: entry.maxWorkers }),
+    secrets: password === undefined ? [] : [password],
   };
 }
 
@@ -78,7 +85,6 @@ async function composeLocal(
   const given = {
     name: entry.name,
     machine: `${hostname()}:${folder.root}`,
-    ...(entry.maxWorkers === undefined ? {} : { maxWorkers: entry.maxWorkers }),
   };
   const variables = { ...workerEnvironment, ...variablesOf(entry) };
   if (entry.binary === undefined)

@@ -16,6 +16,7 @@ import { registries } from './migrations/0011-registries.ts';
 import { gitHostKeys } from './migrations/0012-git-host-keys.ts';
 import { triggers } from './migrations/0013-triggers.ts';
 import { knownNetworks } from './migrations/0015-known-networks.ts';
+import { executorStates } from './migrations/0018-executor-states.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -54,6 +55,7 @@ const steps: Readonly<
   '0012-git-host-keys': gitHostKeys,
   '0013-triggers': triggers,
   '0015-known-networks': knownNetworks,
+  '0018-executor-states': executorStates,
 };
 
 const table = 'schema_migrations';

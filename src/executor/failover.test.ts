@@ -6,6 +6,7 @@ import { executorSuite, orderFor, untilGone } from './executor.suite.ts';
 import type { WorkerOrder } from './executor.ts';
 import type { ExecutorErrorCode } from './executor-error.ts';
 import { FailoverExecutor } from './failover.ts';
+import { LimitedExecutor } from './limited-executor.ts';
 
 const never = new AbortController().signal;
 const work: DummyWork = async ({ token }, signal) => {
@@ -14,14 +15,16 @@ const work: DummyWork = async ({ token }, signal) => {
   return { exitCode: 143 };
 };
 
-const dummy = (name: string, failStart?: ExecutorErrorCode, maxWorkers?: number) =>
-  new DummyExecutor({
-    name,
-    clock: systemClock,
-    work,
-    ...(maxWorkers === undefined ? {} : { maxWorkers }),
-    behave: () => (failStart === undefined ? {} : { failStart }),
-  });
+const dummy = (name: string, failStart?: ExecutorErrorCode, maxWorkers = Number.POSITIVE_INFINITY) =>
+  new LimitedExecutor(
+    new DummyExecutor({
+      name,
+      clock: systemClock,
+      work,
+      behave: () => (failStart === undefined ? {} : { failStart }),
+    }),
+    maxWorkers,
+  );
 
 const order = (changes: Partial<WorkerOrder> = {}): WorkerOrder => ({ ...orderFor('run'), ...changes });
 
