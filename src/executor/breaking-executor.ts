@@ -19,7 +19,8 @@ export class BreakingExecutor extends ExecutorDecorator {
   async start(order: WorkerOrder, signal: AbortSignal): Promise<StartedWorker> {
     if (!this.#breaker.admit()) {
       const { failures, wait } = this.#breaker;
-      const next = wait === 0 ? 'One start is under way to try it.' : `It is tried in ${Math.ceil(wait / 1000)} s.`;
+      const next =
+        wait === 0 ? 'One start is under way to try it.' : `It is tried in ${Math.ceil(wait / 1000)} s.`;
       throw new ExecutorError(
         'circuit-open',
         `Executor ${this.name} is left alone after ${failures} starts failed one after another. ${next} The last one said: ${this.#last}`,

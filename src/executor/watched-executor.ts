@@ -9,7 +9,12 @@ import { maskSecrets } from './mask-secrets.ts';
 /** How one start went. `took`: milliseconds. */
 export type StartResult =
   | { readonly kind: 'started'; readonly took: number }
-  | { readonly kind: 'failed'; readonly took: number; readonly code: ExecutorErrorCode; readonly message: string };
+  | {
+      readonly kind: 'failed';
+      readonly took: number;
+      readonly code: ExecutorErrorCode;
+      readonly message: string;
+    };
 
 export interface WatchedExecutorOptions {
   /** Told of every start that was not given up on. */

@@ -116,12 +116,15 @@ async function isGone(
   for (const end = steady.now() + stopLimit; ; ) {
     const status = await executor.status(worker);
     const running = await executor.running();
-    if (status.kind === 'gone' && running.every(({ attemptId }) => attemptId !== order.attemptId)) return true;
+    if (status.kind === 'gone' && running.every(({ attemptId }) => attemptId !== order.attemptId))
+      return true;
     if (steady.now() >= end) return false;
     await steady.sleep(look, signal);
   }
 }
 
 function endOf({ reason, output }: Extract<WorkerStatus, { kind: 'gone' }>): string {
-  return output === undefined || output.trim() === '' ? reason : `${reason} The last it said: ${output.trim()}`;
+  return output === undefined || output.trim() === ''
+    ? reason
+    : `${reason} The last it said: ${output.trim()}`;
 }

@@ -48,12 +48,13 @@ export class FleetReporter {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       this.#hurry = new AbortController();
-      await this.#look().catch(onError);
+      await this.report().catch(onError);
       await clock.sleep(every, AbortSignal.any([signal, this.#hurry.signal])).catch(() => {});
     }
   }
 
-  async #look(): Promise<void> {
+  /** Writes it now, when it says something new or is not fresh any more. */
+  async report(): Promise<void> {
     const { clock, collect, reports, manager } = this.#options;
     const report = await collect();
     const text = JSON.stringify(report);

@@ -111,7 +111,16 @@ export class BuildManager implements AsyncDisposable {
 
   /** Takes over what former lives left, then begins to claim. Waits for a database that is away. */
   async start(): Promise<void> {
-    const { queue, executor, orchestrator, attemptEnd, name, formerNames = [], settings, trials } = this.#options;
+    const {
+      queue,
+      executor,
+      orchestrator,
+      attemptEnd,
+      name,
+      formerNames = [],
+      settings,
+      trials,
+    } = this.#options;
     this.#subscriptions.push(
       queue.onChange(({ kind, buildId }) => this.#changed(kind, buildId)),
       executor.onGone(({ attemptId }) => this.#supervised.get(attemptId)?.workerGone()),

@@ -336,7 +336,10 @@ export class WorkerSessionService implements WorkerSessions {
     const attempt = await queue.attempt(identity.attemptId);
     // Every worker understands that there is nothing for it to do any more.
     if (attempt === undefined && (await trials?.register(identity.attemptId)) === true)
-      throw new WorkerRefused('attempt-over', 'This only tried out whether workers can be started. All is well.');
+      throw new WorkerRefused(
+        'attempt-over',
+        'This only tried out whether workers can be started. All is well.',
+      );
     if (attempt?.buildId !== identity.buildId || attempt.jobId !== identity.jobId)
       throw this.#refuse('unknown-attempt');
     if (attempt.epoch !== identity.epoch) throw this.#refuse('stale-epoch');

@@ -121,7 +121,8 @@ export function executorsCheck(fleet: {
     name: 'executors',
     async check() {
       const [first] = [...(await fleet.alerts())].sort((one, other) => one.since - other.since);
-      if (first !== undefined) throw new Error(`since ${new Date(first.since).toISOString()}: ${first.message}`);
+      if (first !== undefined)
+        throw new Error(`since ${new Date(first.since).toISOString()}: ${first.message}`);
     },
   };
 }
