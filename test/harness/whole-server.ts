@@ -22,7 +22,7 @@ import { watchParts } from '../../src/bin/watch-parts.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
-import { DummyExecutor } from '../../src/executor/dummy-executor.ts';
+import { DummyExecutor, type DummyWork } from '../../src/executor/dummy-executor.ts';
 import type { WorkerOrder } from '../../src/executor/executor.ts';
 import { defaultSettings, type ManagerSettings } from '../../src/manager/settings.ts';
 import { MemoryOrchestrator } from '../../src/orchestrator/memory-orchestrator.ts';
@@ -41,8 +41,8 @@ import { Workspace } from '../../src/worker/workspace.ts';
 export interface WholeServerOptions {
   /** Executors that are asked before the one that runs the workers. */
   readonly before?: readonly FleetEntry[];
-  /** What the list ends with; the executor that runs the workers unless given. */
-  readonly last?: (executor: DummyExecutor) => readonly FleetEntry[];
+  /** What the list ends with, made of the work of workers; one executor unless given. */
+  readonly last?: (work: DummyWork) => readonly FleetEntry[];
   readonly breaker?: OwnFleetOptions['breaker'];
   readonly settings?: Partial<ManagerSettings>;
   /** Private hosts that users may lead us to. */
@@ -55,7 +55,7 @@ export interface WholeServerOptions {
  */
 export async function startWholeServer({
   before = [],
-  last = (executor) => [{ executor }],
+  last = (own) => [{ executor: new DummyExecutor({ name: 'dummy', clock, work: own }) }],
   breaker,
   settings = {},
   allowPrivate = [],
@@ -136,7 +136,7 @@ export async function startWholeServer({
   const worker = { server: host, serverTls: false, registryHost: host };
   const { executor, fleet, trials, reporter } = composeOwnFleet({
     name: 'manager-1',
-    entries: [...before, ...last(new DummyExecutor({ name: 'dummy', clock, work }))],
+    entries: [...before, ...last(work)],
     ...(breaker === undefined ? {} : { breaker }),
     database,
     workerTokens,
