@@ -32,13 +32,19 @@ export interface Executors {
 
 /** Those this version can run. Throws SetupError `not-supported`, which names the first that it cannot. */
 export function localExecutorsOf(executors: readonly ExecutorConfig[]): readonly LocalExecutorConfig[] {
-  return executors.map((entry, index) => {
-    if (entry.type === 'local') return entry;
-    throw new SetupError(
-      'not-supported',
-      `Entry ${index + 1} of EXECUTORS (NAME ${entry.name}) has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use local or popen, or remove the entry.`,
-    );
-  });
+  return executors.map((entry, index) => (entry.type === 'local' ? entry : remoteExecutorOf(entry, index)));
+}
+
+/** An executor on other machines. Throws SetupError `not-supported`: there is none yet. */
+export function remoteExecutorOf(
+  { name, type }: Exclude<ExecutorConfig, LocalExecutorConfig>,
+  index?: number,
+): never {
+  const entry = index === undefined ? 'An entry' : `Entry ${index + 1}`;
+  throw new SetupError(
+    'not-supported',
+    `${entry} of EXECUTORS (NAME ${name}) has EXECUTOR ${type}, which this version of Slipway cannot run. Use local or popen, or remove the entry.`,
+  );
 }
 
 /** The executors of EXECUTORS, in their order. */
