@@ -74,7 +74,14 @@ describe('all decorators around one executor', () => {
 
 describe('the limit', () => {
   test('holds for starts at the same time too', async () => {
-    const slow = new DummyExecutor({ clock: systemClock, work, behave: () => ({ answerAfter: 20 }) });
+    // Nobody sees a worker of it before its start is over.
+    class Slow extends ExecutorDecorator {
+      async start(order: WorkerOrder, signal: AbortSignal): Promise<StartedWorker> {
+        for (let n = 0; n < 20; n += 1) await new Promise((turn) => setImmediate(turn));
+        return await this.inner.start(order, signal);
+      }
+    }
+    const slow = new Slow(dummy());
     const executor = new LimitedExecutor(slow, 2);
     const starts = Array.from({ length: 6 }, () => codeOf(executor.start(orderFor('run'), never)));
     expect((await Promise.all(starts)).sort()).toEqual([

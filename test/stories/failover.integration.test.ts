@@ -2,9 +2,12 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { listExecutors } from '../../src/cli/executor.ts';
 import { DummyExecutor } from '../../src/executor/dummy-executor.ts';
+import { orderFor } from '../../src/executor/executor.suite.ts';
+import type { WorkerOrder } from '../../src/executor/executor.ts';
 import type { ExecutorErrorCode } from '../../src/executor/executor-error.ts';
 import { type BuildId, parseBuildId } from '../../src/model/ids.ts';
 import { MemoryTerminal } from '../fakes/memory-terminal.ts';
+import { ReferenceWorker } from '../fakes/reference-worker/reference-worker.ts';
 import { startWholeServer, type WholeServer } from '../harness/whole-server.ts';
 
 /**
@@ -20,8 +23,8 @@ beforeAll(async () => {
   server = await startWholeServer({
     settings: { retryDelay: 50, startDelay: 50, capacityDelay: 50, poll: 50 },
     breaker: { threshold: 3, first: 200, cap: 400 },
-    last: (work) =>
-      ['first', 'second'].map((name) => ({
+    last: (work) => [
+      ...['first', 'second'].map((name) => ({
         executor: new DummyExecutor({
           name,
           clock: systemClock,
@@ -35,6 +38,25 @@ beforeAll(async () => {
         }),
         rules: { minimumRetryThreshold: name === 'first' ? 1 : 0 },
       })),
+      // For nobody's builds: it is only tried out.
+      {
+        executor: new DummyExecutor({ name: 'reference', clock: systemClock, work: referenceWork }),
+        rules: { namespaceWhitelist: [] },
+      },
+      {
+        executor: new DummyExecutor({
+          name: 'talkative',
+          clock: systemClock,
+          work: async ({ token }) => ({ exitCode: 1, output: `${token} ${secret}` }),
+          behave: ({ epoch, token }) => {
+            if (talks) throw new Error(`POST ${epoch} with ${token} and ${secret} was refused`);
+            return {};
+          },
+        }),
+        rules: { namespaceWhitelist: ['nobody'] },
+        secrets: [secret],
+      },
+    ],
   });
   await server.call('POST', '/api/v1/repository', { repository: 'web' });
 });
@@ -43,6 +65,23 @@ beforeEach(() => {
   failing.clear();
   asked.length = 0;
 });
+
+/** What an executor knows and nobody else may. */
+const secret = 'wJalrXUtnFEMIK7MDENGbPxRfiCY';
+let talks = false;
+
+/** A worker of another system, which ends without a word when it may not register. */
+async function referenceWork({ server: host, token }: WorkerOrder): Promise<{ exitCode: number }> {
+  const worker = await ReferenceWorker.connect(host);
+  try {
+    await worker.register(token);
+    return { exitCode: 0 };
+  } catch {
+    return { exitCode: 1 };
+  } finally {
+    worker.close();
+  }
+}
 
 const lines = ['CMD ["/x"]'];
 const executors = '/api/v1/superuser/executors';
@@ -61,7 +100,7 @@ test('the first runs a build; when it cannot start a worker, the second does', a
   const two = await server.build('web', lines);
   expect([two.phase, await attemptsOf(two)]).toEqual(['complete', ['1 second']]);
   const { json } = await server.call('GET', executors);
-  expect(json).toMatchObject({ executors: [{ name: 'first' }, { name: 'second' }], alerts: [] });
+  expect(json).toMatchObject({ executors: [{ name: 'first' }, { name: 'second' }, {}, {}], alerts: [] });
 });
 
 test('its last try runs on the second, for the first wants another one left', async () => {
@@ -151,7 +190,10 @@ test('a cordoned executor gets no builds, and a drained one says when its worker
     .toBeGreaterThan(0);
   expect(asked).toEqual([]);
   const listed = await server.call('GET', executors);
-  expect(listed.json).toMatchObject({ executors: [{ state: 'cordoned' }, { state: 'drained' }], alerts: [] });
+  expect(listed.json).toMatchObject({
+    executors: [{ state: 'cordoned' }, { state: 'drained' }, {}, {}],
+    alerts: [],
+  });
   expect(await sample('slipway_executor_cordoned{executor="first"}')).toBe(1);
   expect((await server.call('POST', `${executors}/first/uncordon`)).json).toMatchObject({
     state: 'ready',
@@ -185,6 +227,32 @@ test('a test starts a worker that registers and goes, also on a cordoned executo
   expect(failed.text).toMatch(/"step":"started","passed":false,.*was told to fail this start/);
   expect(failed.text).toContain('event: end\ndata: {"passed":false}');
   await server.call('POST', `${executors}/first/uncordon`);
+});
+
+test('a worker of another system passes the test too', async () => {
+  const { text } = await server.call('POST', `${executors}/reference/test`);
+  expect(text).toMatch(/"step":"started","passed":true/);
+  expect(text).toMatch(/"step":"registered","passed":true/);
+  expect(text).toContain('event: end\ndata: {"passed":true}');
+});
+
+test('no secret of an executor is in an answer, in the database or in the log of the server', async () => {
+  const outputs: string[] = [];
+  outputs.push((await server.call('POST', `${executors}/talkative/test`)).text);
+  talks = true;
+  outputs.push((await server.call('POST', `${executors}/talkative/test`)).text);
+  // As a build would start it.
+  const order = { ...orderFor('eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl'), namespace: 'nobody' };
+  for (const name of ['first', 'second']) failing.set(name, 'unavailable');
+  await server.executor.start(order, new AbortController().signal).catch((thrown: unknown) => thrown);
+  outputs.push((await server.call('GET', executors)).text);
+  outputs.push((await server.call('GET', '/metrics')).text);
+  const reports = await server.database.sql.selectFrom('executor_reports').selectAll().execute();
+  outputs.push(JSON.stringify(reports), JSON.stringify(await server.audit.records({ limit: 1000 })));
+  outputs.push(server.logged.join('\n'));
+  for (const output of outputs) expect(output).not.toMatch(/wJalrXUtn|eyJhbGciOi/);
+  expect(outputs[0]).toContain('The last it said: (hidden) (hidden)');
+  expect(outputs[1]).toContain('with (hidden) and (hidden) was refused');
 });
 
 async function executorOf(name: string) {
