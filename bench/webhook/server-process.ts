@@ -7,6 +7,7 @@ import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
+import { composeFleet } from '../../src/bin/compose-fleet.ts';
 import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
@@ -87,6 +88,7 @@ const triggers = composeTriggers({
   logger,
 });
 const api = composeApi({
+  fleet: composeFleet({ database, clock }),
   ...composeRegistries({ database, secretBox, allowPrivate: [], source: registry.client, clock }),
   accounts,
   signIn,

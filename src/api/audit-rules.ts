@@ -415,6 +415,10 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     action: 'git_host.forget',
     target: ({ params }) => ({ kind: 'server', name: text(params.server) }),
   },
+  cordonExecutor: { action: 'executor.cordon', target: executor },
+  drainExecutor: { action: 'executor.drain', target: executor },
+  uncordonExecutor: { action: 'executor.uncordon', target: executor },
+  testExecutor: { action: 'executor.test', target: executor },
   pruneBuilds: {
     action: 'builds.prune',
     detail: ({ body, answer }) => ({
@@ -425,6 +429,10 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
     }),
   },
 };
+
+function executor({ params }: AuditedCall): AuditTarget {
+  return { kind: 'executor', name: text(params.executor) };
+}
 
 function registry({ params, body }: AuditedCall): AuditTarget {
   const namespace = text(params.namespace);

@@ -5,6 +5,7 @@ import { type ApiHarness, password, startApiServer } from '../../test/harness/ap
 import { csrfToken } from '../account/session-secret.ts';
 import type { AuditRecord } from '../audit/audit-log.ts';
 import { systemClock } from '../base/clock.ts';
+import { DummyExecutor } from '../executor/dummy-executor.ts';
 import type { LoginProvider } from '../login/login-provider.ts';
 import { SqlNotices } from '../trigger/sql-notices.ts';
 import { parseTriggerId } from '../trigger/trigger.ts';
@@ -23,6 +24,9 @@ const registrySettings = {
 };
 
 /** Where people are sent to, and nobody comes back from. */
+/** Its workers end at once, and none registers. */
+const here = new DummyExecutor({ name: 'here', clock: systemClock, work: async () => ({ exitCode: 1 }) });
+
 const elsewhere: LoginProvider = {
   id: 'elsewhere',
   name: 'Elsewhere',
@@ -54,6 +58,7 @@ beforeAll(async () => {
   server = await startApiServer({
     options: { trustedProxies: ['127.0.0.1'] },
     providers: [elsewhere],
+    executors: [{ executor: here }],
     allowHosts: [registrySettings.host],
   });
   token = await server.addUser('kim');
@@ -565,6 +570,34 @@ const calls: Readonly<Record<string, Call>> = {
       action: 'git_host.forget',
       target: { kind: 'server', name: 'git.example:2222' },
     }),
+  },
+  cordonExecutor: {
+    method: 'POST',
+    path: () => '/api/v1/superuser/executors/here/cordon',
+    as: 'superuser',
+    status: 200,
+    record: () => ({ action: 'executor.cordon', target: { kind: 'executor', name: 'here' } }),
+  },
+  drainExecutor: {
+    method: 'POST',
+    path: () => '/api/v1/superuser/executors/here/drain',
+    as: 'superuser',
+    status: 200,
+    record: () => ({ action: 'executor.drain', target: { kind: 'executor', name: 'here' } }),
+  },
+  uncordonExecutor: {
+    method: 'POST',
+    path: () => '/api/v1/superuser/executors/here/uncordon',
+    as: 'superuser',
+    status: 200,
+    record: () => ({ action: 'executor.uncordon', target: { kind: 'executor', name: 'here' } }),
+  },
+  testExecutor: {
+    method: 'POST',
+    path: () => '/api/v1/superuser/executors/here/test',
+    as: 'superuser',
+    status: 200,
+    record: () => ({ action: 'executor.test', target: { kind: 'executor', name: 'here' } }),
   },
   pruneBuilds: {
     method: 'POST',

@@ -6,6 +6,7 @@ import type { SignIn } from '../account/sign-in.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
+import type { Fleet } from '../fleet/fleet.ts';
 import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { ExternalLogins } from '../login/external-logins.ts';
@@ -65,6 +66,8 @@ export interface ApiDependencies {
   readonly audit: AuditLog;
   readonly queue: BuildQueue;
   readonly logs: LogStore;
+  /** The executors of all servers. */
+  readonly fleet: Pick<Fleet, 'view' | 'cordon' | 'uncordon' | 'trial'>;
   /** Registries of namespaces outside of Slipway, and what tries out their credentials. */
   readonly registries: Registries;
   readonly probe: RegistryProbe;
@@ -82,7 +85,7 @@ export interface ApiDependencies {
   readonly egress: EgressGuard;
   readonly metrics: Metrics;
   readonly health: {
-    /** Each part by its name: database, registry, disk_space, storage, redis, auth, queue. */
+    /** Each part by its name: database, registry, disk_space, storage, redis, auth, queue, executors. */
     readonly instance: readonly HealthCheck[];
     readonly endToEnd: readonly HealthCheck[];
   };

@@ -5,6 +5,7 @@ import { unreachable } from '../base/unreachable.ts';
 import { BlobError } from '../blob/blob-error.ts';
 import { ContextError } from '../context/context-error.ts';
 import { EgressError } from '../egress/egress-error.ts';
+import { FleetError, type FleetErrorCode } from '../fleet/fleet-error.ts';
 import { LogError } from '../log/log-error.ts';
 import { LoginError, type LoginErrorCode } from '../login/login-error.ts';
 import { QueueError } from '../queue/queue-error.ts';
@@ -78,6 +79,12 @@ const loginCodes: Record<LoginErrorCode, ApiErrorCode> = {
   busy: 'unavailable',
 };
 
+const fleetCodes: Record<FleetErrorCode, ApiErrorCode> = {
+  'unknown-executor': 'not_found',
+  configured: 'conflict',
+  elsewhere: 'conflict',
+};
+
 const registriesCodes: Record<RegistriesErrorCode, ApiErrorCode> = {
   'bad-value': 'invalid_request',
   'password-needed': 'invalid_request',
@@ -125,6 +132,7 @@ export function translate(thrown: unknown): ApiError {
   if (thrown instanceof LogError) return new ApiError('internal_error', thrown.message, { cause: thrown });
   if (thrown instanceof LoginError) return new ApiError(loginCodes[thrown.code], thrown.message);
   if (thrown instanceof AccountError) return new ApiError(accountCodes[thrown.code], thrown.message);
+  if (thrown instanceof FleetError) return new ApiError(fleetCodes[thrown.code], thrown.message);
   if (thrown instanceof RegistriesError) return new ApiError(registriesCodes[thrown.code], thrown.message);
   if (thrown instanceof TriggerError) return translateTrigger(thrown);
   if (thrown instanceof QueueError && thrown.code === 'queue-full')

@@ -224,6 +224,12 @@ const table: Readonly<Record<string, Row>> = {
   'get /api/v1/superuser/git-hosts': superusers(200),
   // None is kept.
   'delete /api/v1/superuser/git-hosts/{server}': superusers(404),
+  // There is no such executor.
+  'get /api/v1/superuser/executors': superusers(200),
+  'post /api/v1/superuser/executors/{executor}/cordon': superusers(404),
+  'post /api/v1/superuser/executors/{executor}/drain': superusers(404),
+  'post /api/v1/superuser/executors/{executor}/uncordon': superusers(404),
+  'post /api/v1/superuser/executors/{executor}/test': superusers(404),
   'get /api/v1/superuser/audit': superusers(200),
   'get /api/v1/organization': users(200),
   'post /api/v1/organization': ownAccount(409, { name: 'acme' }),

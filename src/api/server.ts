@@ -37,6 +37,7 @@ import { addRobotRoutes } from './robots.ts';
 import { addSecurityHeaders, securityHeaders } from './security-headers.ts';
 import { addSessionRoutes } from './sessions.ts';
 import { addSuperuserRoutes } from './superuser.ts';
+import { addExecutorRoutes } from './superuser-executors.ts';
 import { addGitHostRoutes } from './superuser-git-hosts.ts';
 import { addPruneRoutes } from './superuser-prune.ts';
 import { addSuperuserUserRoutes } from './superuser-users.ts';
@@ -171,6 +172,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   addSuperuserUserRoutes(api, dependencies);
   addPruneRoutes(api, dependencies);
   addGitHostRoutes(api, dependencies);
+  addExecutorRoutes(api, { ...dependencies, closing: streams.signal });
   addAuditRoutes(api, dependencies);
   addHealthRoutes(api, dependencies);
   addMetricsRoutes(api, dependencies);

@@ -20,7 +20,8 @@ import { openServerLog } from '../telemetry/server-log.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
-import { composeExecutors, runnableExecutorsOf } from './compose-executors.ts';
+import { composeExecutors } from './compose-executors.ts';
+import { composeFleet, composeOwnFleet } from './compose-fleet.ts';
 import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLogins } from './compose-logins.ts';
 import { composeManager } from './compose-manager.ts';
@@ -35,7 +36,7 @@ import type { ProcessEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
 import { expectFree } from './listen-error.ts';
 import { hintsOver } from './log-hints.ts';
-import { fallbackMetrics, managerMetrics } from './manager-metrics.ts';
+import { managerMetrics } from './manager-metrics.ts';
 import { beginLife } from './manager-name.ts';
 import { openDatabase, secretBoxOf } from './open-database.ts';
 import { prepareMachine } from './prepare-machine.ts';
@@ -73,7 +74,7 @@ export async function startClusterServer(
   { setup, report }: ClusterServerOptions,
 ): Promise<ClusterServer> {
   const { site, listen, limits } = config;
-  const executorEntries = runnableExecutorsOf(config.manager?.executors ?? []);
+  const executorEntries = config.manager?.executors ?? [];
   // What was started is stopped in the reverse order, also when a later part does not start.
   const stops: (() => Promise<void> | void)[] = [];
   const stopAll = async () => {
@@ -199,7 +200,11 @@ export async function startClusterServer(
       clock,
       logger,
     });
+    const lives = await beginLife(folder.run);
+    const authorities = await workerAuthorities(folder, tls);
+    const building = await composeBuilding();
     const api = composeApi({
+      fleet: building?.fleet ?? composeFleet({ database, clock }),
       accounts,
       signIn,
       sessions,
@@ -238,9 +243,6 @@ export async function startClusterServer(
       },
     });
 
-    const lives = await beginLife(folder.run);
-    const authorities = await workerAuthorities(folder, tls);
-    const building = await composeBuilding();
     const doors = new Doors({
       grpc: building?.rpc ?? { accept: (connection) => connection.destroy() },
       http: api.server,
@@ -299,13 +301,36 @@ export async function startClusterServer(
       const settings = { ...defaultSettings, ...config.manager.settings };
       const own = ownAddress();
       const measured = managerMetrics(metrics);
-      const { executor, diskKeepers } = await composeExecutors(executorEntries, {
+      const { entries, diskKeepers } = await composeExecutors(executorEntries, {
         environment,
         folder,
         ...(account === undefined ? {} : { account }),
         workerEnvironment: authorities.variables,
-        ec2: { site: site.hostname, allowedWorkers: settings.allowedWorkerCount },
-        onFallback: fallbackMetrics(metrics),
+        site: site.hostname,
+        allowedWorkers: settings.allowedWorkerCount,
+        clock,
+        logger,
+      });
+      const worker = {
+        server: config.workers.server ?? own.server,
+        serverTls: config.workers.server === undefined ? own.tls : config.workers.tls,
+        registryHost: site.hostname,
+      };
+      const workerTokens = new WorkerTokens({
+        keys: new TokenKeySet([keys.workerToken]),
+        issuer,
+        audience: config.workers.audience,
+        clock,
+        times: queue,
+      });
+      const { executor, fleet, trials, reporter } = composeOwnFleet({
+        name: lives.name,
+        entries,
+        database,
+        workerTokens,
+        worker,
+        settings,
+        metrics,
         clock,
         logger,
       });
@@ -327,18 +352,9 @@ export async function startClusterServer(
             return path === undefined ? undefined : new URL(path, origin).toString();
           },
         },
-        workerTokens: new WorkerTokens({
-          keys: new TokenKeySet([keys.workerToken]),
-          issuer,
-          audience: config.workers.audience,
-          clock,
-          times: queue,
-        }),
-        worker: {
-          server: config.workers.server ?? own.server,
-          serverTls: config.workers.server === undefined ? own.tls : config.workers.tls,
-          registryHost: site.hostname,
-        },
+        workerTokens,
+        worker,
+        trials,
         site: {
           registryHost: site.hostname,
           registryInsecure: site.scheme === 'http',
@@ -355,12 +371,15 @@ export async function startClusterServer(
       const { drain } = config.manager;
       return {
         rpc: parts.rpc,
+        fleet,
         async start() {
           await parts.manager.start();
+          reporter.start();
           for (const keeper of keepers) keeper.start();
         },
         async stop() {
           await Promise.all(keepers.map((keeper) => keeper.stop()));
+          await reporter.stop();
           await parts.stop(drain);
         },
       };

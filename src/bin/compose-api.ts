@@ -8,6 +8,7 @@ import { type ApiServer, createApi } from '../api/server.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Clock } from '../base/clock.ts';
 import type { BlobStore } from '../blob/blob-store.ts';
+import type { Fleet } from '../fleet/fleet.ts';
 import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogStore } from '../log/log-store.ts';
 import type { ExternalLogins } from '../login/external-logins.ts';
@@ -15,7 +16,13 @@ import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import { RepositoryRemoval } from '../retention/repository-removal.ts';
 import type { Retention } from '../retention/retention.ts';
-import { blobStoreCheck, diskCheck, orchestratorCheck, queueCheck } from '../telemetry/health-check.ts';
+import {
+  blobStoreCheck,
+  diskCheck,
+  executorsCheck,
+  orchestratorCheck,
+  queueCheck,
+} from '../telemetry/health-check.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { UrlSigner } from '../upload/url-signer.ts';
@@ -30,6 +37,7 @@ export interface ApiCompositionOptions {
   readonly logins?: ExternalLogins;
   readonly audit: AuditLog;
   readonly queue: BuildQueue;
+  readonly fleet: Fleet;
   readonly log: LogStore;
   readonly uploads: Uploads;
   readonly retention: Retention;
@@ -82,6 +90,7 @@ export function composeApi(parts: ApiCompositionOptions): ApiServer {
         orchestratorCheck(parts.orchestrator),
         { name: 'auth', check: async () => void (await parts.accounts.anyUser()) },
         queueCheck(queue),
+        executorsCheck(parts.fleet),
       ],
     },
     registry: {

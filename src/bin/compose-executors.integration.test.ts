@@ -55,15 +55,17 @@ test('a worker that is not ours gets its order, a home, what the entry says, and
   process.env.AWS_SECRET_ACCESS_KEY = 'a-secret-of-the-server';
   process.env.SLIPWAY_TEST_SECRET = 'a-secret-of-the-server';
   const environment = { ...readEnvironment(), proxies: {}, worker: {} };
-  const { executor } = await composeExecutors([entry], {
+  const { entries } = await composeExecutors([entry], {
     environment,
     folder,
     workerEnvironment: { TLS_CERT_PATH: '/etc/ssl/own.pem' },
-    ec2: { site: 'builds.example.com', allowedWorkers: 1 },
-    onFallback: () => {},
+    site: 'builds.example.com',
+    allowedWorkers: 1,
     clock: systemClock,
     logger: pino({ level: 'silent' }),
   });
+  const [executor] = entries.map((each) => each.executor);
+  if (executor === undefined) throw new Error('no executor was made');
   try {
     const order = orderFor('the-token');
     const gone = untilGone(executor, order.attemptId);

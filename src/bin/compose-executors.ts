@@ -2,16 +2,16 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
-import type { Ec2ExecutorConfig, ExecutorConfig, LocalExecutorConfig } from '../config/config.ts';
+import type { ExecutorConfig, LocalExecutorConfig } from '../config/config.ts';
 import type { DiskKeeper } from '../executor/disk-keeper.ts';
 import type { Executor } from '../executor/executor.ts';
-import { FailoverExecutor, type FailoverOptions } from '../executor/failover.ts';
 import { LocalExecutor } from '../executor/local-executor.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { DataFolder } from '../setup/data-folder.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import type { WorkerAccount } from '../setup/worker-account.ts';
-import { composeEc2, type Ec2Options } from './compose-ec2.ts';
+import { composeEc2 } from './compose-ec2.ts';
+import type { FleetEntry } from './compose-fleet.ts';
 import { composeLocalWorkers, workersHome } from './compose-local-executor.ts';
 import type { ProcessEnvironment } from './environment.ts';
 
@@ -21,58 +21,76 @@ export interface ExecutorsOptions {
   readonly account?: Omit<WorkerAccount, 'home'>;
   /** Variables for every local worker, such as where the authorities are that it has to trust. */
   readonly workerEnvironment: Readonly<Record<string, string>>;
-  readonly ec2: Pick<Ec2Options, 'site' | 'allowedWorkers'>;
-  readonly onFallback: NonNullable<FailoverOptions['onFallback']>;
+  /** What tells this installation's workers from others' on shared machines. */
+  readonly site: string;
+  /** ALLOWED_WORKER_COUNT */
+  readonly allowedWorkers: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 export interface Executors {
-  /** All of them as one. */
-  readonly executor: Executor;
+  /** In the order in which they are asked. */
+  readonly entries: readonly FleetEntry[];
   diskKeepers(queue: Pick<BuildQueue, 'counts'>): readonly DiskKeeper[];
 }
 
-export type RunnableExecutorConfig = LocalExecutorConfig | Ec2ExecutorConfig;
+export type RemoteExecutorConfig = Exclude<ExecutorConfig, LocalExecutorConfig>;
 
-/** Those this version can run. Throws SetupError `not-supported`, which names the first that it cannot. */
-export function runnableExecutorsOf(executors: readonly ExecutorConfig[]): readonly RunnableExecutorConfig[] {
-  return executors.map((entry, index) => {
-    if (entry.type === 'local' || entry.type === 'ec2') return entry;
-    throw new SetupError(
-      'not-supported',
-      `Entry ${index + 1} of EXECUTORS (NAME ${entry.name}) has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use local, popen or ec2, or remove the entry.`,
-    );
-  });
-}
-
-/** The executors of EXECUTORS, asked in their order. */
+/** The executors of EXECUTORS, in their order. */
 export async function composeExecutors(
-  entries: readonly RunnableExecutorConfig[],
+  entries: readonly ExecutorConfig[],
   options: ExecutorsOptions,
 ): Promise<Executors> {
   const locals = entries.filter(({ type }) => type === 'local').length;
   const made = await Promise.all(
     entries.map(async (entry) =>
-      entry.type === 'ec2'
-        ? {
-            executor: await composeEc2(entry, { ...options.ec2, ...options }),
-            diskKeeper: () => undefined,
-          }
-        : await composeLocal(entry, locals, options),
+      entry.type === 'local'
+        ? await composeLocal(entry, locals, options)
+        : { executor: await composeRemoteExecutor(entry, options), diskKeeper: () => undefined },
     ),
   );
   return {
-    executor: new FailoverExecutor({
-      entries: made.map(({ executor }, index) => ({ executor, ...entries[index]?.rules })),
-      onFallback: options.onFallback,
-    }),
+    entries: made.map(({ executor }, index) => ({ executor, ...sayingsOf(entries[index]) })),
     diskKeepers: (queue) =>
       made.flatMap(({ diskKeeper }) => {
         const keeper = diskKeeper(queue);
         return keeper === undefined ? [] : [keeper];
       }),
   };
+}
+
+/** What an entry says that holds for every type. */
+function sayingsOf(entry: ExecutorConfig | undefined): Omit<FleetEntry, 'executor'> {
+  if (entry === undefined) return {};
+  return {
+    rules: entry.rules,
+    ...(entry.maxWorkers === undefined ? {} : { maxWorkers: entry.maxWorkers }),
+    secrets: secretsOf(entry),
+  };
+}
+
+/** What an entry says that no message may. */
+export function secretsOf(entry: ExecutorConfig): readonly string[] {
+  const own =
+    entry.type === 'ec2'
+      ? entry.credentials?.secretKey
+      : entry.type === 'local'
+        ? undefined
+        : entry.api.token;
+  return [entry.worker.imageCredentials?.password, own].flatMap((secret) => secret?.reveal() ?? []);
+}
+
+/** An executor on other machines. */
+export async function composeRemoteExecutor(
+  entry: RemoteExecutorConfig,
+  options: Pick<ExecutorsOptions, 'environment' | 'site' | 'allowedWorkers' | 'clock' | 'logger'>,
+): Promise<Executor> {
+  if (entry.type === 'ec2') return await composeEc2(entry, options);
+  throw new SetupError(
+    'not-supported',
+    `The entry of EXECUTORS with NAME ${entry.name} has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use another type, or remove the entry.`,
+  );
 }
 
 async function composeLocal(
@@ -92,7 +110,6 @@ async function composeLocal(
   const given = {
     name: entry.name,
     machine: `${hostname()}:${folder.root}`,
-    ...(entry.maxWorkers === undefined ? {} : { maxWorkers: entry.maxWorkers }),
   };
   const variables = { ...workerEnvironment, ...variablesOf(entry) };
   if (entry.binary === undefined)

@@ -19,7 +19,7 @@ export interface LocalWorkersOptions {
   /** The account of the workers; absent: this process's own. */
   readonly account?: Omit<WorkerAccount, 'home'>;
   /** What an entry of EXECUTORS says, and what tells this server's workers from others'. */
-  readonly executor?: Pick<LocalExecutorOptions, 'name' | 'type' | 'maxWorkers' | 'machine'>;
+  readonly executor?: Pick<LocalExecutorOptions, 'name' | 'type' | 'machine'>;
   /** Beside what the process environment gives to workers. */
   readonly workerEnvironment?: Readonly<Record<string, string>>;
   readonly clock: Clock;

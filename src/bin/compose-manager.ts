@@ -16,6 +16,7 @@ import type { SourceLinks } from '../manager/source-links.ts';
 import type { Targets } from '../manager/targets.ts';
 import { WorkerSessionService, type WorkerSessionServiceOptions } from '../manager/worker-session-service.ts';
 import type { WorkerSite } from '../manager/worker-starter.ts';
+import type { WorkerTrials } from '../manager/worker-trials.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -41,6 +42,8 @@ export interface ManagerOptions {
   readonly hostKeys: Pick<HostKeys, 'known' | 'record'>;
   readonly workerTokens: WorkerTokens;
   readonly worker: WorkerSite;
+  /** Workers that try out an executor. Absent: there are none. */
+  readonly trials?: WorkerTrials;
   readonly site: BuildSite;
   readonly clock: Clock;
   readonly settings: ManagerSettings;

@@ -31,6 +31,7 @@ import { Metrics } from '../telemetry/metrics.ts';
 import { openServerLog } from '../telemetry/server-log.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { composeApi } from './compose-api.ts';
+import { composeOwnFleet } from './compose-fleet.ts';
 import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import { composeManager } from './compose-manager.ts';
@@ -194,7 +195,7 @@ export async function startEmbeddedServer(
     const orchestrator = new MemoryOrchestrator({ clock });
     stops.push(() => orchestrator.close());
     const authorities = await workerAuthorities(folder, tls);
-    const { executor, diskKeeper } = await composeLocalWorkers({
+    const { executor: localExecutor, diskKeeper } = await composeLocalWorkers({
       environment,
       workersFolder: folder.workers,
       recordsFolder: join(folder.run, 'workers'),
@@ -202,6 +203,25 @@ export async function startEmbeddedServer(
       clock,
       logger,
       ...(account === undefined ? {} : { account }),
+    });
+    const worker = { server: ownAddress, serverTls: tls !== undefined, registryHost };
+    const workerTokens = new WorkerTokens({
+      keys: new TokenKeySet([await loadOrMake(folder.keys, 'worker-token.key.pem', newTokenKey)]),
+      issuer,
+      audience: new URL(url).hostname,
+      clock,
+      times: queue,
+    });
+    const { executor, fleet, trials, reporter } = composeOwnFleet({
+      name: lives.name,
+      entries: [{ executor: localExecutor }],
+      database,
+      workerTokens,
+      worker,
+      settings,
+      metrics,
+      clock,
+      logger,
     });
     stops.push(() => executor.close());
     const keeper = diskKeeper(queue);
@@ -222,14 +242,9 @@ export async function startEmbeddedServer(
           return path === undefined ? undefined : new URL(path, `${scheme}://${ownAddress}`).toString();
         },
       },
-      workerTokens: new WorkerTokens({
-        keys: new TokenKeySet([await loadOrMake(folder.keys, 'worker-token.key.pem', newTokenKey)]),
-        issuer,
-        audience: new URL(url).hostname,
-        clock,
-        times: queue,
-      }),
-      worker: { server: ownAddress, serverTls: tls !== undefined, registryHost },
+      workerTokens,
+      worker,
+      trials,
       site: {
         registryHost,
         registryInsecure: tls === undefined,
@@ -245,7 +260,7 @@ export async function startEmbeddedServer(
     watchParts({
       metrics,
       database,
-      executors: [executor.name],
+      executors: [localExecutor.name],
       orchestrator,
       archiveLogs: true,
       clock,
@@ -268,6 +283,7 @@ export async function startEmbeddedServer(
       logger,
     });
     const api = composeApi({
+      fleet,
       accounts,
       signIn,
       sessions,
@@ -322,6 +338,7 @@ export async function startEmbeddedServer(
     });
     const { token, password } = await firstAdministrator(accounts, audit, folder.keys);
     await parts.manager.start();
+    reporter.start();
     keeper?.start();
     sweeper.start();
     storeKeepers.start();
@@ -332,6 +349,7 @@ export async function startEmbeddedServer(
       await sweeper.stop();
       await auditRetention.stop();
       await keeper?.stop();
+      await reporter.stop();
       await parts.stop(options.drain);
       await storeKeepers.stop();
     });

@@ -1,4 +1,5 @@
 import type { ExecutorErrorCode } from '../executor/executor-error.ts';
+import type { StartResult } from '../executor/watched-executor.ts';
 import type { ManagerMetrics } from '../manager/manager-metrics.ts';
 import type { Outcome } from '../model/attempt.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
@@ -43,6 +44,15 @@ export function managerMetrics(metrics: Metrics): ManagerMetrics {
     adopted: (count) => metrics.leaseTakeovers.inc(count),
     refused: (reason) => metrics.epochsRefused.inc({ reason }),
   };
+}
+
+/** Writes how each start of an executor went. */
+export function startMetrics(metrics: Metrics): (executor: string, result: StartResult) => void {
+  return (executor, result) =>
+    metrics.executorStarts.observe(
+      { executor, result: result.kind === 'started' ? 'started' : result.code },
+      result.took / 1000,
+    );
 }
 
 /** Writes what a list of executors tells: who was passed over, and who could not start a worker. */

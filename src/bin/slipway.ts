@@ -10,6 +10,7 @@ import { SetupError } from '../setup/setup-error.ts';
 import type { ConfigCheckFlags } from './config-check.ts';
 import type { CreateUserFlags } from './create-user.ts';
 import type { DemoFlags } from './demo.ts';
+import type { DoctorFlags } from './doctor.ts';
 import { readEnvironment, readTerminal } from './environment.ts';
 import type { RotateKeyFlags } from './rotate-key.ts';
 import type { ServeFlags } from './serve.ts';
@@ -109,6 +110,25 @@ program
   .option('--json', 'print JSON')
   .action(async (file: string, flags: ConfigCheckFlags) =>
     finish((await import('./config-check.ts')).configCheck(environment, terminal, file, flags)),
+  );
+
+program
+  .command('doctor')
+  .summary('Say what this machine, or a configuration, lacks, and how to mend it')
+  .description(
+    'Looks at what builds need on this machine: programs, the account builds run as, user namespaces, devices, storage, disk,\n' +
+      'data folder, port, clock; with --config at what `serve` needs: database, Redis, storage and executors too. Changes\n' +
+      'nothing, and prints the exact command for what is missing. Run it as the account the server runs as. Status 1:\n' +
+      'something that is needed is missing.',
+  )
+  .option('--config <file>', 'configuration file (YAML) of `serve`')
+  .option('--data <dir>', `data folder of \`up\` (default: ${environment.dataHome}/slipway)`)
+  .option('--port <number>', 'port that the server is to have', wholeNumber(1, 65535), 8080)
+  .option('--host <address>', 'address that it is to listen on', '127.0.0.1')
+  .option('--server <url>', 'server to compare the clock with (default: the one you logged in to last)')
+  .option('--json', 'print JSON for programs')
+  .action(async (flags: DoctorFlags) =>
+    finish(await (await import('./doctor.ts')).doctor(environment, terminal, flags)),
   );
 
 const admin = program

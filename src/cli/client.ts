@@ -111,6 +111,12 @@ export class Client {
     yield* readEvents(this.#bytes(response, signal));
   }
 
+  /** Does something and hears how it goes. */
+  async *postEvents(path: string, signal: AbortSignal): AsyncGenerator<ServerEvent> {
+    const response = await this.#send('POST', path, { headers: { accept: 'text/event-stream' }, signal });
+    yield* readEvents(this.#bytes(response, signal));
+  }
+
   async *#bytes(response: Response, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     if (response.body === null) return;
     const chunks = response.body[Symbol.asyncIterator]();

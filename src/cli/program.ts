@@ -6,6 +6,7 @@ import type { BuildFlags } from './build.ts';
 import type { BuildsFlags } from './builds.ts';
 import { exitStatus } from './cli-error.ts';
 import type { ServerFlags } from './command.ts';
+import { addExecutorCommands } from './executor-commands.ts';
 import type { NamespaceLimitsFlags } from './limits-namespace.ts';
 import type { RepositoryLimitsFlags } from './limits-repo.ts';
 import type { LoginFlags } from './login.ts';
@@ -194,6 +195,7 @@ export function addClientCommands(program: Command, terminal: Terminal, report: 
     );
 
   addRegistryCommands(program, terminal, report);
+  addExecutorCommands(program, terminal, report);
 
   const limits = program.command('limits').description('Show and set how many builds may run at once');
   limits

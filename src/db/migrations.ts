@@ -18,6 +18,7 @@ import { triggers } from './migrations/0013-triggers.ts';
 import { knownNetworks } from './migrations/0015-known-networks.ts';
 import { whatLooksRemember } from './migrations/0016-what-looks-remember.ts';
 import { remains } from './migrations/0017-remains.ts';
+import { executorStates } from './migrations/0018-executor-states.ts';
 import { nameMarks } from './migrations/0019-name-marks.ts';
 import { SqlError } from './sql-error.ts';
 
@@ -59,6 +60,7 @@ const steps: Readonly<
   '0015-known-networks': knownNetworks,
   '0016-what-looks-remember': whatLooksRemember,
   '0017-remains': remains,
+  '0018-executor-states': executorStates,
   '0019-name-marks': nameMarks,
 };
 

@@ -130,6 +130,25 @@ export interface Schema {
     network: string;
     last_at: number;
   };
+  /** Executors that take no new orders. */
+  executor_states: {
+    name: string;
+    state: string;
+    changed_at: number;
+    changed_by: string;
+  };
+  /** How each manager finds its executors. */
+  executor_reports: {
+    manager: string;
+    reported_at: number;
+    report_json: string;
+  };
+  /** Workers that try out an executor. */
+  worker_trials: {
+    attempt_id: string;
+    begun_at: number;
+    registered_at: number | null;
+  };
   /** How many tokens somebody made since a moment. */
   token_turns: {
     owner: string;

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { type DummyBehaviour, DummyExecutor, type DummyWork } from './dummy-executor.ts';
 import { executorSuite, orderFor, untilGone } from './executor.suite.ts';
+import { LimitedExecutor } from './limited-executor.ts';
 
 const work: DummyWork = async ({ token }, signal) => {
   if (token === 'exit-7') return { exitCode: 7 };
@@ -13,7 +14,7 @@ const never = new AbortController().signal;
 
 describe('dummy executor', () => {
   executorSuite(async () => {
-    const executor = new DummyExecutor({ clock: systemClock, work, maxWorkers: 3 });
+    const executor = new LimitedExecutor(new DummyExecutor({ clock: systemClock, work }), 3);
     const broken = new DummyExecutor({
       clock: systemClock,
       work,

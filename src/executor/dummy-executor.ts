@@ -28,7 +28,6 @@ export interface DummyExecutorOptions {
   readonly name?: string;
   readonly work: DummyWork;
   readonly behave?: (order: WorkerOrder) => DummyBehaviour;
-  readonly maxWorkers?: number;
   readonly clock: Clock;
 }
 
@@ -64,10 +63,6 @@ export class DummyExecutor implements Executor {
     if (known === undefined || known.status.kind === 'gone') {
       if (behaviour.failStart !== undefined) {
         throw new ExecutorError(behaviour.failStart, `Executor ${this.name} was told to fail this start.`);
-      }
-      const { maxWorkers } = this.#options;
-      if (maxWorkers !== undefined && (await this.running()).length >= maxWorkers) {
-        throw new ExecutorError('at-capacity', `Executor ${this.name} runs ${maxWorkers} workers already.`);
       }
       this.#begin(order, behaviour);
     }

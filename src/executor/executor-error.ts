@@ -6,7 +6,14 @@ import { CodedError } from '../base/coded-error.ts';
  * - start-failed: it tried and could not; the next executor is asked
  * - misconfigured: its configuration is wrong
  * - unavailable: what it runs workers on does not answer
+ * - circuit-open: its starts failed one after another, and it is left alone for a while
  */
-export type ExecutorErrorCode = 'at-capacity' | 'refused' | 'start-failed' | 'misconfigured' | 'unavailable';
+export type ExecutorErrorCode =
+  | 'at-capacity'
+  | 'refused'
+  | 'start-failed'
+  | 'misconfigured'
+  | 'unavailable'
+  | 'circuit-open';
 
 export class ExecutorError extends CodedError<ExecutorErrorCode> {}

@@ -38,6 +38,12 @@ export interface StartedWorker {
   readonly executor?: string;
 }
 
+/** What has to be so before a worker can be started. `allowed`: it may start one and end it. */
+export type ReadyStep = 'reachable' | 'allowed';
+
+/** What a worker goes through before it registers. */
+export type StartStep = 'scheduled' | 'image-pulled';
+
 /**
  * Runs workers somewhere. `start` is idempotent by attempt id: a second call finds the worker that is there.
  * `stop` of a worker that is gone is success. `onGone` tells within seconds when a worker dies, also for workers that
@@ -64,4 +70,11 @@ export interface Executor {
   /** Finds the workers of a former life; ends those whose attempt `keep` refuses. */
   adopt(keep: (attemptId: AttemptId) => Promise<boolean>): Promise<void>;
   close(): Promise<void>;
+  /**
+   * Where this type can tell without starting anything: gives each step that is so, in order, and throws an ExecutorError
+   * with what to do at the first that is not. Changes nothing.
+   */
+  check?(signal: AbortSignal): AsyncIterable<ReadyStep>;
+  /** Where this type can tell them apart: the steps that a worker has behind it, in order. */
+  progress?(worker: string): Promise<readonly StartStep[]>;
 }

@@ -4,8 +4,11 @@ import { passedOver } from './choosing-rules.ts';
 import { DummyExecutor, type DummyWork } from './dummy-executor.ts';
 import { executorSuite, orderFor, untilGone } from './executor.suite.ts';
 import type { WorkerOrder } from './executor.ts';
-import type { ExecutorErrorCode } from './executor-error.ts';
+import { ExecutorDecorator } from './executor-decorator.ts';
+import { ExecutorError, type ExecutorErrorCode } from './executor-error.ts';
 import { FailoverExecutor } from './failover.ts';
+import { FailureAlerts } from './failure-alerts.ts';
+import { LimitedExecutor } from './limited-executor.ts';
 
 const never = new AbortController().signal;
 const work: DummyWork = async ({ token }, signal) => {
@@ -14,14 +17,16 @@ const work: DummyWork = async ({ token }, signal) => {
   return { exitCode: 143 };
 };
 
-const dummy = (name: string, failStart?: ExecutorErrorCode, maxWorkers?: number) =>
-  new DummyExecutor({
-    name,
-    clock: systemClock,
-    work,
-    ...(maxWorkers === undefined ? {} : { maxWorkers }),
-    behave: () => (failStart === undefined ? {} : { failStart }),
-  });
+const dummy = (name: string, failStart?: ExecutorErrorCode, maxWorkers = Number.POSITIVE_INFINITY) =>
+  new LimitedExecutor(
+    new DummyExecutor({
+      name,
+      clock: systemClock,
+      work,
+      behave: () => (failStart === undefined ? {} : { failStart }),
+    }),
+    maxWorkers,
+  );
 
 const order = (changes: Partial<WorkerOrder> = {}): WorkerOrder => ({ ...orderFor('run'), ...changes });
 
@@ -104,6 +109,103 @@ describe('failover executor', () => {
       entries: [{ executor: dummy('a', 'at-capacity') }, { executor: dummy('b', 'at-capacity') }],
     });
     await expect(full.start(order(), never)).rejects.toMatchObject({ code: 'at-capacity' });
+  });
+
+  test('passes over what is cordoned at that moment, and says so when nothing else is left', async () => {
+    const cordoned = new Set(['a']);
+    const executor = new FailoverExecutor({
+      entries: [{ executor: dummy('a') }, { executor: dummy('b') }],
+      cordoned: async () => cordoned,
+    });
+    expect(await executor.start(order(), never)).toMatchObject({ executor: 'b' });
+    cordoned.add('b');
+    await expect(executor.start(order(), never)).rejects.toMatchObject({ code: 'at-capacity' });
+    cordoned.delete('a');
+    expect(await executor.start(order(), never)).toMatchObject({ executor: 'a' });
+    await executor.close();
+  });
+
+  test('an executor that does not answer keeps no other from working', async () => {
+    const troubles: string[] = [];
+    class Silent extends ExecutorDecorator {
+      async start(): Promise<never> {
+        throw new ExecutorError('unavailable', 'No answer.');
+      }
+      override async running(): Promise<never> {
+        throw new ExecutorError('unavailable', 'No answer.');
+      }
+      override async adopt(): Promise<never> {
+        throw new ExecutorError('unavailable', 'No answer.');
+      }
+    }
+    const executor = new FailoverExecutor({
+      entries: [{ executor: new Silent(dummy('a')) }, { executor: dummy('b') }],
+      onTrouble: (name) => troubles.push(name),
+    });
+    await executor.adopt(async () => true);
+    const first = order();
+    expect(await executor.start(first, never)).toMatchObject({ executor: 'b' });
+    expect(await executor.running()).toEqual([
+      { worker: `b/${first.attemptId}`, attemptId: first.attemptId },
+    ]);
+    expect(new Set(troubles)).toEqual(new Set(['a']));
+    await executor.close();
+  });
+
+  test('raises an alert when all that take an order fail, until one of them starts a worker', async () => {
+    let broken = true;
+    const picky = (name: string) =>
+      new DummyExecutor({
+        name,
+        clock: systemClock,
+        work,
+        behave: () => (broken ? { failStart: 'unavailable' } : {}),
+      });
+    const alerts = new FailureAlerts({ clock: systemClock });
+    const executor = new FailoverExecutor({
+      entries: [
+        { executor: picky('a') },
+        { executor: picky('b'), minimumRetryThreshold: 1 },
+        { executor: dummy('c'), namespaceWhitelist: ['other'] },
+      ],
+      alerts,
+    });
+    await executor.start(order({ triesLeft: 0 }), never).catch(() => {});
+    await executor.start(order({ triesLeft: 2 }), never).catch(() => {});
+    expect(alerts.all.map(({ executors }) => executors)).toEqual([['a'], ['a', 'b']]);
+    expect(alerts.all[1]?.message).toContain('Executor a was told to fail this start.');
+    await executor.start(order({ namespace: 'other' }), never);
+    expect(alerts.all).toHaveLength(2);
+    broken = false;
+    await executor.start(order(), never);
+    expect(alerts.all).toEqual([]);
+    await executor.close();
+  });
+
+  test('no alert is raised while one of them is only full', async () => {
+    const alerts = new FailureAlerts({ clock: systemClock });
+    const executor = new FailoverExecutor({
+      entries: [{ executor: dummy('a', 'start-failed') }, { executor: dummy('b', 'at-capacity') }],
+      alerts,
+    });
+    await expect(executor.start(order(), never)).rejects.toMatchObject({ code: 'start-failed' });
+    expect(alerts.all).toEqual([]);
+  });
+
+  test('says at-capacity when those that are not left alone are full', async () => {
+    const executor = new FailoverExecutor({
+      entries: [{ executor: dummy('a', 'circuit-open') }, { executor: dummy('b', 'at-capacity') }],
+    });
+    await expect(executor.start(order(), never)).rejects.toMatchObject({ code: 'at-capacity' });
+  });
+
+  test('finds workers that were written down before there was a list', async () => {
+    const local = dummy('local');
+    const executor = new FailoverExecutor({ entries: [{ executor: local }] });
+    const { worker } = await local.start(order(), never);
+    expect(await executor.status(worker)).toEqual({ kind: 'running' });
+    await executor.stop(worker, never);
+    expect(await local.running()).toEqual([]);
   });
 
   test.each([

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { systemClock } from '../base/clock.ts';
 import { controlGroupParent } from './control-group.ts';
 import { executorSuite, orderFor, untilGone } from './executor.suite.ts';
+import { LimitedExecutor } from './limited-executor.ts';
 import { LocalExecutor, type LocalExecutorOptions } from './local-executor.ts';
 import { processesMarked } from './process-table.ts';
 import { attemptMarker } from './worker-environment.ts';
@@ -101,7 +102,7 @@ describe('popen executor', () => {
 
   executorSuite(async () => {
     const here = popen();
-    const executor = new LocalExecutor({ ...here.options, maxWorkers: 3 });
+    const executor = new LimitedExecutor(new LocalExecutor(here.options), 3);
     const broken = new LocalExecutor({ ...here.options, command: [join(here.root, 'absent')] });
     return {
       executor,
@@ -161,7 +162,7 @@ describe('popen executor', () => {
 describe('local executor', () => {
   executorSuite(async () => {
     const here = place();
-    const executor = new LocalExecutor({ ...here.options, maxWorkers: 3 });
+    const executor = new LimitedExecutor(new LocalExecutor(here.options), 3);
     const broken = new LocalExecutor({ ...here.options, command: [join(here.root, 'absent')] });
     return {
       executor,

@@ -36,8 +36,6 @@ export interface LocalExecutorOptions {
   readonly commandDropsPrivileges?: boolean;
   /** How the worker gets its token. `stdin`: only it can read it. `environment`: TOKEN, for workers that know only that. */
   readonly token: 'stdin' | 'environment';
-  /** Workers at once on this machine; default: as many as the manager asks for. */
-  readonly maxWorkers?: number;
   readonly clock: Clock;
   /** Milliseconds between the wish to end and force. Default 5 s. */
   readonly grace?: number;
@@ -117,10 +115,6 @@ export class LocalExecutor implements Executor {
     signal.throwIfAborted();
     const worker = this.#workerName(order.attemptId);
     if (this.#workers.has(order.attemptId)) return { worker };
-    const { maxWorkers } = this.#options;
-    if (maxWorkers !== undefined && (await this.running()).length >= maxWorkers) {
-      throw new ExecutorError('at-capacity', `Executor ${this.name} runs ${maxWorkers} workers already.`);
-    }
     const folder = new WorkerFolder(this.#options.workersFolder, order.attemptId);
     let child: ChildProcess;
     try {

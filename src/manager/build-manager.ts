@@ -21,6 +21,7 @@ import { WakeUp } from './wake-up.ts';
 import { WorkerReaper } from './worker-reaper.ts';
 import type { WorkerSessionService } from './worker-session-service.ts';
 import { type RegistrationTokens, type WorkerSite, WorkerStarter } from './worker-starter.ts';
+import type { WorkerTrials } from './worker-trials.ts';
 
 export interface BuildManagerOptions {
   /** Unique among all managers and all their lives. */
@@ -37,6 +38,7 @@ export interface BuildManagerOptions {
   readonly publisher: Publisher;
   readonly tokens: RegistrationTokens;
   readonly worker: WorkerSite;
+  readonly trials?: WorkerTrials;
   readonly clock: Clock;
   /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
   readonly monotonic?: () => number;
@@ -109,7 +111,16 @@ export class BuildManager implements AsyncDisposable {
 
   /** Takes over what former lives left, then begins to claim. Waits for a database that is away. */
   async start(): Promise<void> {
-    const { queue, executor, orchestrator, attemptEnd, name, formerNames = [], settings } = this.#options;
+    const {
+      queue,
+      executor,
+      orchestrator,
+      attemptEnd,
+      name,
+      formerNames = [],
+      settings,
+      trials,
+    } = this.#options;
     this.#subscriptions.push(
       queue.onChange(({ kind, buildId }) => this.#changed(kind, buildId)),
       executor.onGone(({ attemptId }) => this.#supervised.get(attemptId)?.workerGone()),
@@ -128,7 +139,8 @@ export class BuildManager implements AsyncDisposable {
       const read = await this.#persist(async () => ({ attempt: await queue.attempt(attemptId) }));
       // Nothing is known when the manager is to stop meanwhile: then the worker is the next life's.
       if (read === undefined) return true;
-      return read.attempt !== undefined && isRunning(read.attempt.state);
+      if (read.attempt !== undefined) return isRunning(read.attempt.state);
+      return (await this.#persist(async () => (await trials?.runs(attemptId)) === true)) ?? true;
     });
     if (left !== undefined) this.#take(left);
     for (const attempt of (await this.#persist(() => queue.supervised(name))) ?? []) this.#supervise(attempt);

@@ -12,6 +12,7 @@ function scene() {
   const alive = new Map<string, AttemptId>();
   const stopped: string[] = [];
   const supervised = new Set<AttemptId>();
+  const onTrial = new Set<AttemptId>();
   let tellGone: (gone: { worker: string; attemptId: AttemptId; status: WorkerStatus }) => void = () => {};
   const clock = new ManualClock();
   /** What the time of day is wrong by. */
@@ -35,6 +36,7 @@ function scene() {
         return () => {};
       },
     },
+    trials: { register: async (id) => onTrial.has(id), runs: async (id) => onTrial.has(id) },
     clock: {
       now: () => clock.now() + wrong.by,
       sleep: (milliseconds, signal) => clock.sleep(milliseconds, signal),
@@ -50,6 +52,7 @@ function scene() {
     reaper,
     stopped,
     supervised,
+    onTrial,
     states,
     add(worker: string, state: AttemptState): AttemptId {
       const id = newAttemptId();
@@ -117,4 +120,21 @@ test('what is left of a worker that has gone is removed when its attempt is over
   expect(stopped).toEqual(['one']);
   await clock.advance(10_000);
   expect(stopped).toEqual(['one']);
+});
+
+test('a worker that tries out an executor is left alone until its trial is over', async () => {
+  const { clock, reaper, stopped, states, onTrial, add } = scene();
+  const id = add('trial', 'scheduled');
+  // Its attempt is in no queue.
+  states.delete(id);
+  onTrial.add(id);
+  await reaper.look();
+  await clock.advance(10_000);
+  await reaper.look();
+  expect(stopped).toEqual([]);
+  onTrial.delete(id);
+  await reaper.look();
+  await clock.advance(10_000);
+  await reaper.look();
+  expect(stopped).toEqual(['trial']);
 });

@@ -5,12 +5,14 @@ import { isRunning } from '../model/attempt.ts';
 import type { AttemptId } from '../model/ids.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { ManagerLog } from './manager-log.ts';
+import type { WorkerTrials } from './worker-trials.ts';
 
 export interface WorkerReaperOptions {
   /** Whether this manager minds an attempt; then its supervision does all. */
   readonly supervises: (attemptId: AttemptId) => boolean;
   readonly queue: Pick<BuildQueue, 'attempt'>;
   readonly executor: Pick<Executor, 'running' | 'stop' | 'onGone'>;
+  readonly trials?: WorkerTrials;
   readonly clock: Clock;
   /** Milliseconds that go on whatever the time of day is set to; the process's own unless given. */
   readonly monotonic?: () => number;
@@ -102,7 +104,8 @@ export class WorkerReaper implements AsyncDisposable {
   async #needed(attemptId: AttemptId): Promise<boolean> {
     if (this.#options.supervises(attemptId)) return true;
     const attempt = await this.#options.queue.attempt(attemptId);
-    return attempt !== undefined && isRunning(attempt.state);
+    if (attempt !== undefined) return isRunning(attempt.state);
+    return (await this.#options.trials?.runs(attemptId)) === true;
   }
 
   /** `stop` of what is stopped already, by the supervision of its attempt, does nothing. */

@@ -33,6 +33,7 @@ import {
   WorkerRefused,
   type WorkerSessions,
 } from './worker-sessions.ts';
+import type { WorkerTrials } from './worker-trials.ts';
 
 export interface WorkerSessionServiceOptions {
   readonly queue: BuildQueue;
@@ -53,6 +54,7 @@ export interface WorkerSessionServiceOptions {
   readonly baseImages?: BaseImageCredentials;
   readonly hostKeys: Pick<HostKeys, 'known' | 'record'>;
   readonly site: BuildSite;
+  readonly trials?: Pick<WorkerTrials, 'register'>;
   readonly clock: Clock;
   readonly settings: ManagerSettings;
   readonly metrics: ManagerMetrics;
@@ -330,7 +332,14 @@ export class WorkerSessionService implements WorkerSessions {
 
   /** The attempt that a worker speaks of, when build, attempt and epoch belong together. */
   async #known(identity: WorkerIdentity): Promise<RunningAttempt> {
-    const attempt = await this.#options.queue.attempt(identity.attemptId);
+    const { queue, trials } = this.#options;
+    const attempt = await queue.attempt(identity.attemptId);
+    // Every worker understands that there is nothing for it to do any more.
+    if (attempt === undefined && (await trials?.register(identity.attemptId)) === true)
+      throw new WorkerRefused(
+        'attempt-over',
+        'This only tried out whether workers can be started. All is well.',
+      );
     if (attempt?.buildId !== identity.buildId || attempt.jobId !== identity.jobId)
       throw this.#refuse('unknown-attempt');
     if (attempt.epoch !== identity.epoch) throw this.#refuse('stale-epoch');

@@ -2,14 +2,14 @@ import { chmod, stat } from 'node:fs/promises';
 import { runCommand } from './command.ts';
 import { SetupError } from './setup-error.ts';
 
-interface Device {
+export interface Device {
   readonly path: string;
   readonly why: string;
   /** A build can do without: it then has no other choice where the kernel's own overlay works. */
   readonly required: boolean;
 }
 
-const devices: readonly Device[] = [
+export const devices: readonly Device[] = [
   { path: '/dev/net/tun', why: 'builds get their network through it', required: true },
   {
     path: '/dev/fuse',
@@ -61,17 +61,18 @@ export async function ensureDevices({ account, mend, report, signal }: DeviceOpt
   }
 }
 
-function remedy(path: string): string {
+/** The command that opens one of them to all. */
+export function remedy(path: string): string {
   return path === '/dev/net/tun'
     ? `sudo modprobe tun && sudo chmod 0666 ${path}`
     : `sudo modprobe fuse && sudo chmod 0666 ${path}`;
 }
 
 /** Undefined when it opens, else the reason. */
-async function opens(
+export async function opens(
   path: string,
   account: DeviceOptions['account'],
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<string | undefined> {
   const trial = ['sh', '-c', 'exec 3<>"$0"', path];
   const as =

@@ -14,11 +14,16 @@ function isProgram(path: string): boolean {
   }
 }
 
-function isPresent(program: string, searchPath: string): boolean {
+/** Where a program is found first. */
+export function programPath(program: string, searchPath: string): string | undefined {
   const candidates = program.startsWith('/')
     ? globSync(program)
     : searchPath.split(':').map((folder) => join(folder, program));
-  return candidates.some(isProgram);
+  return candidates.find(isProgram);
+}
+
+function isPresent(program: string, searchPath: string): boolean {
+  return programPath(program, searchPath) !== undefined;
 }
 
 /** The packages one of whose programs is not on this machine, however it came there. */

@@ -98,7 +98,8 @@ interface Ids {
   readonly gid: number;
 }
 
-async function findAccount(name: string, signal: AbortSignal | undefined): Promise<Ids | undefined> {
+/** An account of this machine by its name. */
+export async function findAccount(name: string, signal?: AbortSignal): Promise<Ids | undefined> {
   const { ok, output } = await runCommand('getent', ['passwd', name], { signal });
   const [, , uid, gid] = output.split(':');
   return ok && uid !== undefined && gid !== undefined ? { uid: Number(uid), gid: Number(gid) } : undefined;

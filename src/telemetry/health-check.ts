@@ -113,6 +113,20 @@ export function queueCheck(queue: {
   };
 }
 
+/** Fails while every executor fails that some build may run on: such builds wait. */
+export function executorsCheck(fleet: {
+  alerts(): Promise<readonly { readonly since: number; readonly message: string }[]>;
+}): HealthCheck {
+  return {
+    name: 'executors',
+    async check() {
+      const [first] = [...(await fleet.alerts())].sort((one, other) => one.since - other.since);
+      if (first !== undefined)
+        throw new Error(`since ${new Date(first.since).toISOString()}: ${first.message}`);
+    },
+  };
+}
+
 /** Fails while the server behind the orchestrator cannot be reached. Builds go on without it, but slower to notice. */
 export function orchestratorCheck(orchestrator: { readonly connected: boolean }): HealthCheck {
   return {

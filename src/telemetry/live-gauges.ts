@@ -28,6 +28,18 @@ export interface PoolCounts {
   readonly waiting: number;
 }
 
+export interface ExecutorGauges {
+  readonly executors: readonly {
+    readonly name: string;
+    readonly breaker: 'closed' | 'half-open' | 'open';
+    readonly cordoned: boolean;
+  }[];
+  /** Alerts that no worker can be started. */
+  readonly alerts: number;
+}
+
+const breakerStates = ['closed', 'half-open', 'open'] as const;
+
 interface Source {
   readonly read: () => Promise<void>;
   readonly forget: () => void;
@@ -134,6 +146,34 @@ export class LiveGauges {
       connections.set({ state: 'idle' }, pool.idle);
       connections.set({ state: 'busy' }, pool.busy);
       waiting.set(pool.waiting);
+    });
+  }
+
+  /** The executors of this process, and whether all fail. */
+  watchExecutors(read: () => Promise<ExecutorGauges>): void {
+    const breaker = this.#gauge(
+      'slipway_executor_breaker',
+      '1 for the state that the circuit breaker of an executor is in, 0 for the others',
+      'executor',
+      'state',
+    );
+    const cordoned = this.#gauge(
+      'slipway_executor_cordoned',
+      '1 while an executor takes no new builds because somebody cordoned or drains it',
+      'executor',
+    );
+    const failing = this.#gauge(
+      'slipway_executors_failing',
+      'Alerts that every executor fails that some build may run on',
+    );
+    this.#watch('executors', [breaker, cordoned, failing], async () => {
+      const { executors, alerts } = await read();
+      for (const executor of executors) {
+        for (const state of breakerStates)
+          breaker.set({ executor: executor.name, state }, executor.breaker === state ? 1 : 0);
+        cordoned.set({ executor: executor.name }, executor.cordoned ? 1 : 0);
+      }
+      failing.set(alerts);
     });
   }
 

@@ -23,6 +23,7 @@ export class Metrics {
   readonly buildRetries: Counter<'executor'>;
   readonly startFailures: Counter<'code'>;
   readonly executorStartFailures: Counter<'executor' | 'code'>;
+  readonly executorStarts: Histogram<'executor' | 'result'>;
   readonly publishFailures: Counter;
   readonly leaseTakeovers: Counter;
   readonly epochsRefused: Counter<'reason'>;
@@ -120,6 +121,13 @@ export class Metrics {
       'Times one executor could not start a worker and the next was asked',
       'executor',
       'code',
+    );
+    this.executorStarts = histogram(
+      'slipway_executor_start_seconds',
+      'Seconds each executor took to start a worker, or to fail at it, by result: started, or the code of the error',
+      [0.05, 0.1, 0.2, ...seconds],
+      'executor',
+      'result',
     );
     this.publishFailures = counter(
       'slipway_publish_failures_total',

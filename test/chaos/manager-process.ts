@@ -7,6 +7,7 @@ import { SignIn } from '../../src/account/sign-in.ts';
 import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
+import { composeFleet } from '../../src/bin/compose-fleet.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
@@ -170,6 +171,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
     logger,
   });
   const api = composeApi({
+    fleet: composeFleet({ database, clock }),
     triggers,
     accounts,
     signIn,

@@ -17,12 +17,14 @@ import type { ApiOptions } from '../../src/api/dependencies.ts';
 import { createApi } from '../../src/api/server.ts';
 import { SqlAuditLog } from '../../src/audit/sql-audit-log.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { composeOwnFleet, type FleetEntry } from '../../src/bin/compose-fleet.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
 import { EgressGuard } from '../../src/egress/egress-guard.ts';
 import { EgressPolicy } from '../../src/egress/egress-policy.ts';
+import { DummyExecutor, type DummyWork } from '../../src/executor/dummy-executor.ts';
 import { SqlHostKeys } from '../../src/host-key/sql-host-keys.ts';
 import { SqlLogStore } from '../../src/log/sql-log-store.ts';
 import { ExternalLogins } from '../../src/login/external-logins.ts';
@@ -35,6 +37,8 @@ import { SqlRegistries } from '../../src/registries/sql-registries.ts';
 import { type RepositoryImages, RepositoryRemoval } from '../../src/retention/repository-removal.ts';
 import { Retention } from '../../src/retention/retention.ts';
 import { StrayBlobs } from '../../src/retention/stray-blobs.ts';
+import { newTokenKey, TokenKeySet } from '../../src/rpc/token-keys.ts';
+import { WorkerTokens } from '../../src/rpc/tokens.ts';
 import { diskCheck, type HealthCheck } from '../../src/telemetry/health-check.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { type GitHostsOptions, gitHosts } from '../../src/trigger/host/hosts.ts';
@@ -58,6 +62,8 @@ export interface ApiHarnessOptions {
   readonly images?: (database: Database) => RepositoryImages;
   /** Private hosts that users may lead us to. */
   readonly allowHosts?: readonly string[];
+  /** Executors of a manager that is there too. */
+  readonly executors?: readonly FleetEntry[];
   /** Besides custom-git. */
   readonly hosts?: GitHostsOptions;
 }
@@ -77,6 +83,7 @@ export async function startApiServer({
   sessionTimes,
   images,
   allowHosts = [],
+  executors = [],
   hosts = {},
 }: ApiHarnessOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
@@ -163,7 +170,28 @@ export async function startApiServer({
   const checks = health ?? [diskCheck(folder, 1)];
   const egress = new EgressGuard(new EgressPolicy({ allowHosts: ['sources.example', ...allowHosts] }));
   const registries = new SqlRegistries({ database, secretBox, clock });
+  const manager = 'manager-1';
+  const { fleet, trials, reporter, executor } = composeOwnFleet({
+    name: manager,
+    entries: [...executors, { executor: new DummyExecutor({ name: 'idle', clock, work: workUntilStopped }) }],
+    database,
+    workerTokens: new WorkerTokens({
+      keys: new TokenKeySet([newTokenKey()]),
+      issuer: 'slipway',
+      audience: '127.0.0.1',
+      clock,
+    }),
+    worker: { server: '127.0.0.1:1', serverTls: false, registryHost: 'registry.example' },
+    metrics,
+    clock,
+    logger,
+  });
+  if (executors.length > 0) {
+    await database.sql.insertInto('managers').values({ name: manager, beats: 1, joined_at: 0 }).execute();
+    await reporter.report();
+  }
   const api = createApi({
+    fleet,
     accounts,
     signIn,
     sessions,
@@ -236,6 +264,9 @@ export async function startApiServer({
     metrics,
     logged,
     api,
+    trials,
+    /** Of the executors: nothing is written by itself. */
+    reporter,
     addUser,
     async addRepository(text: string, visibility: 'public' | 'private' = 'private') {
       const name = parseRepositoryName(text);
@@ -280,6 +311,7 @@ export async function startApiServer({
     },
     async [Symbol.asyncDispose]() {
       await triggers.stop();
+      await executor.close();
       await logs.stop();
       await api.stop();
       api.server.closeAllConnections();
@@ -289,6 +321,11 @@ export async function startApiServer({
     },
   };
 }
+
+const workUntilStopped: DummyWork = (_order, signal) =>
+  new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve({ exitCode: 0 }), { once: true });
+  });
 
 export type ApiHarness = Awaited<ReturnType<typeof startApiServer>>;
 

@@ -10,20 +10,20 @@ import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
+import { composeOwnFleet, type FleetEntry, type OwnFleetOptions } from '../../src/bin/compose-fleet.ts';
 import { composeManager } from '../../src/bin/compose-manager.ts';
 import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
 import { composeStore } from '../../src/bin/compose-store.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { freePort } from '../../src/bin/free-port.ts';
-import { fallbackMetrics, managerMetrics } from '../../src/bin/manager-metrics.ts';
+import { managerMetrics } from '../../src/bin/manager-metrics.ts';
 import { watchParts } from '../../src/bin/watch-parts.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
 import { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
-import { DummyExecutor } from '../../src/executor/dummy-executor.ts';
+import { DummyExecutor, type DummyWork } from '../../src/executor/dummy-executor.ts';
 import type { WorkerOrder } from '../../src/executor/executor.ts';
-import { type FailoverEntry, FailoverExecutor } from '../../src/executor/failover.ts';
 import { defaultSettings, type ManagerSettings } from '../../src/manager/settings.ts';
 import { MemoryOrchestrator } from '../../src/orchestrator/memory-orchestrator.ts';
 import { loadSigningKey } from '../../src/registry/signing-key.ts';
@@ -40,7 +40,10 @@ import { Workspace } from '../../src/worker/workspace.ts';
 
 export interface WholeServerOptions {
   /** Executors that are asked before the one that runs the workers. */
-  readonly before?: readonly FailoverEntry[];
+  readonly before?: readonly FleetEntry[];
+  /** What the list ends with, made of the work of workers; one executor unless given. */
+  readonly last?: (work: DummyWork) => readonly FleetEntry[];
+  readonly breaker?: OwnFleetOptions['breaker'];
   readonly settings?: Partial<ManagerSettings>;
   /** Private hosts that users may lead us to. */
   readonly allowPrivate?: readonly string[];
@@ -52,6 +55,8 @@ export interface WholeServerOptions {
  */
 export async function startWholeServer({
   before = [],
+  last = (own) => [{ executor: new DummyExecutor({ name: 'dummy', clock, work: own }) }],
+  breaker,
   settings = {},
   allowPrivate = [],
 }: WholeServerOptions = {}) {
@@ -121,11 +126,27 @@ export async function startWholeServer({
     );
     return { exitCode: end.kind === 'complete' ? 0 : 1 };
   };
-  const executor = new FailoverExecutor({
-    entries: [...before, { executor: new DummyExecutor({ name: 'dummy', clock, work }) }],
-    onFallback: fallbackMetrics(metrics),
-  });
   const all = { ...defaultSettings, allowedWorkerCount: 4, ...settings };
+  const workerTokens = new WorkerTokens({
+    keys: new TokenKeySet([newTokenKey()]),
+    issuer: 'slipway',
+    audience: '127.0.0.1',
+    clock,
+    times: queue,
+  });
+  const worker = { server: host, serverTls: false, registryHost: host };
+  const { executor, fleet, trials, reporter } = composeOwnFleet({
+    name: 'manager-1',
+    entries: [...before, ...last(work)],
+    ...(breaker === undefined ? {} : { breaker }),
+    database,
+    workerTokens,
+    worker,
+    settings: all,
+    metrics,
+    clock,
+    logger,
+  });
   const parts = composeManager({
     name: 'manager-1',
     queue,
@@ -141,14 +162,9 @@ export async function startWholeServer({
         return path === undefined ? undefined : new URL(path, url).toString();
       },
     },
-    workerTokens: new WorkerTokens({
-      keys: new TokenKeySet([newTokenKey()]),
-      issuer: 'slipway',
-      audience: '127.0.0.1',
-      clock,
-      times: queue,
-    }),
-    worker: { server: host, serverTls: false, registryHost: host },
+    workerTokens,
+    worker,
+    trials,
     site: {
       registryHost: host,
       registryInsecure: true,
@@ -179,6 +195,7 @@ export async function startWholeServer({
     logger,
   });
   const api = composeApi({
+    fleet,
     triggers,
     accounts,
     signIn,
@@ -213,6 +230,7 @@ export async function startWholeServer({
   await api.start();
   await door.listen({ host: '127.0.0.1', port });
   await parts.manager.start();
+  reporter.start();
   triggers.start();
   await accounts.createUser({ username: 'kim', password: 'correct horse', superuser: true });
   const { token } = await accounts.createToken('kim', {
@@ -246,6 +264,10 @@ export async function startWholeServer({
     blobs,
     audit,
     metrics,
+    token,
+    fleet,
+    trials,
+    executor,
     parts,
     orchestrator,
     registry,
@@ -279,6 +301,7 @@ export async function startWholeServer({
     },
     async [Symbol.asyncDispose]() {
       await triggers.stop();
+      await reporter.stop();
       await parts.stop(0);
       api.endStreams();
       await door.stop();

@@ -11,6 +11,7 @@ import { SqlAccounts } from '../../src/account/sql-accounts.ts';
 import { SqlSessions } from '../../src/account/sql-sessions.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeApi } from '../../src/bin/compose-api.ts';
+import { composeFleet } from '../../src/bin/compose-fleet.ts';
 import { composeManager, type ManagerOptions, type ManagerParts } from '../../src/bin/compose-manager.ts';
 import { composeRegistries } from '../../src/bin/compose-registries.ts';
 import { composeRegistry } from '../../src/bin/compose-registry.ts';
@@ -211,6 +212,7 @@ export async function openRig({
     logger,
   });
   const api = composeApi({
+    fleet: composeFleet({ database, clock }),
     triggers,
     accounts,
     signIn,

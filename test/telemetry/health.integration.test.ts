@@ -26,7 +26,15 @@ test('a whole server is healthy, in the form that monitoring of the field reads'
   });
   expect(await until('/health/endtoend', 200)).toEqual({
     data: {
-      services: { auth: true, database: true, queue: true, redis: true, registry: true, storage: true },
+      services: {
+        auth: true,
+        database: true,
+        executors: true,
+        queue: true,
+        redis: true,
+        registry: true,
+        storage: true,
+      },
     },
     status_code: 200,
   });

@@ -14,7 +14,7 @@ beforeAll(async () => {
       // Builds begin with fewer tries than this one wants.
       {
         executor: new DummyExecutor({ name: 'picky', clock: systemClock, work: never }),
-        minimumRetryThreshold: 10,
+        rules: { minimumRetryThreshold: 10 },
       },
       {
         executor: new DummyExecutor({

@@ -1,0 +1,4 @@
+import { scratchPostgres } from '../../test/harness/scratch-database.ts';
+import { fleetSuite } from './fleet.suite.ts';
+
+fleetSuite('executors over all servers, in PostgreSQL', scratchPostgres);
