@@ -170,7 +170,7 @@ async function checkExecutor(
       site: site.hostname,
       // None is started.
       allowedWorkers: 0,
-      clock: systemClock,
+      clock,
       logger: pino({ level: 'silent' }),
     });
     try {
