@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { pino } from 'pino';
-import { systemClock as clock, systemClock } from '../base/clock.ts';
+import { systemClock as clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
 import type { Config, DatabaseConfig, ExecutorConfig, OrchestratorConfig } from '../config/config.ts';
 import { ConfigError } from '../config/config-error.ts';
