@@ -3,8 +3,8 @@ import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** Programs of the control plane that are built from the module in this folder. */
-const programs = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const;
+/** What is built from the module in this folder. */
+const programs = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet'] as const;
 
 /** Where the programs are, or why they are not there. */
 export type Binaries = { readonly folder: string } | { readonly missing: string };

@@ -6,10 +6,12 @@ export interface KubeconfigOptions {
   readonly authority: string;
   readonly identity: Identity;
   readonly namespace?: string;
+  /** The name in the server's certificate, when it is not that of the URL. */
+  readonly serverName?: string;
 }
 
 /** A kubeconfig with everything in it. JSON is YAML. */
-export function kubeconfig({ url, authority, identity, namespace }: KubeconfigOptions): string {
+export function kubeconfig({ url, authority, identity, namespace, serverName }: KubeconfigOptions): string {
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const user =
     'token' in identity
@@ -21,7 +23,16 @@ export function kubeconfig({ url, authority, identity, namespace }: KubeconfigOp
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [{ name: 'test', cluster: { server: url, 'certificate-authority-data': base64(authority) } }],
+    clusters: [
+      {
+        name: 'test',
+        cluster: {
+          server: url,
+          'certificate-authority-data': base64(authority),
+          ...(serverName === undefined ? {} : { 'tls-server-name': serverName }),
+        },
+      },
+    ],
     users: [{ name: 'test', user }],
     contexts: [
       {
