@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { ServerProcess, serviceFolder } from '../services/service.ts';
 import { findBinaries } from './binaries.ts';
@@ -278,21 +279,37 @@ function kubeletConfig(folder: string): object {
   };
 }
 
+/** Of all containers of this node: named like its folder, which has the id of this process. */
 function controlGroup(folder: string): string {
-  return folder.split('/').at(-1) ?? '';
+  return basename(folder);
 }
 
-/** Those of containers stay, empty, when their processes are killed. */
+/** They stay, empty, when their processes are killed: those of this node are removed, and those of tests that were killed. */
 async function removeControlGroups(folder: string): Promise<void> {
-  const roots = ['/sys/fs/cgroup', ...readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`)];
-  for (const root of roots) {
-    const group = join(root, controlGroup(folder));
-    if (!existsSync(group)) continue;
-    const within = readdirSync(group, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => join(entry.parentPath, entry.name))
-      .sort()
-      .reverse();
-    for (const path of [...within, group]) await rmdir(path);
+  const root = '/sys/fs/cgroup';
+  for (const hierarchy of [root, ...readdirSync(root).map((name) => join(root, name))]) {
+    const names = statSync(hierarchy).isDirectory() ? readdirSync(hierarchy) : [];
+    for (const name of names) {
+      const pid = /^slipway-test-node-(\d+)-/.exec(name)?.[1];
+      if (pid === undefined) continue;
+      if (name === controlGroup(folder) || !existsSync(`/proc/${pid}`))
+        await removeControlGroup(join(hierarchy, name));
+    }
+  }
+}
+
+/** A group goes when those within are gone; the last process of one may take a moment. */
+async function removeControlGroup(path: string): Promise<void> {
+  for (const entry of readdirSync(path, { withFileTypes: true }))
+    if (entry.isDirectory()) await removeControlGroup(join(path, entry.name));
+  for (const deadline = Date.now() + 10_000; ; await sleep(50)) {
+    try {
+      await rmdir(path);
+      return;
+    } catch (thrown) {
+      const { code } = thrown as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY' || Date.now() > deadline) throw thrown;
+    }
   }
 }
