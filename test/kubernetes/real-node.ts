@@ -1,13 +1,13 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { ServerProcess, serviceFolder } from '../services/service.ts';
 import { findBinaries } from './binaries.ts';
+import { makeControlGroups, removeControlGroups } from './control-groups.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { kubeconfig } from './kubeconfig.ts';
 
@@ -98,6 +98,7 @@ export class RealNode implements AsyncDisposable {
       plane.authority.forServer(this.name, [`IP:${node}`]),
       this.expose(plane.port),
       mkdir(join(folder, 'cni')),
+      makeControlGroups(basename(folder)),
     ]);
     const account = {
       url: `https://${apiServer}`,
@@ -157,7 +158,7 @@ export class RealNode implements AsyncDisposable {
     await this.#process?.stop('SIGKILL');
     for (const door of this.#doors) door.close();
     await this.#network.remove();
-    await removeControlGroups(this.#folder);
+    await removeControlGroups(basename(this.#folder));
     await rm(this.#folder, { recursive: true, force: true });
   }
 }
@@ -268,48 +269,12 @@ function kubeletConfig(folder: string): object {
     containerRuntimeEndpoint: `unix://${folder}/containerd.sock`,
     authorization: { mode: 'AlwaysAllow' },
     ...{ healthzPort: 0, readOnlyPort: 0 },
-    // Also on machines with control groups of the first version, and without a hierarchy of its own for pods.
-    ...{ cgroupDriver: 'cgroupfs', failCgroupV1: false, cgroupsPerQOS: false, enforceNodeAllocatable: [] },
-    cgroupRoot: `/${controlGroup(folder)}`,
+    // Also on machines with control groups of the first version.
+    ...{ cgroupDriver: 'cgroupfs', failCgroupV1: false, cgroupRoot: `/${basename(folder)}` },
     ...{ failSwapOn: false, oomScoreAdj: 0, makeIPTablesUtilChains: false },
     ...{ evictionHard: { 'memory.available': '1Mi' }, imageGCHighThresholdPercent: 100 },
     nodeStatusUpdateFrequency: '2s',
     podLogsDir: join(folder, 'pod-logs'),
     volumePluginDir: join(folder, 'volume-plugins'),
   };
-}
-
-/** Of all containers of this node: named like its folder, which has the id of this process. */
-function controlGroup(folder: string): string {
-  return basename(folder);
-}
-
-/** They stay, empty, when their processes are killed: those of this node are removed, and those of tests that were killed. */
-async function removeControlGroups(folder: string): Promise<void> {
-  const root = '/sys/fs/cgroup';
-  for (const hierarchy of [root, ...readdirSync(root).map((name) => join(root, name))]) {
-    const names = statSync(hierarchy).isDirectory() ? readdirSync(hierarchy) : [];
-    for (const name of names) {
-      const pid = /^slipway-test-node-(\d+)-/.exec(name)?.[1];
-      if (pid === undefined) continue;
-      if (name === controlGroup(folder) || !existsSync(`/proc/${pid}`))
-        await removeControlGroup(join(hierarchy, name));
-    }
-  }
-}
-
-/** A group goes when those within are gone; the last process of one may take a moment. */
-async function removeControlGroup(path: string): Promise<void> {
-  for (const entry of readdirSync(path, { withFileTypes: true }))
-    if (entry.isDirectory()) await removeControlGroup(join(path, entry.name));
-  for (const deadline = Date.now() + 10_000; ; await sleep(50)) {
-    try {
-      await rmdir(path);
-      return;
-    } catch (thrown) {
-      const { code } = thrown as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return;
-      if (code !== 'EBUSY' || Date.now() > deadline) throw thrown;
-    }
-  }
 }
