@@ -63,4 +63,21 @@ export const testPackages: readonly SystemPackage[] = [
     programs: ['ignition-validate'],
     why: 'checks what virtual machines are told at their first boot',
   },
+  {
+    name: 'etcd-server',
+    programs: ['etcd'],
+    why: 'stores what the Kubernetes of tests knows',
+    service: 'etcd.service',
+  },
+  {
+    name: 'containerd',
+    programs: ['containerd', 'ctr', 'containerd-shim-runc-v2'],
+    why: 'runs pods of tests',
+    service: 'containerd.service',
+  },
+  {
+    name: 'containernetworking-plugins',
+    programs: ['/usr/lib/cni/bridge', '/usr/lib/cni/host-local', '/usr/lib/cni/loopback'],
+    why: 'connects pods of tests',
+  },
 ];
