@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { cutText } from '../base/cut-text.ts';
 import type { Database, Sql } from '../db/database.ts';
 import { KnownNetworks } from './known-networks.ts';
 import { networkOf } from './network.ts';
@@ -246,7 +247,7 @@ export class LoginLimiter {
     const { perUser, perAddress } = this.#limits;
     const network = storable(networkOf(address));
     // What was typed may be anything; so much of it is told apart.
-    const name = storable(username.slice(0, 511));
+    const name = cutText(username, 511);
     return [
       { kind: 'address', key: `address ${network}`, allowed: perAddress },
       { kind: 'pair', key: `pair ${network} ${name}`, allowed: perUser },

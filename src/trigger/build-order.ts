@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { cutText } from '../base/cut-text.ts';
 import type { BuildRequest } from '../model/build.ts';
 import { escapeTag, type Tag } from '../model/tag.ts';
 import { nameOfRef } from './parsed-ref.ts';
@@ -43,7 +44,7 @@ export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildO
     context: config.context,
     dockerfilePath: config.dockerfile_path,
     tags: tagsOfOrder(order, config),
-    displayName: commit === undefined ? (nameOfRef(ref) ?? ref ?? 'HEAD').slice(0, 100) : shortSha(commit),
+    displayName: commit === undefined ? cutText(nameOfRef(ref) ?? ref ?? 'HEAD', 100) : shortSha(commit),
     platforms: config.platforms ?? [],
     // They are known to say more than they should, and a fork's Dockerfile can print them.
     buildArgs: order.trusted ? (config.build_args ?? {}) : {},

@@ -1,3 +1,4 @@
+import { cutText } from '../../base/cut-text.ts';
 import { redactUrl } from '../../model/redact-url.ts';
 import { HostError } from '../host-error.ts';
 import { TriggerError } from '../trigger-error.ts';
@@ -163,7 +164,7 @@ export function linkOf(text: string): string | undefined {
 
 /** What the database takes, and no longer than `longest`. */
 export function storable(text: string, longest = most.text): string {
-  return text.slice(0, longest).replaceAll('\0', '\uFFFD').toWellFormed();
+  return cutText(text, longest);
 }
 
 function kindOf(value: unknown): string {
