@@ -8,8 +8,9 @@ import { ApiError } from './api-error.ts';
  * of git hosts) are not looked at: whoever reads them makes their texts storable.
  */
 export function refuseUnstorable(api: Api): void {
-  // Before anything of the address is looked up.
-  api.addHook('onRequest', async ({ params, query }) => {
+  // Before anything of the address is looked up; where nothing is registered nothing will be.
+  api.addHook('onRequest', async ({ params, query, routeOptions }) => {
+    if (routeOptions.config.access === undefined) return;
     refuse(params, 'path');
     refuse(query, 'query');
   });

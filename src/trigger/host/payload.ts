@@ -145,9 +145,14 @@ export class Payload {
 
   /** Nothing gives an empty list. */
   list(longest = most.list): readonly Payload[] {
+    return this.listUpTo(longest) ?? this.fail(`a list of at most ${longest} items`);
+  }
+
+  /** The same; undefined: it is longer. */
+  listUpTo(longest: number): readonly Payload[] | undefined {
     if (!this.present) return [];
     if (!Array.isArray(this.#value)) this.fail('a list');
-    if (this.#value.length > longest) this.fail(`a list of at most ${longest} items`);
+    if (this.#value.length > longest) return undefined;
     return this.#value.map((item, index) => new Payload(item, `${this.#path}[${index}]`, this.#blame));
   }
 
