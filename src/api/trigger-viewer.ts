@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import type { Role } from '../account/accounts.ts';
+import { faultsOfConfig } from '../trigger/check-config.ts';
 import type { Trigger } from '../trigger/trigger.ts';
 import type { Triggers } from '../trigger/triggers.ts';
 import type { ApiDependencies } from './dependencies.ts';
@@ -19,7 +20,7 @@ export class TriggerViewer {
     request: FastifyRequest,
     trigger: Trigger,
     role: Role,
-    faults?: readonly string[],
+    faults = role === 'admin' && trigger.config !== undefined ? faultsOfConfig(trigger.config) : [],
   ): Promise<TriggerView> {
     const origin = this.#options.publicOrigin(request.raw);
     return viewTrigger(trigger, {
@@ -28,7 +29,7 @@ export class TriggerViewer {
       ...(trigger.active && role === 'admin'
         ? { credentials: await this.#triggers.credentials(trigger.id, origin) }
         : {}),
-      ...(faults === undefined ? {} : { faults }),
+      ...(role === 'admin' ? { faults } : {}),
     });
   }
 }
