@@ -167,9 +167,13 @@ export function accountsSuite(name: string, openScratch: OpenScratch): void {
       expect(await accounts.repository(web)).toEqual(made);
       expect(await codeOf(accounts.createRepository(web, { visibility: 'public' }))).toBe('exists');
       await accounts.setPermission(web, 'bob', 'admin');
+      expect(await accounts.isFreed(web)).toBe(false);
       expect(await accounts.deleteRepository(web)).toBe(true);
       expect(await accounts.deleteRepository(web)).toBe(false);
+      expect(await accounts.isFreed(web)).toBe(true);
+      expect(await accounts.isFreed({ namespace: 'alice', name: 'never' })).toBe(false);
       await accounts.createRepository(web, { visibility: 'private' });
+      expect(await accounts.isFreed(web)).toBe(false);
       expect(await accounts.roleOn(user('bob'), web)).toBeUndefined();
     });
 

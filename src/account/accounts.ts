@@ -23,6 +23,8 @@ export interface PersonalToken {
   readonly createdAt: number;
   readonly expiresAt?: number;
   readonly lastUsedAt?: number;
+  /** Id of the token that it was made with; absent: a password or a browser. */
+  readonly madeWith?: string;
 }
 
 /** A role given to a user or a robot on one repository, besides what the namespace and its teams give. */
@@ -57,7 +59,7 @@ export interface Accounts {
   /** The token's text is returned once and stored only as a hash. */
   createToken(
     username: string,
-    token: { name: string; scopes: readonly TokenScope[]; expiresAt?: number },
+    token: { name: string; scopes: readonly TokenScope[]; expiresAt?: number; madeWith?: string },
   ): Promise<{ token: string; view: PersonalToken }>;
   tokens(username: string): Promise<readonly PersonalToken[]>;
   revokeToken(username: string, id: string): Promise<boolean>;
@@ -83,6 +85,8 @@ export interface Accounts {
   ): Promise<Repository | undefined>;
   /** False: there is no such repository, or it has builds. */
   deleteRepository(name: RepositoryName): Promise<boolean>;
+  /** Whether there was a repository of this name, which was deleted, and nobody has taken the name since. */
+  isFreed(name: RepositoryName): Promise<boolean>;
   /** The strongest role the principal has on a repository, or in a namespace when the repository does not exist. */
   roleOn(principal: Principal, name: RepositoryName): Promise<Role | undefined>;
   permissions(name: RepositoryName): Promise<readonly Permission[]>;

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-database.ts';
 import { ManualClock } from '../base/clock.ts';
 import { defaultLoginLimits, LoginLimiter } from './login-limiter.ts';
+import { nameMark } from './name-mark.ts';
 
 /** What the limiter must do, on every database. */
 export function loginLimiterSuite(name: string, openScratch: OpenScratch): void {
@@ -78,11 +79,21 @@ export function loginLimiterSuite(name: string, openScratch: OpenScratch): void 
       expect(await lockedFor(limiter, 'alice', '198.51.100.1')).toBeGreaterThan(0);
     });
 
+    test('keeps nothing of what was typed', async () => {
+      await addUser('alice');
+      const { limiter } = make();
+      const typed = ['alice', 'slp_0123456789abcdefghij', 'correct horse battery'];
+      for (const name of typed) await fail(limiter, 1, name);
+      const kept = JSON.stringify(await rows());
+      expect(kept).toContain('192.0.2.1');
+      for (const name of typed) expect(kept).not.toContain(name);
+    });
+
     test('one address never locks a name, however long it goes on', async () => {
       const made = make();
       await failWaiting(made, 120);
       expect(await lockedFor(made.limiter, 'alice', '198.51.100.1')).toBe(0);
-      const ofName = (await rows()).find(({ key }) => key === 'user alice');
+      const ofName = (await rows()).find(({ key }) => key === `user ${nameMark('alice')}`);
       expect(ofName?.count ?? 0).toBeLessThanOrEqual(defaultLoginLimits.perUser);
     });
 
@@ -195,7 +206,7 @@ export function loginLimiterSuite(name: string, openScratch: OpenScratch): void 
       await clock.advance(1_000);
       await succeed(limiter, 'alice', '192.0.2.1');
       expect((await rows()).filter(({ key }) => key === 'address 192.0.2.1')).toEqual(before);
-      expect((await rows()).map(({ key }) => key)).not.toContain('pair 192.0.2.1 alice');
+      expect((await rows()).map(({ key }) => key)).not.toContain(`pair 192.0.2.1 ${nameMark('alice')}`);
       // Withdrawn ones change nothing.
       const now = await rows();
       expect(await lockedFor(limiter, 'bob', '192.0.2.1')).toBe(0);

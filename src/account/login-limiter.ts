@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
-import { cutText } from '../base/cut-text.ts';
 import type { Database, Sql } from '../db/database.ts';
 import { KnownNetworks } from './known-networks.ts';
+import { nameMark } from './name-mark.ts';
 import { networkOf } from './network.ts';
 import { storable } from './storable.ts';
 
@@ -246,8 +246,7 @@ export class LoginLimiter {
   #countersOf(username: string, address: string): readonly Counter[] {
     const { perUser, perAddress } = this.#limits;
     const network = storable(networkOf(address));
-    // What was typed may be anything; so much of it is told apart.
-    const name = cutText(username, 511);
+    const name = nameMark(username);
     return [
       { kind: 'address', key: `address ${network}`, allowed: perAddress },
       { kind: 'pair', key: `pair ${network} ${name}`, allowed: perUser },

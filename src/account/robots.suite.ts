@@ -75,6 +75,25 @@ export function robotsSuite(name: string, openScratch: OpenScratch): void {
       expect(await codeOf(accounts.robots.create(ci, { expiresAt: clock.now() }))).toBe('bad-token');
     });
 
+    test('is found by the token that its own was made with, while that is good', async () => {
+      await accounts.robots.create(ci, { madeWith: 'one' });
+      const deploy = { namespace: 'alice', short: 'deploy' };
+      await accounts.robots.create(deploy, { madeWith: 'one', expiresAt: clock.now() + 60_000 });
+      await accounts.robots.create({ namespace: 'alice', short: 'other' }, { madeWith: 'two' });
+      await accounts.robots.create({ namespace: 'alice', short: 'by-hand' });
+      const found = async (token: string) =>
+        (await accounts.robots.madeWith(token)).map((each) => [each.name, each.madeWith]);
+      expect(await found('one')).toEqual([
+        ['alice+ci', 'one'],
+        ['alice+deploy', 'one'],
+      ]);
+      await clock.advance(60_000);
+      await accounts.robots.regenerate(ci, { madeWith: 'two' });
+      expect(await found('one')).toEqual([]);
+      await accounts.robots.regenerate(ci);
+      expect(await found('two')).toEqual([['alice+other', 'two']]);
+    });
+
     test('signs in by its own name and token only, and to nothing of its owner', async () => {
       const { token } = await accounts.robots.create(ci);
       const signIn = new SignIn(accounts, new LoginLimiter(scratch.database, clock));

@@ -13,6 +13,14 @@ export interface Robot {
   /** When its token ends; absent: never. */
   readonly expiresAt?: number;
   readonly lastUsedAt?: number;
+  /** Id of the personal token that its token was made with; absent: a password or a browser. */
+  readonly madeWith?: string;
+}
+
+/** How a robot's token is made. */
+export interface RobotTokenOptions {
+  readonly expiresAt?: number;
+  readonly madeWith?: string;
 }
 
 /** A role on one repository. */
@@ -34,7 +42,7 @@ export interface Robots {
   /** The token's text is returned once and stored only as a hash. Throws `bad-name`, `bad-token`, `exists`, `unknown`, `too-many`, `too-often`. */
   create(
     name: RobotName,
-    options?: { readonly description?: string; readonly expiresAt?: number },
+    options?: RobotTokenOptions & { readonly description?: string },
   ): Promise<{ readonly token: string; readonly robot: Robot }>;
   /** By name; `after` is a robot's whole name. */
   robots(
@@ -45,8 +53,10 @@ export interface Robots {
   /** The token before is worth nothing from then on. Undefined: there is no such robot. */
   regenerate(
     name: RobotName,
-    options?: { readonly expiresAt?: number },
+    options?: RobotTokenOptions,
   ): Promise<{ readonly token: string; readonly robot: Robot } | undefined>;
+  /** By name: those whose token was made with this personal token, and has not expired. */
+  madeWith(tokenId: string): Promise<readonly Robot[]>;
   /** Takes its permissions with it. */
   delete(name: RobotName): Promise<boolean>;
   /** Roles of its own, not those of its teams; by repository. `after` is `namespace/name`. */

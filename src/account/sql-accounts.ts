@@ -147,6 +147,10 @@ export class SqlAccounts implements Accounts {
     return this.#repositories.deleteRepository(name);
   }
 
+  isFreed(name: RepositoryName) {
+    return this.#repositories.isFreed(name);
+  }
+
   roleOn(principal: Principal, name: RepositoryName) {
     return this.#repositories.roleOn(principal, name);
   }

@@ -63,7 +63,7 @@ export class SqlPersonalTokens
 
   async createToken(
     username: string,
-    { name, scopes, expiresAt }: { name: string; scopes: readonly TokenScope[]; expiresAt?: number },
+    { name, scopes, expiresAt, madeWith }: Parameters<Accounts['createToken']>[1],
   ): Promise<{ token: string; view: PersonalToken }> {
     const now = this.#clock.now();
     if (scopes.length === 0) throw new AccountError('bad-token', 'A token needs at least one scope.');
@@ -79,6 +79,7 @@ export class SqlPersonalTokens
       created_at: now,
       expires_at: expiresAt ?? null,
       last_used_at: null,
+      made_with: madeWith ?? null,
     };
     try {
       await this.#database.transaction(async (sql) => {
@@ -140,5 +141,6 @@ function tokenOf(row: Omit<Row<'tokens'>, 'hash'>): PersonalToken {
     createdAt: row.created_at,
     ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
     ...(row.last_used_at === null ? {} : { lastUsedAt: row.last_used_at }),
+    ...(row.made_with === null ? {} : { madeWith: row.made_with }),
   };
 }

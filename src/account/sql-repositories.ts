@@ -25,6 +25,7 @@ export class SqlRepositories
       | 'roleOn'
       | 'permissions'
       | 'setPermission'
+      | 'isFreed'
     >
 {
   readonly #database: Database;
@@ -51,6 +52,11 @@ export class SqlRepositories
         await sql
           .insertInto('repositories')
           .values({ ...name, description, visibility, created_at: createdAt })
+          .execute();
+        await sql
+          .deleteFrom('freed_repositories')
+          .where('namespace', '=', name.namespace)
+          .where('name', '=', name.name)
           .execute();
         if (admin !== undefined)
           await sql
@@ -116,23 +122,42 @@ export class SqlRepositories
   }
 
   async deleteRepository(name: RepositoryName): Promise<boolean> {
-    const { numDeletedRows } = await this.#database.sql
-      .deleteFrom('repositories')
-      .where('namespace', '=', name.namespace)
-      .where('name', '=', name.name)
-      // Whoever takes the name next would have them.
-      .where(({ not, exists, selectFrom }) =>
-        not(
-          exists(
-            selectFrom('builds')
-              .select('id')
-              .where('namespace', '=', name.namespace)
-              .where('repository', '=', name.name),
+    return await this.#database.transaction(async (sql) => {
+      const { numDeletedRows } = await sql
+        .deleteFrom('repositories')
+        .where('namespace', '=', name.namespace)
+        .where('name', '=', name.name)
+        // Whoever takes the name next would have them.
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom('builds')
+                .select('id')
+                .where('namespace', '=', name.namespace)
+                .where('repository', '=', name.name),
+            ),
           ),
-        ),
-      )
+        )
+        .executeTakeFirst();
+      if (numDeletedRows === 0n) return false;
+      const freed_at = this.#clock.now();
+      await sql
+        .insertInto('freed_repositories')
+        .values({ ...name, freed_at })
+        .onConflict((on) => on.columns(['namespace', 'name']).doUpdateSet({ freed_at }))
+        .execute();
+      return true;
+    });
+  }
+
+  async isFreed({ namespace, name }: RepositoryName): Promise<boolean> {
+    const row = await this.#database.sql
+      .selectFrom('freed_repositories')
+      .select('freed_at')
+      .where('namespace', '=', namespace)
+      .where('name', '=', name)
       .executeTakeFirst();
-    return numDeletedRows > 0n;
+    return row !== undefined;
   }
 
   async roleOn(principal: Principal, name: RepositoryName): Promise<Role | undefined> {

@@ -9,7 +9,7 @@ import { onDuplicate } from './duplicate.ts';
 import { tokenHash } from './personal-token.ts';
 import { formatRobotName, parseRobotName, type RobotName } from './robot-name.ts';
 import { looksLikeRobotToken, newRobotToken } from './robot-token.ts';
-import type { Grant, Robot, RobotReach, Robots } from './robots.ts';
+import type { Grant, Robot, RobotReach, Robots, RobotTokenOptions } from './robots.ts';
 import { parseRole } from './role.ts';
 import { takeTokenTurn } from './token-turns.ts';
 
@@ -32,7 +32,7 @@ export class SqlRobots implements Robots {
 
   async create(
     name: RobotName,
-    { description = '', expiresAt }: { description?: string; expiresAt?: number } = {},
+    { description = '', expiresAt, madeWith }: RobotTokenOptions & { readonly description?: string } = {},
   ): Promise<{ token: string; robot: Robot }> {
     const { namespace, short } = name;
     if (!isNamespace(short))
@@ -51,6 +51,7 @@ export class SqlRobots implements Robots {
       created_at: now,
       expires_at: expiresAt ?? null,
       last_used_at: null,
+      made_with: madeWith ?? null,
     };
     try {
       await this.#database.transaction(async (sql) => {
@@ -104,7 +105,7 @@ export class SqlRobots implements Robots {
 
   async regenerate(
     name: RobotName,
-    { expiresAt }: { expiresAt?: number } = {},
+    { expiresAt, madeWith }: RobotTokenOptions = {},
   ): Promise<{ token: string; robot: Robot } | undefined> {
     const now = this.#clock.now();
     requireFuture(expiresAt, now);
@@ -113,12 +114,28 @@ export class SqlRobots implements Robots {
       await takeTokenTurn(sql, turnOf(name.namespace), now);
       return await sql
         .updateTable('robots')
-        .set({ hash: tokenHash(token), expires_at: expiresAt ?? null, last_used_at: null })
+        .set({
+          hash: tokenHash(token),
+          expires_at: expiresAt ?? null,
+          last_used_at: null,
+          made_with: madeWith ?? null,
+        })
         .where('name', '=', formatRobotName(name))
         .returningAll()
         .executeTakeFirst();
     });
     return row === undefined ? undefined : { token, robot: robotOf(row) };
+  }
+
+  async madeWith(tokenId: string): Promise<readonly Robot[]> {
+    const rows = await this.#database.sql
+      .selectFrom('robots')
+      .selectAll()
+      .where('made_with', '=', tokenId)
+      .where((on) => on.or([on('expires_at', 'is', null), on('expires_at', '>', this.#clock.now())]))
+      .orderBy('name')
+      .execute();
+    return rows.map(robotOf);
   }
 
   async delete(name: RobotName): Promise<boolean> {
@@ -245,5 +262,6 @@ function robotOf(row: Omit<Row<'robots'>, 'hash' | 'namespace'>): Robot {
     createdAt: row.created_at,
     ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
     ...(row.last_used_at === null ? {} : { lastUsedAt: row.last_used_at }),
+    ...(row.made_with === null ? {} : { madeWith: row.made_with }),
   };
 }

@@ -96,6 +96,47 @@ describe('a robot', () => {
   });
 });
 
+describe('whether there is somebody of a name', () => {
+  const at = (name: string) => `/repository/kim/web/permissions/user/${encodeURIComponent(name)}`;
+  const pairs = [
+    ['lee', 'nobody-here'],
+    ['lee+known', 'lee+unknown'],
+  ] as const;
+
+  test.each(pairs)('is not told by asking for a role, or taking it away: %s, %s', async (known, unknown) => {
+    if (known === 'lee+known') await server.accounts.robots.create({ namespace: 'lee', short: 'known' });
+    for (const method of ['GET', 'DELETE']) {
+      const [there, not] = [await call(method, at(known), kim), await call(method, at(unknown), kim)];
+      expect(there.status).toBe(404);
+      expect([not.status, not.text]).toEqual([there.status, there.text]);
+    }
+    // Nor to who does not administer the repository, whatever they do.
+    for (const method of ['GET', 'PUT', 'DELETE']) {
+      const body = method === 'PUT' ? { role: 'read' } : undefined;
+      const [there, not] = [
+        await call(method, at(known), lee, body),
+        await call(method, at(unknown), lee, body),
+      ];
+      expect(there.status).toBe(403);
+      expect([not.status, not.text]).toEqual([there.status, there.text]);
+    }
+  });
+
+  test('is told to who gives them a role, and the audit log says who asked for whom', async () => {
+    for (const [, unknown] of pairs) {
+      const answer = await give(unknown, 'read');
+      expect([answer.status, answer.json.detail]).toEqual([400, expect.stringContaining(unknown)]);
+      const [record] = await server.audit.records({ limit: 1 });
+      expect(record).toMatchObject({
+        actor: { kind: 'user', name: 'kim' },
+        action: 'permission.set',
+        result: 'failed',
+        detail: { user: unknown },
+      });
+    }
+  });
+});
+
 describe('pull_robot', () => {
   const ask = async (token: string, pull_robot: string) =>
     await call('POST', '/repository/kim/web/build', token, { archive_url, pull_robot });
@@ -205,11 +246,67 @@ describe('an organization', () => {
     await server.accounts.robots.delete({ namespace: 'kim', short: 'strong' });
   });
 
+  test('gives no robot’s token that lasts longer than the token it is made with', async () => {
+    const ends = Date.now() + 60_000;
+    const { token } = await server.accounts.createToken('kim', {
+      name: 'short',
+      scopes: ['user:admin', 'org:admin', 'repo:admin'],
+      expiresAt: ends,
+    });
+    const later = new Date(ends + 1_000).toISOString();
+    const sooner = new Date(ends - 30_000).toISOString();
+    for (const base of ['/user', '/organization/kim', '/organization/acme']) {
+      const robot = `${base}/robots/brief`;
+      const again = `${robot}/regenerate`;
+      expect((await call('PUT', robot, token, { expires: later })).status).toBe(403);
+      expect((await call('PUT', robot, token)).json.expires).toBe(new Date(ends).toISOString());
+      expect((await call('POST', again, token, { expires: later })).status).toBe(403);
+      expect((await call('POST', again, token, { expires: sooner })).json.expires).toBe(sooner);
+      expect((await call('POST', again, token)).json.expires).toBe(new Date(ends).toISOString());
+      const [record] = await server.audit.records({ limit: 1 });
+      expect(record).toMatchObject({
+        action: 'robot.regenerate',
+        detail: { expires: new Date(ends).toISOString() },
+      });
+      // A password has no end.
+      const lasting = await server.call('POST', `/api/v1${again}`, { headers: basic('kim', password) });
+      expect([lasting.status, lasting.json.expires, lasting.json.made_with]).toEqual([200, null, null]);
+      expect((await call('DELETE', robot, kim)).status).toBe(204);
+    }
+  });
+
+  test('says which robots and tokens a token that is revoked has made', async () => {
+    const make = async (name: string, token: string) =>
+      await call('POST', '/user/tokens', token, { name, scopes: ['repo:read'] });
+    const scopes = ['user:admin', 'org:admin', 'repo:admin', 'repo:read'] as const;
+    const leaked = await server.accounts.createToken('kim', { name: 'leaked', scopes });
+    const revoke = async (id: unknown) => await call('DELETE', `/user/tokens/${String(id)}`, kim);
+    for (const path of ['/user/robots/one', '/organization/acme/robots/two', '/user/robots/gone'])
+      expect((await call('PUT', path, leaked.token)).json.made_with).toBe(leaked.view.id);
+    await call('DELETE', '/user/robots/gone', kim);
+    const child = await make('child', leaked.token);
+    expect(child.json.made_with).toBe(leaked.view.id);
+    const answer = await revoke(leaked.view.id);
+    const robots = ['acme+two', 'kim+one'];
+    expect([answer.status, answer.json]).toEqual([
+      200,
+      { still_valid: { robots, tokens: [{ id: child.json.id, name: 'child' }] } },
+    ]);
+    const [record] = await server.audit.records({ limit: 1 });
+    expect(record).toMatchObject({ action: 'token.revoke', detail: { robots, tokens: [child.json.id] } });
+    expect((await revoke(child.json.id)).status).toBe(204);
+    await call('DELETE', '/user/robots/one', kim);
+    await call('DELETE', '/organization/acme/robots/two', kim);
+  });
+
   test('comes to be with its first repository, when a superuser makes that', async () => {
     const body = { namespace: 'nowhere', repository: 'app' };
     expect((await call('POST', '/repository', kim, body)).status).toBe(403);
-    expect((await call('POST', '/repository', root, body)).status).toBe(201);
+    const made = await call('POST', '/repository', root, body);
+    expect([made.status, made.json.namespace_created]).toEqual([201, true]);
     expect(await server.accounts.organizations.roleIn('root', 'nowhere')).toBe('admin');
+    const next = await call('POST', '/repository', root, { ...body, repository: 'next' });
+    expect([next.status, next.json.namespace_created]).toEqual([201, false]);
   });
 });
 

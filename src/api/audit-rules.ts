@@ -75,7 +75,15 @@ function robot({ params, username }: AuditedCall): AuditTarget | undefined {
   return namespace === '' ? undefined : { kind: 'robot', name, namespace };
 }
 
-const robotExpiry = ({ body }: AuditedCall) => ({ expires: body.expires });
+/** What was made with a token that was revoked. */
+function stillValid(left: unknown): { robots?: unknown; tokens?: unknown } {
+  if (typeof left !== 'object' || left === null) return {};
+  const { robots, tokens } = left as { robots?: unknown; tokens?: unknown };
+  return { robots, tokens: Array.isArray(tokens) ? tokens.map(({ id }) => id) : undefined };
+}
+
+/** As it was set: where the token of who asked ends sooner, that is not what was asked for. */
+const robotExpiry = ({ body, answer }: AuditedCall) => ({ expires: answer.expires ?? body.expires });
 
 function token(id: unknown, { username }: AuditedCall): AuditTarget {
   return {
@@ -368,9 +376,17 @@ export const auditRules: Readonly<Record<string, AuditRule>> = {
   createUserToken: {
     action: 'token.create',
     target: (call) => token(call.answer.id, call),
-    detail: ({ body }) => ({ name: body.name, scopes: body.scopes, expires: body.expires }),
+    detail: ({ body, answer }) => ({
+      name: body.name,
+      scopes: body.scopes,
+      expires: answer.expires ?? body.expires,
+    }),
   },
-  revokeUserToken: { action: 'token.revoke', target: (call) => token(call.params.token, call) },
+  revokeUserToken: {
+    action: 'token.revoke',
+    target: (call) => token(call.params.token, call),
+    detail: ({ answer }) => stillValid(answer.still_valid),
+  },
   createInstallUser: {
     action: 'user.create',
     target: ({ body }) => userTarget(text(body.username)),

@@ -698,7 +698,7 @@ const calls: Readonly<Record<string, Call>> = {
     record: () => ({
       action: 'robot.create',
       target: { kind: 'robot', name: 'kim+ci', namespace: 'kim' },
-      detail: { expires: '2100-01-01T00:00:00Z' },
+      detail: { expires: '2100-01-01T00:00:00.000Z' },
     }),
   },
   regenerateUserRobotToken: {
@@ -729,7 +729,7 @@ const calls: Readonly<Record<string, Call>> = {
     record: () => ({
       action: 'robot.create',
       target: { kind: 'robot', name: 'acme+ci', namespace: 'acme' },
-      detail: { expires: '2100-01-01T00:00:00Z' },
+      detail: { expires: '2100-01-01T00:00:00.000Z' },
     }),
   },
   regenerateOrgRobotToken: {

@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type ApiHarness, startApiServer } from '../../test/harness/api-server.ts';
-import { ManualClock } from '../base/clock.ts';
+import { type Clock, ManualClock } from '../base/clock.ts';
 import { request } from '../queue/build-queue.suite.ts';
+import { embeddedClient } from '../registry/embedded-client.ts';
+import { ImageRemoval } from '../registry/image-removal.ts';
+import { newSigningKey, readSigningKey } from '../registry/signing-key.ts';
+import { TokenService } from '../registry/token-service.ts';
 
 let server: ApiHarness;
 let clock: ManualClock;
@@ -51,6 +55,42 @@ test('what a repository left that is gone is for superusers only, whoever has it
   await server.queue.cancel(id, 'root');
   expect((await call('POST', '/repository', kim, { repository: 'ghost' })).status).toBe(201);
   expect(await server.queue.build(id)).toBeUndefined();
+});
+
+test('a repository comes to be while the registry is down, unless its name may have images there', async () => {
+  const key = await readSigningKey(newSigningKey(clock));
+  const tokens = new TokenService({ key, issuer: 'slipway', service: 'slipway-registry', clock });
+  // Nobody listens there, and nobody waits for it.
+  const hasty: Clock = { now: () => clock.now(), sleep: async () => {} };
+  const where = { socketPath: '/nonexistent/registry', name: 'registry' };
+  const client = embeddedClient({ ...where, tokens, clock: hasty });
+  const down = await startApiServer({
+    clock,
+    images: (database) => new ImageRemoval({ client, database }),
+  });
+  try {
+    const lee = await down.addUser('lee');
+    const make = async (repository: string) =>
+      (await down.call('POST', '/api/v1/repository', { token: lee, body: { repository } })).status;
+    expect(await make('new')).toBe(201);
+    const { id } = await down.queue.enqueue(request('lee/built'));
+    await down.queue.cancel(id, 'lee');
+    expect(await make('built')).toBe(503);
+    await down.addRepository('lee/freed');
+    expect(await down.accounts.deleteRepository({ namespace: 'lee', name: 'freed' })).toBe(true);
+    expect(await make('freed')).toBe(503);
+    const digest = `sha256:${'a'.repeat(64)}`;
+    await down.database.sql
+      .insertInto('registry_manifests')
+      .values({ repository: 'lee/pushed', digest })
+      .execute();
+    expect(await make('pushed')).toBe(503);
+    expect(
+      (await down.call('POST', '/api/v1/repository', { token: lee, body: { repository: 'new' } })).status,
+    ).toBe(409);
+  } finally {
+    await down[Symbol.asyncDispose]();
+  }
 });
 
 test('a trigger does nothing in the name of a user who was deleted, and nobody inherits it by the name', async () => {

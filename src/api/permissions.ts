@@ -20,7 +20,11 @@ const params = Type.Object({
   username: Type.String({ maxLength: 511, description: 'A user, or a robot: namespace+short' }),
 });
 
-/** Who may do what with a repository, besides what its namespace gives. */
+/**
+ * Who may do what with a repository, besides what its namespace gives. Reading a role and taking it away say nothing of
+ * who has none, be it a user or nobody. Giving one has to say that a name is nobody's, or a mistyped one would be taken for
+ * a colleague: so whoever administers a repository can find out which names there are. Each try is in the audit log.
+ */
 export function addPermissionRoutes(api: Api, { accounts }: Pick<ApiDependencies, 'accounts'>): void {
   const base = '/api/v1/repository/:namespace/:repository/permissions/user';
 

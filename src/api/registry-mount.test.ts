@@ -57,7 +57,10 @@ beforeEach(async () => {
     tokens: new TokenService(identity),
     buildCredentials: builds,
     authorizer: new AccountAuthorizer(accounts, signIn),
-    attempts: { isCurrent: async (attemptId, epoch) => current.get(attemptId) === epoch },
+    attempts: {
+      isCurrent: async (attemptId, epoch) => current.get(attemptId) === epoch,
+      timeOf: async (attemptId, epoch) => (current.get(attemptId) === epoch ? clock.now() : undefined),
+    },
     clock,
   });
   const isTrusted = proxyAddress.compile(['127.0.0.1']);

@@ -135,7 +135,14 @@ export function addRepositoryRoutes(
           },
           { title: 'NewRepo' },
         ),
-        response: { 201: repositoryWithRights },
+        response: {
+          201: Type.Intersect([
+            repositoryWithRights,
+            Type.Object({
+              namespace_created: Type.Boolean({ description: 'Whether the namespace is a new organization' }),
+            }),
+          ]),
+        },
       },
     },
     async (request, reply) => {
@@ -156,10 +163,13 @@ export function addRepositoryRoutes(
           `You may not create repositories in the namespace ${name.namespace}. Your own is ${user.username}.`,
         );
       // What a build or a push left while the repository before was being deleted is nobody's to see.
-      if ((await accounts.repository(name)) === undefined) await removeRemains(name);
+      if ((await accounts.repository(name)) === undefined) {
+        const freed = await accounts.isFreed(name);
+        await removed(name, 'was in use before', removal.clear(name, { freed }, never));
+      }
       // Only superusers get so far in a namespace that is not there.
-      if ((await accounts.organizations.kindOf(name.namespace)) === undefined)
-        await accounts.organizations.create({ name: name.namespace, owner: user.username });
+      const isNew = (await accounts.organizations.kindOf(name.namespace)) === undefined;
+      if (isNew) await accounts.organizations.create({ name: name.namespace, owner: user.username });
       const created = await accounts.createRepository(name, {
         visibility: request.body.visibility ?? 'private',
         // Whoever makes it can go on with it.
@@ -169,7 +179,7 @@ export function addRepositoryRoutes(
       return await reply
         .status(201)
         .header('location', `/api/v1/repository/${name.namespace}/${encodeURIComponent(name.name)}`)
-        .send(viewWithRights(created, 'admin'));
+        .send({ ...viewWithRights(created, 'admin'), namespace_created: isNew });
     },
   );
 
@@ -240,16 +250,17 @@ export function addRepositoryRoutes(
     return { success: true };
   }
 
-  async function removeRemains(name: RepositoryName): Promise<void> {
+  /** Throws ApiError unless all of it is removed. */
+  async function removed(name: RepositoryName, why: string, removing: Promise<Removed>): Promise<void> {
     const text = formatRepositoryName(name);
     let left: Removed;
     try {
-      left = await removal.remove(name, never);
+      left = await removing;
     } catch (thrown) {
       if (!(thrown instanceof RegistryError)) throw thrown;
       throw new ApiError(
         'unavailable',
-        `The images of ${text} could not be removed, for the registry does not answer as it should. Try again.`,
+        `${text} ${why}, and its images could not be removed, for the registry does not answer as it should. Try again.`,
         { cause: thrown, retryAfter: 5 },
       );
     }
@@ -293,7 +304,7 @@ export function addRepositoryRoutes(
       for (const { id } of await triggers.list(name))
         left.push(...(await triggers.remove(id, signalOf(reply))).leftAtHost);
       // The name comes last: whoever takes it gets nothing of what there was.
-      await removeRemains(name);
+      await removed(name, 'is to go', removal.remove(name, never));
       if (!(await accounts.deleteRepository(name)) && (await accounts.repository(name)) !== undefined)
         throw new ApiError('conflict', 'A build was asked for at this moment. Cancel it first.');
       if (left.length > 0) return await reply.status(200).send({ left_at_host: left });

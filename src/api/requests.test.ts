@@ -233,3 +233,30 @@ test('a trace that a request brings goes with its build, though nothing records 
   expect(await stored({ traceparent: 'nonsense' })).toBeUndefined();
   expect(await stored({})).toBeUndefined();
 });
+
+test('a browser at an address that is none gets a page, and everybody else JSON', async () => {
+  const chrome = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
+  const ask = async (path: string, accept: string, method = 'GET') =>
+    await server.call(method, path, { headers: { accept } });
+  for (const path of ['/repository', '/api/v1/nothing', '/a"><script>alert(1)</script>']) {
+    const page = await ask(path, chrome);
+    expect([page.status, page.headers.get('content-type')]).toEqual([404, 'text/html; charset=utf-8']);
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(page.text).toContain('<h1>Nothing here</h1>');
+    expect(page.text).not.toMatch(/<script|alert\(|style=/);
+    for (const accept of ['*/*', 'application/json', 'text/plain']) {
+      const answer = await ask(path, accept);
+      expect([accept, answer.status, answer.json.error_type]).toEqual([accept, 404, 'not_found']);
+    }
+  }
+  expect((await ask('/nothing', chrome, 'POST')).json.error_type).toBe('not_found');
+  // What there is answers as ever.
+  const missing = await server.call('GET', '/api/v1/repository/owner/none', {
+    token,
+    headers: { accept: chrome },
+  });
+  expect(missing.json.error_type).toBe('not_found');
+  const not = await ask('/signout', chrome);
+  expect([not.status, not.headers.get('allow')]).toEqual([405, 'POST']);
+  expect(not.text).toContain('<h1>Nothing here</h1>');
+});

@@ -1,13 +1,13 @@
 import type { FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { formatRobotName, type RobotName } from '../account/robot-name.ts';
-import type { Grant, Robot } from '../account/robots.ts';
+import type { Grant, Robot, RobotTokenOptions } from '../account/robots.ts';
 import { formatRepositoryName, isNamespace } from '../model/repository-name.ts';
-import { requireScope, requireUser } from './access.ts';
+import { requireScope, requireUser, type UserPrincipal } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { ApiDependencies } from './dependencies.ts';
-import { expirySchema, parseExpiry, timeOrNull } from './expiry.ts';
+import { expirySchema, expiryWithin, madeWithSchema, parseExpiry, timeOrNull } from './expiry.ts';
 import { grantSchema, viewGrant } from './grant-view.ts';
 import { listPage, listQuery, nextPage, storePage } from './list-page.ts';
 
@@ -18,6 +18,7 @@ const robotSchema = Type.Object(
     created: Type.String({ format: 'date-time' }),
     last_accessed: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
     expires: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
+    made_with: madeWithSchema,
     token: Type.Optional(
       Type.String({ description: 'Only when it was made just now; it is not shown again' }),
     ),
@@ -153,7 +154,7 @@ function addRoutesOf(
         operationId: `create${word}Robot`,
         summary: 'Make a robot; the answer has its token, only this once',
         description:
-          'A robot can do nothing until repositories or teams let it. A token needs the scope `repo:admin` as well.',
+          'A robot can do nothing until repositories or teams let it. A token needs the scope `repo:admin` as well, and the robot’s ends with it at the latest.',
         tags,
         params: ofOne,
         body: optional(fields),
@@ -161,12 +162,11 @@ function addRoutesOf(
       },
     },
     async (request, reply) => {
-      requireRobotPower(request);
+      const user = requireRobotPower(request);
       const { description, expires } = request.body ?? {};
-      const expiresAt = parseExpiry(expires);
       const { robot, token } = await robots.create(nameOf(request), {
         ...(description === undefined ? {} : { description }),
-        ...(expiresAt === undefined ? {} : { expiresAt }),
+        ...tokenOptions(user, expires),
       });
       return await reply.status(201).send({ ...view(robot), token });
     },
@@ -198,7 +198,8 @@ function addRoutesOf(
       schema: {
         operationId: `regenerate${word}RobotToken`,
         summary: 'Make a new token for a robot; the one before is worth nothing at once',
-        description: 'A token needs the scope `repo:admin` as well: that is what the robot may have.',
+        description:
+          'A token needs the scope `repo:admin` as well: that is what the robot may have. The robot’s ends with it at the latest.',
         tags,
         params: ofOne,
         body: optional(Type.Object({ expires: expirySchema })),
@@ -206,10 +207,9 @@ function addRoutesOf(
       },
     },
     async (request) => {
-      requireRobotPower(request);
+      const user = requireRobotPower(request);
       const { name } = await existing(request);
-      const expiresAt = parseExpiry(request.body?.expires);
-      const made = await robots.regenerate(name, expiresAt === undefined ? {} : { expiresAt });
+      const made = await robots.regenerate(name, tokenOptions(user, request.body?.expires));
       if (made === undefined) throw noRobot(name);
       return { ...view(made.robot), token: made.token };
     },
@@ -240,9 +240,19 @@ function addRoutesOf(
 }
 
 /** Who holds a robot's token has what repositories gave it, so who gets it with a token of their own must have as much. */
-function requireRobotPower({ principal }: FastifyRequest): void {
+function requireRobotPower({ principal }: FastifyRequest): UserPrincipal {
   const user = requireUser(principal);
   if (!user.superuser) requireScope(user, 'repo:admin');
+  return user;
+}
+
+/** A robot's token is worth no more time than the token it was made with, and can be found by that. Throws ApiError. */
+function tokenOptions(user: UserPrincipal, expires: string | undefined): RobotTokenOptions {
+  const expiresAt = expiryWithin(parseExpiry(expires), user.tokenExpiresAt);
+  return {
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+    ...(user.tokenId === undefined ? {} : { madeWith: user.tokenId }),
+  };
 }
 
 function noRobot(name: RobotName): ApiError {
@@ -256,5 +266,6 @@ function view(robot: Robot): Static<typeof robotSchema> {
     created: new Date(robot.createdAt).toISOString(),
     last_accessed: timeOrNull(robot.lastUsedAt),
     expires: timeOrNull(robot.expiresAt),
+    made_with: robot.madeWith ?? null,
   };
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ApiHarness, password, startApiServer } from '../../test/harness/api-server.ts';
+import { csrfToken } from '../account/session-secret.ts';
 
 /**
  * `narrow` is the admin with a token that may only read; `robot` may write the repository; `owner` has the namespace of
@@ -30,6 +31,23 @@ type RoleName = (typeof roles)[number];
 
 /** What a route answers each role, on the private repository `owner/web` or on the organization `acme`. */
 type Row = Readonly<Record<RoleName, number>> & { readonly body?: unknown };
+
+/**
+ * Who comes with the cookie of a browser's session, and with its CSRF token unless it says otherwise. A session is worth
+ * what its user is, and one that has ended what nobody is: `as` is the role whose answer it gets.
+ */
+const browsers = {
+  'session of the owner': { as: 'owner', username: 'owner', csrf: 'own' },
+  'session of a stranger': { as: 'other', username: 'other', csrf: 'own' },
+  'session of a superuser': { as: 'superuser', username: 'superuser', csrf: 'own' },
+  'session that has ended': { as: 'anonymous', username: 'owner', csrf: 'own' },
+  'session of a user who was disabled': { as: 'anonymous', username: 'disabled', csrf: 'own' },
+  'session without CSRF token': { as: 'superuser', username: 'superuser', csrf: 'none' },
+  'session with the CSRF token of another one': { as: 'superuser', username: 'superuser', csrf: 'foreign' },
+} as const satisfies Readonly<
+  Record<string, { as: RoleName; username: string; csrf: 'own' | 'none' | 'foreign' }>
+>;
+type BrowserName = keyof typeof browsers;
 
 /** Nobody knows who these are, or may know them any more. */
 const unknown: readonly RoleName[] = ['anonymous', 'disabled', 'expired'];
@@ -243,7 +261,15 @@ const table: Readonly<Record<string, Row>> = {
   'get /api/v1/docs/{file}': everybody(200),
 };
 
+/** What sessions get that is not what their user gets with a token: these are for browsers, or about the session itself. */
+const forBrowsers: Readonly<Record<string, Readonly<Partial<Record<RoleName, number>>>>> = {
+  'post /api/v1/signout': { owner: 204, other: 204, superuser: 204 },
+  'post /api/v1/user/external-logins/{service}': { owner: 404, other: 404, superuser: 404 },
+  'get /api/v1/user/csrf': { owner: 200, other: 200, superuser: 200 },
+};
+
 interface Operation {
+  readonly 'x-access': string;
   readonly parameters: readonly { readonly name: string; readonly in: string }[];
 }
 
@@ -251,6 +277,8 @@ const organizationName = 'acme';
 let server: ApiHarness;
 let buildId: string;
 let triggerId: string;
+/** Of a session that began while there still was somebody whose it was. */
+let disabledSecret: string;
 const tokens = new Map<RoleName, string | undefined>();
 
 beforeAll(async () => {
@@ -290,6 +318,7 @@ beforeAll(async () => {
   await server.accounts.setPermission(name, 'owner+strong', 'admin');
   tokens.set('disabled', await server.addUser('disabled', { superuser: true }));
   await server.accounts.setPermission(name, 'disabled', 'admin');
+  disabledSecret = (await server.sessions.open({ username: 'disabled', way: 'password' })).secret;
   await server.accounts.users.change('disabled', { enabled: false });
   const short = await server.accounts.createToken('owner', { name: 'short', scopes });
   tokens.set('expired', short.token);
@@ -344,61 +373,115 @@ test('every route of the API has its row, and every row a route', async () => {
 
 const missing = '00000000-0000-4000-8000-000000000000';
 
+/** By its cookie; a form brings the token in a field, whoever it is. */
+async function browserHeaders(name: BrowserName): Promise<Record<string, string>> {
+  const { username, csrf } = browsers[name];
+  if (username === 'disabled')
+    return { cookie: `slipway=${disabledSecret}`, 'x-csrf-token': csrfToken(disabledSecret) };
+  const { secret, session } = await server.sessions.open({ username, way: 'password' });
+  const another = await server.sessions.open({ username, way: 'password' });
+  if (name === 'session that has ended') await server.sessions.end(username, session.id);
+  return {
+    cookie: `slipway=${secret}`,
+    ...(csrf === 'none' ? {} : { 'x-csrf-token': csrfToken(csrf === 'own' ? secret : another.secret) }),
+  };
+}
+
+/** What changes something is refused without the session's own CSRF token, unless no session is looked at. */
+function lacksProof(name: BrowserName, route: string): boolean {
+  const isLookedAt = !['signed-url', 'webhook'].includes(accessOf.get(route) ?? '');
+  return browsers[name].csrf !== 'own' && isLookedAt && !route.startsWith('get ');
+}
+
+function expectedOf(name: BrowserName, route: string, row: Row): number {
+  const { as } = browsers[name];
+  if (lacksProof(name, route)) return 403;
+  return (as === 'anonymous' ? undefined : forBrowsers[route]?.[as]) ?? row[as];
+}
+
+test('what is said of browsers alone is said of routes that there are', () => {
+  expect(Object.keys(forBrowsers).filter((route) => table[route] === undefined)).toEqual([]);
+});
+
+let accessOf: ReadonlyMap<string, string>;
+beforeAll(async () => {
+  accessOf = new Map([...(await operations())].map(([route, operation]) => [route, operation['x-access']]));
+});
+
 describe.each(Object.entries(table))('%s', (route, expected) => {
   test.each(roles)('%s', async (role) => {
-    const [method = '', path = ''] = route.split(' ');
-    const values: Record<string, string> = {
-      namespace: path.startsWith(organization) ? organizationName : 'owner',
-      repository: 'web',
-      // What is deleted is not there, so that every role meets the same state.
-      team: route === `delete ${team}` ? 'none' : 'devs',
-      member: method === 'put' ? 'other' : 'nobody',
-      robot: 'new',
-      build: buildId,
-      trigger: route.startsWith('delete') && !path.includes('secrets') ? missing : triggerId,
-      delivery: missing,
-      secret: method === 'delete' ? 'none' : 'npm',
-      notice: missing,
-      field: 'refs',
-      host: 'github',
-      username: 'other-person',
-      name: 'none',
-      token: 'no-such-token',
-      attempt: '00000000-0000-4000-8000-000000000000',
-      epoch: '1',
-      file: path.startsWith('/api/v1/docs') ? 'docs.js' : '00000000-0000-4000-8000-000000000000',
-      error_type: 'not_found',
-      session: 'no-such-session',
-      service: 'no-such-service',
-      login: 'no-such-login',
-      server: 'git.example',
-    };
-    if (route.startsWith('put') && path.includes('permissions/user')) values.username = 'other';
     const token = tokens.get(role);
-    const address = path.replace(/\{([a-z_]+)\}/g, (_match, name: string) => values[name] ?? '');
-    const answer = await server.call(method.toUpperCase(), address, {
-      ...(token === undefined ? {} : { token }),
-      ...(expected.body === undefined ? {} : { body: expected.body }),
-    });
-    expect({ status: answer.status, detail: answer.json.detail }).toMatchObject({
-      status: expected[role],
-    });
-    // What was given is taken away again, so that every role meets the same state.
-    if (values.username === 'other')
-      await server.accounts.setPermission({ namespace: 'owner', name: 'web' }, 'other', undefined);
-    if (values.member === 'other' && path.includes('{member}'))
-      await server.accounts.teams.removeMember(organizationName, 'devs', 'other');
-    if (method === 'put' && path.endsWith('/robots/{robot}'))
-      for (const namespace of [organizationName, role.toLowerCase()])
-        await server.accounts.robots.delete({ namespace, short: 'new' });
-    if (answer.status >= 400 && !answer.headers.get('content-type')?.startsWith('text/html')) {
-      expect(Object.keys(answer.json).sort()).toEqual(
-        ['detail', 'error_message', 'error_type', 'status', 'title', 'type'].sort(),
-      );
-      expect(answer.json.status).toBe(answer.status);
-    }
+    const username = role.toLowerCase();
+    await meets(route, expected, expected[role], username, token === undefined ? {} : { token });
+  });
+
+  test.each(Object.keys(browsers) as BrowserName[])('%s', async (name) => {
+    const status = expectedOf(name, route, expected);
+    const headers = await browserHeaders(name);
+    const errorType = await meets(route, expected, status, browsers[name].username, { headers });
+    // Forms say it on a page.
+    if (lacksProof(name, route) && route.includes(' /api/')) expect(errorType).toBe('csrf');
   });
 });
+
+async function meets(
+  route: string,
+  { body }: Row,
+  status: number,
+  username: string,
+  credentials: { readonly token?: string; readonly headers?: Record<string, string> },
+): Promise<unknown> {
+  const [method = '', path = ''] = route.split(' ');
+  const values: Record<string, string> = {
+    namespace: path.startsWith(organization) ? organizationName : 'owner',
+    repository: 'web',
+    // What is deleted is not there, so that every role meets the same state.
+    team: route === `delete ${team}` ? 'none' : 'devs',
+    member: method === 'put' ? 'other' : 'nobody',
+    robot: 'new',
+    build: buildId,
+    trigger: route.startsWith('delete') && !path.includes('secrets') ? missing : triggerId,
+    delivery: missing,
+    secret: method === 'delete' ? 'none' : 'npm',
+    notice: missing,
+    field: 'refs',
+    host: 'github',
+    username: 'other-person',
+    name: 'none',
+    token: 'no-such-token',
+    attempt: '00000000-0000-4000-8000-000000000000',
+    epoch: '1',
+    file: path.startsWith('/api/v1/docs') ? 'docs.js' : '00000000-0000-4000-8000-000000000000',
+    error_type: 'not_found',
+    session: 'no-such-session',
+    service: 'no-such-service',
+    login: 'no-such-login',
+    server: 'git.example',
+  };
+  if (route.startsWith('put') && path.includes('permissions/user')) values.username = 'other';
+  const address = path.replace(/\{([a-z_]+)\}/g, (_match, name: string) => values[name] ?? '');
+  const answer = await server.call(method.toUpperCase(), address, {
+    ...credentials,
+    ...(body === undefined ? {} : { body }),
+  });
+  expect({ status: answer.status, detail: answer.json.detail }).toMatchObject({ status });
+  // What was given is taken away again, so that every role meets the same state.
+  if (values.username === 'other')
+    await server.accounts.setPermission({ namespace: 'owner', name: 'web' }, 'other', undefined);
+  if (values.member === 'other' && path.includes('{member}'))
+    await server.accounts.teams.removeMember(organizationName, 'devs', 'other');
+  if (method === 'put' && path.endsWith('/robots/{robot}'))
+    for (const namespace of [organizationName, username])
+      await server.accounts.robots.delete({ namespace, short: 'new' });
+  if (route === 'post /api/v1/superuser/users') await server.accounts.users.delete('newcomer');
+  if (answer.status >= 400 && !answer.headers.get('content-type')?.startsWith('text/html')) {
+    expect(Object.keys(answer.json).sort()).toEqual(
+      ['detail', 'error_message', 'error_type', 'status', 'title', 'type'].sort(),
+    );
+    expect(answer.json.status).toBe(answer.status);
+  }
+  return answer.json.error_type;
+}
 
 /** What `/v2/auth` gives each role of pull, push and delete; undefined: it lets nobody in. */
 test.each([

@@ -22,7 +22,10 @@ const startSchema = Type.Object(
       ]),
     ),
     commit_sha: Type.Optional(
-      Type.String({ maxLength: 255, description: 'A commit, or, for custom-git, any ref' }),
+      Type.String({
+        maxLength: 255,
+        description: 'A commit or its first 7 and more digits, or, for custom-git, any ref',
+      }),
     ),
   },
   { title: 'TriggerStart', description: 'One of them' },

@@ -5,7 +5,7 @@ import { requireUser } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import type { ApiDependencies } from './dependencies.ts';
-import { expirySchema, parseExpiry, timeOrNull } from './expiry.ts';
+import { expirySchema, expiryWithin, madeWithSchema, parseExpiry, timeOrNull } from './expiry.ts';
 import { textEnum } from './text-enum.ts';
 
 const tags = ['user'];
@@ -22,12 +22,25 @@ const tokenSchema = Type.Object(
     created: Type.String({ format: 'date-time' }),
     expires: nullableTime,
     last_used: nullableTime,
+    made_with: madeWithSchema,
   },
   { title: 'Token' },
 );
+const stillValid = Type.Object(
+  {
+    still_valid: Type.Object({
+      robots: Type.Array(Type.String({ description: 'namespace+short' })),
+      tokens: Type.Array(Type.Object({ id: Type.String(), name: Type.String() })),
+    }),
+  },
+  { title: 'StillValid' },
+);
 
 /** A person's own tokens. The text of one is shown once, when it is made. */
-export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies, 'accounts'>): void {
+export function addUserTokenRoutes(
+  api: Api,
+  { accounts, clock }: Pick<ApiDependencies, 'accounts' | 'clock'>,
+): void {
   api.get(
     '/api/v1/user/tokens',
     {
@@ -86,6 +99,7 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
         name,
         scopes: wanted,
         ...(expiresAt === undefined ? {} : { expiresAt }),
+        ...(user.tokenId === undefined ? {} : { madeWith: user.tokenId }),
       });
       return await reply.status(201).send({ ...viewToken(view), token });
     },
@@ -98,30 +112,37 @@ export function addUserTokenRoutes(api: Api, { accounts }: Pick<ApiDependencies,
       schema: {
         operationId: 'revokeUserToken',
         summary: 'Revoke a token, by its id',
+        description:
+          '204; 200 with what was made with the token and still is good, for that is not ended by it: robots with the token they had from it, and tokens.',
         tags,
         params: Type.Object({ token: Type.String() }),
-        response: { 204: Type.Null() },
+        response: { 200: stillValid, 204: Type.Null() },
       },
     },
     async (request, reply) => {
       const { username } = requireUser(request.principal);
-      if (!(await accounts.revokeToken(username, request.params.token)))
+      const { token } = request.params;
+      const made = async () => {
+        const tokens = await accounts.tokens(username);
+        const isGood = ({ expiresAt }: PersonalToken) => expiresAt === undefined || expiresAt > clock.now();
+        return {
+          robots: (await accounts.robots.madeWith(token)).map(({ name }) => name),
+          tokens: tokens
+            .filter((each) => each.madeWith === token && isGood(each))
+            .map(({ id, name }) => ({ id, name })),
+        };
+      };
+      if (!(await accounts.revokeToken(username, token)))
         throw new ApiError(
           'not_found',
           'You have no such token. Give its whole id, as slipway token list shows it.',
         );
+      // Once it is revoked, it makes nothing more.
+      const left = await made();
+      if (left.robots.length + left.tokens.length > 0)
+        return await reply.status(200).send({ still_valid: left });
       return await reply.status(204).send(null);
     },
-  );
-}
-
-/** When a token ends that is made with one that ends at `own`. Throws ApiError. */
-function expiryWithin(wanted: number | undefined, own: number | undefined): number | undefined {
-  if (own === undefined || wanted === undefined) return wanted ?? own;
-  if (wanted <= own) return wanted;
-  throw new ApiError(
-    'insufficient_scope',
-    `Your token ends at ${new Date(own).toISOString()}, so it cannot make one that lasts longer. Sign in with your password.`,
   );
 }
 
@@ -133,5 +154,6 @@ function viewToken(token: PersonalToken): Static<typeof tokenSchema> {
     created: new Date(token.createdAt).toISOString(),
     expires: timeOrNull(token.expiresAt),
     last_used: timeOrNull(token.lastUsedAt),
+    made_with: token.madeWith ?? null,
   };
 }

@@ -330,6 +330,7 @@ export async function startClusterServer(
           issuer,
           audience: config.workers.audience,
           clock,
+          times: queue,
         }),
         worker: {
           server: config.workers.server ?? own.server,

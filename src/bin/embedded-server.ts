@@ -227,6 +227,7 @@ export async function startEmbeddedServer(
         issuer,
         audience: new URL(url).hostname,
         clock,
+        times: queue,
       }),
       worker: { server: ownAddress, serverTls: tls !== undefined, registryHost },
       site: {

@@ -63,11 +63,50 @@ test('a token is made, listed and revoked', async () => {
   const listed = await run(kim, 'token list');
   expect(listed.printed).toContain(id);
   expect(listed.printed).not.toContain(token);
-  expect((await run(kim, `token revoke ${id}`)).printed).toBe(`Revoked ${id}\n`);
+  expect((await run(kim, `token revoke ${id}`)).printed).toBe(`Revoked ci (${id})\n`);
   expect(await server.accounts.verifyToken(token)).toBeUndefined();
   expect((await run(kim, 'token create other')).printed).toMatch(/^slp_[\w-]{43}\n$/);
   await expect(run(kim, 'token create x --scope all')).rejects.toThrow('must be one of');
   await expect(run(kim, 'token create x --expires soon')).rejects.toMatchObject({ code: 'usage' });
+});
+
+test('a token is revoked by its name, or the beginning of its id, when that says which', async () => {
+  const owner = await server.addUser('robin');
+  const make = async (name: string) =>
+    JSON.parse((await run(owner, `token create ${name} --json`)).printed) as { id: string };
+  const [one, two, other] = [await make('twice'), await make('twice'), await make('once')];
+  const refused = async (text: string) => await run(owner, `token revoke ${text}`).catch((thrown) => thrown);
+  const ambiguous = await refused('twice');
+  expect(ambiguous).toMatchObject({ code: 'usage' });
+  for (const { id } of [one, two]) expect(ambiguous.message).toContain(id);
+  expect(ambiguous.message).not.toContain(other.id);
+  const none = await refused('never');
+  expect(none).toMatchObject({ code: 'usage' });
+  for (const { id } of [one, two, other]) expect(none.message).toContain(id);
+  // Three characters may be anybody's.
+  expect(await refused(one.id.slice(0, 3))).toMatchObject({ code: 'usage' });
+  expect((await run(owner, 'token revoke once')).printed).toBe(`Revoked once (${other.id})\n`);
+  await run(owner, `token revoke ${one.id.slice(0, 13)}`);
+  expect((await run(owner, 'token list')).printed).not.toContain(one.id);
+  await run(owner, 'token revoke twice');
+  expect((await run(owner, 'token list')).printed).not.toContain(two.id);
+});
+
+test('what a revoked token has made is named', async () => {
+  const { token, view } = await server.accounts.createToken('kim', {
+    name: 'leaked',
+    scopes: ['user:admin', 'org:admin', 'repo:admin', 'repo:read', 'repo:write'],
+  });
+  await run(token, 'robot create kim+left');
+  expect((await run(kim, 'robot show kim+left')).printed).toContain(`made with    the token ${view.id}\n`);
+  const child = JSON.parse((await run(token, 'token create child --json')).printed) as { id: string };
+  const { printed, complained } = await run(kim, 'token revoke leaked');
+  expect(printed).toBe(`Revoked leaked (${view.id})\n`);
+  expect(complained).toContain('slipway robot regenerate kim+left');
+  expect(complained).toContain(`slipway token revoke ${child.id}`);
+  const json = JSON.parse((await run(kim, 'token revoke child --json')).printed);
+  expect(json).toEqual({ revoked: child.id, still_valid: { robots: [], tokens: [] } });
+  await run(kim, 'robot delete kim+left');
 });
 
 test('users are made, listed, disabled, enabled, given a password and deleted', async () => {
@@ -120,4 +159,15 @@ test('lists go on over pages', async () => {
     await server.accounts.organizations.create({ name: `org-${count}`, owner: 'lee' });
   const listed = await run(root, 'org list --json');
   expect((JSON.parse(listed.printed) as unknown[]).length).toBe(101);
+});
+
+test('a superuser who makes a repository in a namespace that is not there is told of the new organization', async () => {
+  const [typo, next, own] = [
+    await run(root, 'repo create tema/web'),
+    await run(root, 'repo create tema/api'),
+    await run(kim, 'repo create kim/api --json'),
+  ];
+  expect(typo.printed).toMatch(/^Created the organization tema, .* repository tema\/web\n$/);
+  expect(next.printed).toBe('Created the repository tema/api\n');
+  expect(JSON.parse(own.printed)).toEqual({ repository: 'kim/api', namespace_created: false });
 });

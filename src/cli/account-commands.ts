@@ -102,7 +102,10 @@ function addTokenCommands(token: Command, terminal: Terminal, report: Report): v
     report(await (await import('./token.ts')).tokenList(terminal, flags)),
   );
   withServer(
-    token.command('revoke').description('Revoke a token at once').argument('<id>', 'as list shows it'),
+    token
+      .command('revoke')
+      .description('Revoke a token at once')
+      .argument('<token>', 'its name, or its id or the first characters of it, at least four'),
   ).action(async (id: string, flags: ServerFlags) =>
     report(await (await import('./token.ts')).tokenRevoke(terminal, id, flags)),
   );

@@ -49,7 +49,8 @@ export async function build(terminal: Terminal, path: string, flags: BuildFlags)
     url === undefined ? await ContextUpload.open(terminal, { folder, file: flags.file, say }) : undefined;
   let source: Record<string, unknown>;
   try {
-    if (await ensureRepository(client, repository)) say(`Created the repository ${repository}`);
+    const created = await ensureRepository(client, repository);
+    if (created !== undefined) say(created);
     source = upload === undefined ? remoteSource(path, flags, access) : await upload.send(client);
   } finally {
     upload?.close();

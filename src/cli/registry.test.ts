@@ -77,6 +77,16 @@ describe('slipway registry', () => {
     });
   });
 
+  it('is not said to be changed when nothing was given, and the server is not asked', async () => {
+    const change = registryChange(memory.terminal, 'team/quay', { server: api.url });
+    await expect(change).rejects.toMatchObject({ code: 'usage' });
+    expect(api.requests).toEqual([]);
+    expect(memory.printed).toBe('');
+    answer(quay);
+    answer(quay);
+    expect(await registryChange(memory.terminal, 'team/quay', { insecure: false })).toBe(0);
+  });
+
   it('lists, shows and deletes', async () => {
     answer({ registries: [quay] });
     await registryList(memory.terminal, 'team', {});

@@ -66,6 +66,12 @@ export async function registryChange(
   { passwordStdin, ...flags }: RegistryFlags,
 ): Promise<ExitStatus> {
   const { namespace, name } = parseKey(text);
+  const { host, prefix, username, use, insecure, ca } = flags;
+  if (!passwordStdin && [host, prefix, username, use, insecure, ca].every((given) => given === undefined))
+    throw new CliError(
+      'usage',
+      `Nothing was given to change. Give e.g. --host or --password-stdin (see: slipway registry change --help), or try the credentials out with: slipway registry test ${text}`,
+    );
   const password = passwordStdin ? await readLine(terminal) : undefined;
   const { client } = await connect(terminal, flags);
   const path = pathOf(namespace, name);

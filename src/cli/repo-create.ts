@@ -16,17 +16,23 @@ export async function repoCreate(
 ): Promise<ExitStatus> {
   const name = requireRepositoryName(text);
   const { client } = await connect(terminal, flags);
-  await createRepository(client, name, flags);
-  printLine(terminal.stdout, flags.json ? JSON.stringify({ repository: text }) : `Created ${text}`);
+  const { namespace_created } = await createRepository(client, name, flags);
+  if (flags.json) printLine(terminal.stdout, JSON.stringify({ repository: text, namespace_created }));
+  else printLine(terminal.stdout, createdWords(text, namespace_created));
   return exitStatus.ok;
+}
+
+interface Created {
+  /** Absent: an older server. */
+  readonly namespace_created?: boolean;
 }
 
 async function createRepository(
   client: Client,
   { namespace, name }: RepositoryName,
   options: RepoCreateFlags,
-): Promise<void> {
-  await client.post('/api/v1/repository', {
+): Promise<Created> {
+  return await client.post<Created>('/api/v1/repository', {
     namespace,
     repository: name,
     visibility: options.public ? 'public' : 'private',
@@ -34,17 +40,24 @@ async function createRepository(
   });
 }
 
-/** Makes the repository when there is none yet. */
-export async function ensureRepository(client: Client, text: string): Promise<boolean> {
+/** For superusers a namespace that is not there comes to be; who mistyped one has to see it. */
+function createdWords(text: string, isNamespaceNew: boolean | undefined): string {
+  if (isNamespaceNew !== true) return `Created the repository ${text}`;
+  const [namespace = ''] = text.split('/');
+  return `Created the organization ${namespace}, which there was not, and the repository ${text}`;
+}
+
+/** Makes the repository when there is none yet. Says what was made; undefined: it was there. */
+export async function ensureRepository(client: Client, text: string): Promise<string | undefined> {
   const name = requireRepositoryName(text);
   try {
     await client.get(repositoryPath(name));
-    return false;
+    return undefined;
   } catch (error) {
     if (!(error instanceof CliError) || error.status !== 404) throw error;
   }
-  await createRepository(client, name, {});
-  return true;
+  const { namespace_created } = await createRepository(client, name, {});
+  return createdWords(text, namespace_created);
 }
 
 /** Throws `usage`. */

@@ -13,6 +13,8 @@ interface RobotView {
   readonly created: string;
   readonly last_accessed: string | null;
   readonly expires: string | null;
+  /** Id of a personal token; absent: an older server. */
+  readonly made_with?: string | null;
   readonly token?: string;
 }
 
@@ -115,6 +117,7 @@ export async function robotShow(terminal: Terminal, name: string, flags: ServerF
   printLine(terminal.stdout, `created      ${formatWhen(robot.created)}`);
   printLine(terminal.stdout, `last used    ${when(robot.last_accessed)}`);
   printLine(terminal.stdout, `expires      ${when(robot.expires)}`);
+  if (robot.made_with) printLine(terminal.stdout, `made with    the token ${robot.made_with}`);
   for (const { repository, role } of permissions)
     printLine(terminal.stdout, `may ${role.padEnd(8)} ${repository.namespace}/${repository.name}`);
   return exitStatus.ok;

@@ -1,7 +1,8 @@
-import { type ExitStatus, exitStatus } from './cli-error.ts';
+import { CliError, type ExitStatus, exitStatus } from './cli-error.ts';
 import { connect, type ServerFlags } from './command.ts';
 import { parseExpiry } from './expiry.ts';
 import { formatWhen } from './format.ts';
+import { harmless } from './harmless-text.ts';
 import { printTable } from './print-table.ts';
 import { printLine, type Terminal } from './terminal.ts';
 
@@ -20,7 +21,16 @@ export interface TokenCreateFlags extends ServerFlags {
   readonly expires?: string;
 }
 
+/** What was made with a token that was revoked. */
+interface StillValid {
+  readonly robots: readonly string[];
+  readonly tokens: readonly { readonly id: string; readonly name: string }[];
+}
+
 const path = '/api/v1/user/tokens';
+/** Of a part of an id. */
+const shortestId = 4;
+const mostNamed = 20;
 
 export async function tokenCreate(
   terminal: Terminal,
@@ -61,9 +71,43 @@ export async function tokenList(terminal: Terminal, flags: ServerFlags): Promise
   return exitStatus.ok;
 }
 
-export async function tokenRevoke(terminal: Terminal, id: string, flags: ServerFlags): Promise<ExitStatus> {
+/** Revokes the token of this id, name or beginning of an id, and says what was made with it and goes on. */
+export async function tokenRevoke(terminal: Terminal, text: string, flags: ServerFlags): Promise<ExitStatus> {
   const { client } = await connect(terminal, flags);
-  await client.delete(`${path}/${encodeURIComponent(id)}`);
-  printLine(terminal.stdout, flags.json ? JSON.stringify({ revoked: id }) : `Revoked ${id}`);
+  const { tokens } = await client.get<{ tokens: readonly TokenView[] }>(path);
+  const { id, name } = findToken(tokens, text);
+  const answer = await client.remove<{ still_valid: StillValid }>(`${path}/${encodeURIComponent(id)}`);
+  const left = answer?.still_valid ?? { robots: [], tokens: [] };
+  if (flags.json) {
+    printLine(terminal.stdout, JSON.stringify({ revoked: id, still_valid: left }));
+    return exitStatus.ok;
+  }
+  printLine(terminal.stdout, `Revoked ${harmless(name, false)} (${id})`);
+  if (left.robots.length + left.tokens.length > 0)
+    printLine(terminal.stderr, 'It made these, which still are good. To end them:');
+  for (const robot of left.robots)
+    printLine(terminal.stderr, `  slipway robot regenerate ${robot}    or: slipway robot delete ${robot}`);
+  for (const token of left.tokens)
+    printLine(terminal.stderr, `  slipway token revoke ${token.id}    ${harmless(token.name, false)}`);
   return exitStatus.ok;
+}
+
+/** Throws `usage` with those it may be. */
+function findToken(tokens: readonly TokenView[], text: string): TokenView {
+  const exact = tokens.find(({ id }) => id === text);
+  if (exact !== undefined) return exact;
+  const found = tokens.filter(
+    ({ id, name }) => name === text || (text.length >= shortestId && id.startsWith(text.toLowerCase())),
+  );
+  const [one] = found;
+  if (one !== undefined && found.length === 1) return one;
+  const list = (found.length > 0 ? found : tokens)
+    .slice(0, mostNamed)
+    .map(({ id, name }) => `\n  ${id}  ${harmless(name, false)}`);
+  throw new CliError(
+    'usage',
+    found.length > 0
+      ? `"${text}" may be any of these tokens. Give more of the id:${list.join('')}`
+      : `You have no token of the name or id "${text}"${list.length === 0 ? ', and no other' : `. You have:${list.join('')}`}`,
+  );
 }

@@ -91,7 +91,16 @@ test('a custom trigger is created, shown, run, switched, listened to and deleted
     expect(printed).toContain(id.slice(0, 8));
     expect(printed).not.toContain(secret);
   }
-  expect((await run('show', 'kim/web', id.slice(0, 8), '--credentials')).printed).toContain(secret);
+  const shown = (await run('show', 'kim/web', id.slice(0, 8), '--credentials')).printed;
+  expect(shown).toContain(secret);
+  // Labels are words, and one like the other.
+  for (const line of shown.trimEnd().split('\n'))
+    expect(line).toMatch(/^(?:[a-z]+|Dockerfile|Git)(?: [a-z]+| LFS| URL)* {2,}\S/);
+  expect(shown).toMatch(/^Dockerfile {2,}\/app\/Dockerfile$/m);
+  expect(shown).toMatch(/^schedule {2,}30 3 \* \* 1 main$/m);
+  expect(shown).toMatch(/^build arguments {2,}A=1$/m);
+  expect(shown).toMatch(/^newest only {2,}yes$/m);
+  expect(shown).toMatch(/^webhook URL {2,}http/m);
 
   const started = await run('run', 'kim/web', id, '--branch', 'main', '--detach');
   expect(started.printed).toMatch(/^[0-9a-f-]{36}\n$/);

@@ -59,6 +59,18 @@ describe('watchBuild', () => {
     expect(memory.complained).toBe(`Build ${build.id} ended in error [builderror]: RUN false failed\n`);
   });
 
+  it('repeats nothing of the log but what it is about', async () => {
+    const error = 'Could not checkout git ref.\nThe repository has no branch "nope".';
+    build.append({ message: error, type: 'error' });
+    build.change({ phase: 'error', error_code: 'gitcheckout', error });
+    const memory = new MemoryTerminal();
+    await watchBuild(memory.terminal, client, build.view, { json: false });
+    expect((memory.printed + memory.complained).match(/"nope"/g)).toHaveLength(1);
+    expect(memory.complained).toBe(
+      `Build ${build.id} ended in error [gitcheckout]: Could not checkout git ref.\n`,
+    );
+  });
+
   it('says how many builds wait before it, when that changes', async () => {
     build.change({ queue_position: 2 });
     const memory = new MemoryTerminal();

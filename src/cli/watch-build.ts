@@ -94,7 +94,9 @@ function forPeople(terminal: Terminal): Show {
 
 async function conclude(terminal: Terminal, client: Client, build: BuildView, took: number): Promise<void> {
   if (build.phase !== 'complete') {
-    const why = build.error ? `: ${harmless(build.error, false)}` : '';
+    // The log ends with all of it.
+    const [reason] = (build.error ?? '').split('\n');
+    const why = reason ? `: ${harmless(reason, false)}` : '';
     const code = build.error_code ? ` [${build.error_code}]` : '';
     const what = `Build ${build.id} ended in ${build.phase}${code}${why}`;
     printLine(terminal.stderr, paint(terminal, build.phase === 'cancelled' ? 'yellow' : 'red', what));

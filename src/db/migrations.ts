@@ -16,6 +16,9 @@ import { registries } from './migrations/0011-registries.ts';
 import { gitHostKeys } from './migrations/0012-git-host-keys.ts';
 import { triggers } from './migrations/0013-triggers.ts';
 import { knownNetworks } from './migrations/0015-known-networks.ts';
+import { whatLooksRemember } from './migrations/0016-what-looks-remember.ts';
+import { remains } from './migrations/0017-remains.ts';
+import { nameMarks } from './migrations/0019-name-marks.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -54,6 +57,9 @@ const steps: Readonly<
   '0012-git-host-keys': gitHostKeys,
   '0013-triggers': triggers,
   '0015-known-networks': knownNetworks,
+  '0016-what-looks-remember': whatLooksRemember,
+  '0017-remains': remains,
+  '0019-name-marks': nameMarks,
 };
 
 const table = 'schema_migrations';

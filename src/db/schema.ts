@@ -24,6 +24,8 @@ export interface Schema {
     created_at: number;
     expires_at: number | null;
     last_used_at: number | null;
+    /** Id of the token that it was made with; null: a password or a browser. */
+    made_with: string | null;
   };
   /** Of browsers. The database removes those of a user whose password changes or who is switched off. */
   sessions: {
@@ -83,6 +85,8 @@ export interface Schema {
     created_at: number;
     expires_at: number | null;
     last_used_at: number | null;
+    /** Id of the personal token that its token was made with; null: a password or a browser. */
+    made_with: string | null;
   };
   robot_permissions: {
     namespace: string;
@@ -260,6 +264,8 @@ export interface Schema {
     poll_at: number | null;
     /** Looks in a row that failed. */
     poll_failures: Generated<number>;
+    /** 1: its source was looked at, and what is in trigger_refs is all that was there. */
+    refs_known: Generated<number>;
     created_at: number;
   };
   /** What builds of a trigger get as secrets. */
@@ -306,6 +312,8 @@ export interface Schema {
     commit_sha: string;
     /** Seen by one look, without a delivery so far. */
     suspect_sha: string | null;
+    /** Deliveries with greater numbers say more than this row. */
+    heard: Generated<number>;
   };
   /** Builds whose host is still to be told how they are. */
   host_reports: {
@@ -318,6 +326,8 @@ export interface Schema {
     due_at: number;
     tries: Generated<number>;
     created_at: number;
+    /** Until then somebody may be telling the host. */
+    taken_until: Generated<number | null>;
   };
   /** What the administrators of a repository are to know, until one of them says that it is known. */
   notices: {
@@ -478,6 +488,12 @@ export interface Schema {
     entries: number;
     bytes: number;
     data: Uint8Array;
+  };
+  /** Names of repositories that were deleted, until somebody takes them. */
+  freed_repositories: {
+    namespace: string;
+    name: string;
+    freed_at: number;
   };
   /** The last push to each tag of the embedded registry. */
   registry_pushes: {

@@ -37,6 +37,12 @@ describe('checkGitHost', () => {
 
 describe('parseGitUrl', () => {
   it.each<[string, Partial<GitUrl>]>([
+    // git looks up what it is given: that has to be the name whose addresses are checked.
+    ['https://Git.Example./team/app', { host: 'git.example', url: 'https://git.example/team/app' }],
+    ['http://git.example.:8080/app', { host: 'git.example', url: 'http://git.example:8080/app' }],
+    ['https://[::1]:8443/app', { host: '::1', url: 'https://[::1]:8443/app' }],
+    ['ssh://git@git.example./app', { host: 'git.example', url: 'ssh://git@git.example:22/app' }],
+    ['git@git.example.:app', { host: 'git.example', url: 'git@git.example:app' }],
     [
       'https://git.example/team/app.git',
       { scheme: 'https', host: 'git.example', port: 443, url: 'https://git.example/team/app.git' },

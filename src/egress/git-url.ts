@@ -51,11 +51,14 @@ function parseFull(text: string): GitUrl {
           : { credentials: `${decode(url.username)}:${decode(url.password)}` };
       const scheme = url.protocol === 'https:' ? 'https' : 'http';
       const port = portOf(url);
+      const host = checkHost(url.hostname);
+      // Under the very name that is checked: with a dot behind it git would not take it for the same, and look it up itself.
+      const place = url.port === '' ? bracketed(host) : `${bracketed(host)}:${port}`;
       return {
         scheme,
-        host: checkHost(url.hostname),
+        host,
         port,
-        url: `${url.origin}${url.pathname}`,
+        url: `${scheme}://${place}${url.pathname}`,
         path: url.pathname,
         ...credentials,
       };

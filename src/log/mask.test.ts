@@ -162,7 +162,9 @@ test('time is linear in the input also where every byte nearly begins a secret',
 
 describe('settle, behind what an opening began', () => {
   const opening = 'eyJhbGciOiJFUzI1NiIs';
-  const token = `${opening}ImtpZCI6IngifQ.eyJpc3MiOiJ4In0.${'Ab-_'.repeat(11)}`;
+  const tokenOf = (letter: string) =>
+    `${opening}ImtpZCI6IngifQ.${letter.repeat(30)}.${`${letter}b-_`.repeat(22).slice(0, 86)}`;
+  const token = tokenOf('A');
   const messages = (...texts: string[]) => {
     const masker = new Masker({ secrets: [], openings: [Buffer.from(opening)] });
     return texts.map((text) => Buffer.concat([masker.write(bytes(text)), masker.settle()]).toString());
@@ -173,10 +175,19 @@ describe('settle, behind what an opening began', () => {
   });
 
   test('a token that was cut is masked to its end', () => {
-    const shortestWhole = token.lastIndexOf('.') + 1 + 43;
-    for (let cut = opening.length; cut < shortestWhole; cut++) {
+    for (let cut = opening.length; cut < token.length; cut++) {
       const said = messages(`with ${token.slice(0, cut)}`, `${token.slice(cut)} there`, 'L 0');
       expect(said).toEqual(['with ***', ' there', 'L 0']);
+    }
+  });
+
+  test('one that follows another without a gap is masked too, wherever it is cut', () => {
+    const line = `GET /x?push=${token}&pull=${tokenOf('Z')} HTTP/1.1`;
+    for (let cut = 1; cut < line.length; cut++) {
+      const said = messages(line.slice(0, cut), line.slice(cut)).join('');
+      expect(said).toMatch(
+        /^GET \/x\?push=(?:e|ey|eyJ)?(?:\*\*\*)+&pull=(?:e|ey|eyJ)?(?:\*\*\*)+ HTTP\/1\.1$/,
+      );
     }
   });
 });

@@ -4,8 +4,8 @@ import { secretForms } from './secret-forms.ts';
 const mask = Buffer.from('***');
 /** A shorter piece of a secret is let out by `settle`: it is too little to be of use, and too common to mask. */
 const leastSettled = 4;
-/** Behind a token's second dot stands its signature: with this many characters, of HS256, the least there is, it is whole. */
-const signatureLength = 43;
+/** Characters of a signature, which is what stands behind a token's second dot. That of RS256 is as long as its key. */
+const signatureLengths: readonly (readonly [header: string, length: number])[] = [['{"alg":"ES256"', 86]];
 
 /** What is kept out of a log. */
 export interface Maskable {
@@ -40,14 +40,29 @@ export class Masker {
   #inMask = false;
   /** The last byte read belongs to a secret that an opening began. */
   #opened = false;
-  /** Of that secret: the dots after its opening, and the bytes since the last of them. */
+  /** Of that secret: how long its signature is, if it is a token; the dots since it began, the bytes since the last of them. */
+  #signature: number | undefined;
   #dots = 0;
   #sinceDot = 0;
+  /** Of each form of an opening: how long the signature is of what it begins. */
+  readonly #signatures: readonly (number | undefined)[] = [];
 
   constructor({ secrets, openings = [] }: Maskable) {
     const forms = secrets.flatMap(secretForms);
-    const begins = openings.flatMap(secretForms);
-    if (forms.length + begins.length > 0) this.#automaton = new SecretAutomaton(forms, begins);
+    const begins = openings.flatMap((opening) => {
+      const signature = signatureOf(opening);
+      // Encoded, a token has no dots that can be seen.
+      return secretForms(opening).map((form) => ({
+        form,
+        signature: form.equals(opening) ? signature : undefined,
+      }));
+    });
+    this.#signatures = begins.map(({ signature }) => signature);
+    if (forms.length + begins.length > 0)
+      this.#automaton = new SecretAutomaton(
+        forms,
+        begins.map(({ form }) => form),
+      );
   }
 
   write(bytes: Buffer): Buffer {
@@ -81,8 +96,6 @@ export class Masker {
     const out = this.#give(this.#held, this.#held.length);
     // The state stays: it stands for bytes that are out already.
     this.#held = empty;
-    // What follows a whole token in the next message is no part of it, although it may be made of the same characters.
-    if (this.#dots >= 2 && this.#sinceDot >= signatureLength) this.#opened = false;
     return out;
   }
 
@@ -102,6 +115,8 @@ export class Masker {
           this.#dots++;
           this.#sinceDot = 0;
         } else this.#sinceDot++;
+        // What follows a whole token is no part of it, although it may be made of the same characters.
+        if (this.#dots === 2 && this.#sinceDot === this.#signature) opened = false;
       } else if (state === 0) {
         at = automaton.leavesRoot(input, at);
         if (at === input.length) break;
@@ -110,8 +125,10 @@ export class Masker {
       at++;
       const matched = automaton.match(state);
       if (matched > 0) cover(spans, Math.max(0, at - matched), at);
-      if (!opened && automaton.opens(state)) {
+      const opening = opened ? undefined : automaton.opens(state);
+      if (opening !== undefined) {
         opened = true;
+        this.#signature = this.#signatures[opening];
         this.#dots = 0;
         this.#sinceDot = 0;
       }
@@ -144,6 +161,11 @@ export class Masker {
     this.#inMask = out.inMask;
     return out.join();
   }
+}
+
+function signatureOf(opening: Uint8Array): number | undefined {
+  const header = Buffer.from(Buffer.from(opening).toString('latin1'), 'base64url').toString('latin1');
+  return signatureLengths.find(([begin]) => header.startsWith(begin))?.[1];
 }
 
 /** Bytes that belong to occurrences, `end` exclusive. */

@@ -20,8 +20,8 @@ export class SecretAutomaton {
   readonly #open: Int32Array;
   /** The longest pattern that ends where this state is; 0 for none. */
   readonly #match: Int32Array;
-  /** 1: the end of an opening is here, and what follows belongs to it. */
-  readonly #opens: Uint8Array;
+  /** The number of the opening that ends here, from 1; 0 for none. What follows belongs to it. */
+  readonly #opens: Int32Array;
   #states = 1;
 
   constructor(secrets: readonly Uint8Array[], openings: readonly Uint8Array[] = []) {
@@ -34,10 +34,10 @@ export class SecretAutomaton {
     this.#depth = new Int32Array(size);
     this.#open = new Int32Array(size);
     this.#match = new Int32Array(size);
-    this.#opens = new Uint8Array(size);
+    this.#opens = new Int32Array(size);
     for (const [index, pattern] of patterns.entries()) {
       const state = this.#insert(pattern);
-      if (index >= secrets.length) this.#opens[state] = 1;
+      if (index >= secrets.length) this.#opens[state] = index - secrets.length + 1;
       const pair = ((pattern[0] ?? 0) << 8) | (pattern[1] ?? 0);
       this.#pairs[pair >> 3] = (this.#pairs[pair >> 3] ?? 0) | (1 << (pair & 7));
       if (pattern.length < 2) this.#paired = false;
@@ -55,9 +55,10 @@ export class SecretAutomaton {
     return this.#match[state] ?? 0;
   }
 
-  /** Whether an opening ends here. */
-  opens(state: number): boolean {
-    return this.#opens[state] === 1;
+  /** The place of the opening that ends here among those given; undefined: none does. */
+  opens(state: number): number | undefined {
+    const number = this.#opens[state] ?? 0;
+    return number === 0 ? undefined : number - 1;
   }
 
   next(state: number, byte: number): number {
@@ -123,7 +124,7 @@ export class SecretAutomaton {
         const failure = state === 0 ? 0 : this.next(this.#failure[state] ?? 0, this.#byte[child] ?? 0);
         this.#failure[child] = failure;
         this.#match[child] = Math.max(this.#match[child] ?? 0, this.#match[failure] ?? 0);
-        if (this.#opens[failure] === 1) this.#opens[child] = 1;
+        if (this.#opens[child] === 0) this.#opens[child] = this.#opens[failure] ?? 0;
       }
     }
   }

@@ -13,7 +13,7 @@ export type BuildSource =
   | {
       readonly kind: 'git';
       readonly url: string;
-      /** A full commit id, when known. */
+      /** A commit, when known: its whole id, or the first 7 and more digits of it where nobody could be asked for all. */
       readonly sha?: string;
       /** A branch, tag or full ref, when the commit is not known yet. */
       readonly ref?: string;

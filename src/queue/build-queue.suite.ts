@@ -595,6 +595,22 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           expect(next).toMatchObject({ buildId: build.id, epoch: 2, triesLeft: 2 });
         });
 
+        it('tells the time of an attempt by the clock that it was claimed by', async () => {
+          await b.adopt('m2', lease);
+          const { attempt } = await running();
+          for (let n = 0; n < 20; n += 1) {
+            await passHalfSecond();
+            await b.adopt('m2', lease);
+          }
+          expect(await queue.timeOf(attempt.id, 1)).toBe(clock.now());
+          const apart = ((await b.timeOf(attempt.id, 1)) ?? 0) - clock.now();
+          // A claim is noticed at the next look.
+          expect(Math.abs(apart)).toBeLessThanOrEqual(500);
+          expect(await b.timeOf(attempt.id, 2)).toBeUndefined();
+          await end(attempt);
+          expect(await b.timeOf(attempt.id, 1)).toBeUndefined();
+        });
+
         it('takes over a worker that nobody looks after, as it is', async () => {
           const { attempt } = await running();
           await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid 1' });

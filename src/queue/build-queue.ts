@@ -252,6 +252,11 @@ export interface BuildQueue {
   attempt(id: AttemptId): Promise<RunningAttempt | undefined>;
   /** Whether a worker of this epoch may still act. */
   isCurrent(id: AttemptId, epoch: number): Promise<boolean>;
+  /**
+   * The time of day by the clock of the manager that claimed the attempt, as far as this process can tell without its own
+   * (ADR 15), for what was made to last until a time by that clock. Undefined: a worker of this epoch may not act.
+   */
+  timeOf(id: AttemptId, epoch: number): Promise<number | undefined>;
 
   build(id: BuildId): Promise<Build | undefined>;
   builds(query: {

@@ -83,7 +83,13 @@ export interface SqlBuildQueueOptions {
 const readLanes = 2;
 
 /** What one write of a group may be to blame for, alone; everything else would meet each of them. */
-const ownFaults: readonly SqlErrorCode[] = ['unique-violation', 'foreign-key', 'constraint', 'bad-text', 'failed'];
+const ownFaults: readonly SqlErrorCode[] = [
+  'unique-violation',
+  'foreign-key',
+  'constraint',
+  'bad-text',
+  'failed',
+];
 
 function mayDivide(thrown: unknown): boolean {
   return !(thrown instanceof SqlError) || ownFaults.includes(thrown.code);
@@ -422,16 +428,26 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
   }
 
   async isCurrent(id: AttemptId, epoch: number): Promise<boolean> {
+    return (await this.#scheduledAt(id, epoch)) !== undefined;
+  }
+
+  async timeOf(id: AttemptId, epoch: number): Promise<number | undefined> {
+    const scheduledAt = await this.#scheduledAt(id, epoch);
+    return scheduledAt === undefined ? undefined : scheduledAt + this.#ages.of({ id, scheduledAt });
+  }
+
+  /** Undefined: a worker of this epoch may not act. */
+  async #scheduledAt(id: AttemptId, epoch: number): Promise<number | undefined> {
     const row = await this.#database.sql
       .selectFrom('attempts')
       .innerJoin('builds', 'builds.id', 'attempts.build_id')
-      .select('attempts.id')
+      .select('attempts.scheduled_at')
       .where('attempts.id', '=', id)
       .where('attempts.epoch', '=', epoch)
       .where('attempts.lease_until', 'is not', null)
       .where('builds.finished_at', 'is', null)
       .executeTakeFirst();
-    return row !== undefined;
+    return row === undefined ? undefined : (row.scheduled_at ?? this.#clock.now());
   }
 
   async build(id: BuildId): Promise<Build | undefined> {

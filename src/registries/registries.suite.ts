@@ -53,6 +53,43 @@ export function registriesSuite(name: string, openScratch: OpenScratch): void {
       throw new Error(`no RegistriesError but ${String(thrown)}`);
     };
 
+    const api = { namespace: 'team', name: 'api' };
+
+    test.each([...['quay.example', 'QUAY.example', 'quay.example:443', 'Quay.example:443']])(
+      'two repositories do not publish to one place by two registries: %s',
+      async (host) => {
+        await accounts.createRepository(api, { visibility: 'private' });
+        await registries.create({ ...quay, name: 'one', host: 'quay.example' });
+        await registries.create({ ...quay, name: 'two', host });
+        await registries.setTarget(web, { registry: 'one', path: 'shared' });
+        const { code } = await failure(registries.setTarget(api, { registry: 'two', path: 'shared' }));
+        expect(code).toBe('in-use');
+        expect(await registries.target(api)).toBeUndefined();
+      },
+    );
+
+    test('nor when a registry gets the host of another one', async () => {
+      await accounts.createRepository(api, { visibility: 'private' });
+      await registries.create({ ...quay, name: 'one', host: 'one.example' });
+      await registries.create({ ...quay, name: 'two', host: 'two.example' });
+      await registries.setTarget(web, { registry: 'one', path: 'shared' });
+      await registries.setTarget(api, { registry: 'two', path: 'shared' });
+      const moved = { ...quay, name: 'two', host: 'one.example' };
+      expect((await failure(registries.replace(moved))).code).toBe('in-use');
+      expect((await registries.find(moved))?.host).toBe('two.example');
+    });
+
+    test('two changes at once do not come to one place either', async () => {
+      await accounts.createRepository(api, { visibility: 'private' });
+      await registries.create({ ...quay, name: 'one', host: 'one.example' });
+      await registries.create({ ...quay, name: 'two', host: 'one.example' });
+      const done = await Promise.allSettled([
+        registries.setTarget(web, { registry: 'one', path: 'shared' }),
+        registries.setTarget(api, { registry: 'two', path: 'shared' }),
+      ]);
+      expect(done.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    });
+
     test('a registry is kept with its password sealed for its own row, and changed', async () => {
       const { password, ...shown } = quay;
       const times = { createdAt: clock.now(), changedAt: clock.now() };

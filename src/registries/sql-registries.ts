@@ -16,6 +16,7 @@ import {
 } from './external-registry.ts';
 import { RegistriesError } from './registries-error.ts';
 import { checkValues } from './registry-values.ts';
+import { placeOf } from './same-place.ts';
 
 export interface SqlRegistriesOptions {
   readonly database: Database;
@@ -60,13 +61,8 @@ export class SqlRegistries implements Registries {
     const { namespace, name } = given;
     const row = { namespace, name, ...this.#columns(given), created_at: now, changed_at: now };
     return await this.#database.transaction(async (sql) => {
-      // Whoever adds one holds the namespace, so that the count is exact.
-      const held = await sql
-        .updateTable('namespaces')
-        .set((on) => ({ name: on.ref('name') }))
-        .where('name', '=', namespace)
-        .executeTakeFirst();
-      if (held.numUpdatedRows === 0n)
+      // So that the count is exact.
+      if (!(await hold(sql, namespace)))
         throw new RegistriesError('unknown', `There is no namespace ${namespace}.`);
       const all = await sql
         .selectFrom('registries')
@@ -90,6 +86,7 @@ export class SqlRegistries implements Registries {
     checkValues(given);
     const { namespace, name } = given;
     return await this.#database.transaction(async (sql) => {
+      await hold(sql, namespace);
       const row = await sql
         .updateTable('registries')
         .set({ ...this.#columns(given), changed_at: this.#clock.now() })
@@ -99,6 +96,14 @@ export class SqlRegistries implements Registries {
         .executeTakeFirst();
       if (row === undefined) throw unknownRegistry(given);
       if (!given.push) await refuseWhileUsed(sql, given, 'be for pulls alone');
+      const targets = await sql
+        .selectFrom('repository_targets')
+        .select(['repository', 'path'])
+        .where('namespace', '=', namespace)
+        .where('registry', '=', name)
+        .execute();
+      for (const { repository, path } of targets)
+        await refuseTaken(sql, { namespace, name: repository }, registryOf(row), path);
       return registryOf(row);
     });
   }
@@ -160,9 +165,8 @@ export class SqlRegistries implements Registries {
     { namespace, name: repository }: RepositoryName,
     target: { readonly registry: string; readonly path: string } | undefined,
   ): Promise<void> {
-    const { sql } = this.#database;
     if (target === undefined) {
-      await sql
+      await this.#database.sql
         .deleteFrom('repository_targets')
         .where('namespace', '=', namespace)
         .where('repository', '=', repository)
@@ -170,47 +174,32 @@ export class SqlRegistries implements Registries {
       return;
     }
     const key = { namespace, name: target.registry };
-    const registry = await rowOf(sql, key);
-    if (registry === undefined) throw unknownRegistry(key);
-    if (registry.push === 0)
-      throw new RegistriesError(
-        'bad-value',
-        `The registry "${key.name}" is for pulls alone. Let it be for push as well first.`,
-      );
-    await this.#refuseTaken({ namespace, name: repository }, registry.host, target.path);
     try {
-      await sql
-        .insertInto('repository_targets')
-        .values({ namespace, repository, ...target })
-        .onConflict((on) => on.columns(['namespace', 'repository']).doUpdateSet(target))
-        .execute();
+      await this.#database.transaction(async (sql) => {
+        // Another registry that gets this host meanwhile would not see this target.
+        await hold(sql, namespace);
+        const registry = await rowOf(sql, key);
+        if (registry === undefined) throw unknownRegistry(key);
+        if (registry.push === 0)
+          throw new RegistriesError(
+            'bad-value',
+            `The registry "${key.name}" is for pulls alone. Let it be for push as well first.`,
+          );
+        await refuseTaken(sql, { namespace, name: repository }, registryOf(registry), target.path);
+        await sql
+          .insertInto('repository_targets')
+          .values({ namespace, repository, ...target })
+          .onConflict((on) => on.columns(['namespace', 'repository']).doUpdateSet(target))
+          .execute();
+      });
     } catch (thrown) {
-      if (!(thrown instanceof SqlError)) throw thrown;
-      if (thrown.code === 'unique-violation') throw takenPath(registry.host, target.path, thrown);
-      if (thrown.code !== 'foreign-key') throw thrown;
+      if (!(thrown instanceof SqlError) || thrown.code !== 'foreign-key') throw thrown;
       throw new RegistriesError(
         'unknown',
         'The repository or the registry was deleted at this moment.',
         thrown,
       );
     }
-  }
-
-  /** Also where another registry of the namespace is at the same host. */
-  async #refuseTaken({ namespace, name }: RepositoryName, host: string, path: string): Promise<void> {
-    const taken = await this.#database.sql
-      .selectFrom('repository_targets as t')
-      .innerJoin('registries as r', (on) =>
-        on.onRef('r.namespace', '=', 't.namespace').onRef('r.name', '=', 't.registry'),
-      )
-      .select('t.repository')
-      .where('t.namespace', '=', namespace)
-      .where('t.repository', '!=', name)
-      .where('r.host', '=', host)
-      .where('t.path', '=', path)
-      .limit(1)
-      .executeTakeFirst();
-    if (taken !== undefined) throw takenPath(host, path);
   }
 
   async siblings({ namespace, name }: RegistryKey, path: string): Promise<readonly string[]> {
@@ -269,6 +258,38 @@ async function rowOf(sql: Sql, { namespace, name }: RegistryKey): Promise<Row<'r
     .executeTakeFirst();
 }
 
+/** Keeps others from changing the registries and targets of a namespace until the end of the transaction; false: there is none. */
+async function hold(sql: Sql, namespace: string): Promise<boolean> {
+  const { numUpdatedRows } = await sql
+    .updateTable('namespaces')
+    .set((on) => ({ name: on.ref('name') }))
+    .where('name', '=', namespace)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+/** Throws `in-use` when another repository publishes to the same place, also by another registry of the namespace. */
+async function refuseTaken(
+  sql: Sql,
+  { namespace, name }: RepositoryName,
+  registry: ExternalRegistry,
+  path: string,
+): Promise<void> {
+  const others = await sql
+    .selectFrom('repository_targets as t')
+    .innerJoin('registries as r', (on) =>
+      on.onRef('r.namespace', '=', 't.namespace').onRef('r.name', '=', 't.registry'),
+    )
+    .select(['r.host', 'r.insecure'])
+    .where('t.namespace', '=', namespace)
+    .where('t.repository', '!=', name)
+    .where('t.path', '=', path)
+    .execute();
+  const place = placeOf(registry);
+  if (others.some(({ host, insecure }) => placeOf({ host, insecure: insecure !== 0 }) === place))
+    throw takenPath(registry.host, path);
+}
+
 /** Throws `in-use` while repositories publish there. */
 async function refuseWhileUsed(sql: Sql, { namespace, name }: RegistryKey, what: string): Promise<void> {
   const rows = await sql
@@ -292,11 +313,10 @@ async function refuseWhileUsed(sql: Sql, { namespace, name }: RegistryKey, what:
 }
 
 /** Whose it is stays unsaid: who asks may not see that repository. */
-function takenPath(host: string, path: string, cause?: unknown): RegistriesError {
+function takenPath(host: string, path: string): RegistriesError {
   return new RegistriesError(
     'in-use',
     `Another repository of the namespace publishes to ${host}/${path}. Give it another path first, or choose another one here.`,
-    cause,
   );
 }
 

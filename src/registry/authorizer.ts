@@ -52,4 +52,9 @@ export interface Authorizer {
  */
 export interface AttemptGate {
   isCurrent(attemptId: AttemptId, epoch: number): Promise<boolean>;
+  /**
+   * The time of day, in milliseconds since 1970, by the clock of the manager that claimed the attempt, which its credentials
+   * end by. Undefined: it is not current.
+   */
+  timeOf(attemptId: AttemptId, epoch: number): Promise<number | undefined>;
 }

@@ -22,6 +22,19 @@ export class ImageRemoval {
     this.#database = database;
   }
 
+  /** Whether any of a repository were pushed that were not removed. Asks the database only. */
+  async areKnown(repository: string): Promise<boolean> {
+    const { sql } = this.#database;
+    const row = await sql
+      .selectFrom('registry_manifests')
+      .select('repository')
+      .where('repository', '=', repository)
+      .union(sql.selectFrom('registry_pushes').select('repository').where('repository', '=', repository))
+      .limit(1)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
   /** Removes some of them. False: there was nothing left to remove. Throws RegistryError. */
   async step(repository: string, signal: AbortSignal): Promise<boolean> {
     return (await this.#removeTagged(repository, signal)) || (await this.#removeKnown(repository, signal));

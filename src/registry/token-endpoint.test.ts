@@ -37,7 +37,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+/** How far this machine's clock is ahead of the one that attempts were claimed by. */
+let apart: number;
+
 beforeEach(() => {
+  apart = 0;
   clock = new ManualClock();
   current = new Map();
   const identity = { key, issuer: 'slipway', service: 'registry', clock };
@@ -57,7 +61,11 @@ beforeEach(() => {
       readerNamed: async (name) => (name === 'ann' ? { name } : undefined),
       authorize: async (subject, repository) => rights[`${subject?.name ?? ''} ${repository}`] ?? [],
     },
-    attempts: { isCurrent: async (attemptId, epoch) => current.get(attemptId) === epoch },
+    attempts: {
+      isCurrent: async (attemptId, epoch) => current.get(attemptId) === epoch,
+      timeOf: async (attemptId, epoch) =>
+        current.get(attemptId) === epoch ? clock.now() - apart : undefined,
+    },
   });
 });
 
@@ -237,6 +245,16 @@ describe('builds', () => {
     await clock.advance(90_000);
     expect((await endpoint.answer(request)).expires_in).toBe(60);
     await clock.advance(20_000);
+    await expect(endpoint.answer(request)).rejects.toMatchObject({ code: 'unauthorized' });
+  });
+
+  test('get one by the clock that their attempt was claimed by, wherever they ask', async () => {
+    const credentials = await credential(newGrant(), ['pull'], 100_000);
+    const request = { service: 'registry', scopes: [], credentials };
+    apart = 10_800_000;
+    await clock.advance(apart);
+    expect((await endpoint.answer(request)).expires_in).toBe(100);
+    apart = 0;
     await expect(endpoint.answer(request)).rejects.toMatchObject({ code: 'unauthorized' });
   });
 });

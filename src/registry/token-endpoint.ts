@@ -154,12 +154,17 @@ export class TokenEndpoint {
     }
     const { grant, repository, actions } = credential;
     const by = { kind: 'worker', name: grant.attemptId } as const;
-    if (!(await this.#attempts.isCurrent(grant.attemptId, grant.epoch))) {
+    const now = await this.#attempts.timeOf(grant.attemptId, grant.epoch);
+    if (now === undefined) {
       witness?.refused({ by, reason: 'attempt-over', repository });
       throw new TokenRequestError(
         'unauthorized',
         `Attempt ${grant.attemptId} of build ${grant.buildId} is over.`,
       );
+    }
+    if (credential.expiresAt <= now) {
+      witness?.refused({ by, reason: 'wrong-credentials', repository });
+      throw new TokenRequestError('unauthorized', 'The build token is not valid any more.');
     }
     const access: RegistryAccess[] = [];
     for (const entry of wanted) {
@@ -169,7 +174,7 @@ export class TokenEndpoint {
       tellWithheld(witness, by, entry.repository, entry.actions, both);
       if (both.length > 0) access.push({ repository: entry.repository, actions: both });
     }
-    const left = Math.floor((credential.expiresAt - this.#clock.now()) / 1000);
+    const left = Math.floor((credential.expiresAt - now) / 1000);
     return await this.#sign({
       subject: `build ${grant.buildId}`,
       access,

@@ -4,6 +4,8 @@ import type { Retention } from './retention.ts';
 
 /** The images of repositories in a registry of our own. */
 export interface RepositoryImages {
+  /** Whether some are known of. Asks the database only. */
+  areKnown(repository: string): Promise<boolean>;
   /** Removes some of a repository's. False: there was nothing left. */
   step(repository: string, signal: AbortSignal): Promise<boolean>;
 }
@@ -33,6 +35,22 @@ export class RepositoryRemoval {
 
   constructor(options: RepositoryRemovalOptions) {
     this.#options = options;
+  }
+
+  /**
+   * For a name that nobody has and somebody is about to take; `freed`: somebody had it before. A name that was never used
+   * needs no registry, which may be down.
+   */
+  async clear(
+    name: RepositoryName,
+    { freed }: { readonly freed: boolean },
+    signal: AbortSignal,
+  ): Promise<Removed> {
+    const { retention, images } = this.#options;
+    if (freed || (await images?.areKnown(formatRepositoryName(name)))) return await this.remove(name, signal);
+    const builds = await retention.removeBuildsOf(name);
+    if (builds === 'nothing') return 'removed';
+    return builds === 'held' ? 'held' : await this.remove(name, signal);
   }
 
   /** Throws SqlError, and what `images` throws. */

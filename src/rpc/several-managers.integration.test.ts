@@ -68,6 +68,7 @@ class Manager {
       issuer: 'slipway',
       audience: 'localhost',
       clock: systemClock,
+      times: this.queue,
     });
     this.parts = composeManager({
       name,

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { SignJWT } from 'jose';
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
 import { TokenError, type TokenErrorCode } from './token-error.ts';
@@ -99,6 +99,51 @@ test('an expired token is refused, also one that was verified before', async () 
   await clock.advance(71_000);
   expect(await codeOf(tokens.verify(token, 'build_job_token'))).toBe('expired');
   expect(await codeOf(tokens.verify(unseen, 'build_job_token'))).toBe('expired');
+});
+
+describe('where clocks are hours apart', () => {
+  const hour = 3_600_000;
+  let claimed: ManualClock;
+  let living: boolean;
+  const manager = (apart: number, told: () => number = () => claimed.now()) => {
+    const clock = new ManualClock(claimed.now() + apart);
+    const times = { timeOf: async () => (living ? told() : undefined) };
+    return new WorkerTokens({
+      ...{ keys: new TokenKeySet([pem]), issuer: 'slipway', audience: 'build.example' },
+      ...{ clock, times },
+    });
+  };
+  beforeEach(() => {
+    claimed = new ManualClock();
+    living = true;
+  });
+
+  test.each([3, -3])('a living attempt’s token is good at a manager %i h off', async (hours) => {
+    const [own, other] = [manager(0), manager(hours * hour)];
+    for (const type of ['build_job_registration', 'build_job_token'] as const) {
+      const token = await own.sign(type, identity, 60);
+      // Seen for the first time, and again.
+      for (let count = 0; count < 2; count += 1) expect(await other.verify(token, type)).toEqual(identity);
+      expect(await other.forStream(type)(token)).toEqual(identity);
+    }
+    // It registered at the other one.
+    const token = await other.sign('build_job_token', identity, 60);
+    expect(await own.verify(token, 'build_job_token')).toEqual(identity);
+  });
+
+  test('one that has expired is refused all the same, and one whose attempt is over', async () => {
+    const [own, other] = [manager(0), manager(3 * hour)];
+    const token = await own.sign('build_job_token', identity, 60);
+    await other.verify(token, 'build_job_token');
+    living = false;
+    expect(await codeOf(other.verify(token, 'build_job_token'))).toBe('expired');
+    living = true;
+    await claimed.advance(71_000);
+    expect(await codeOf(other.verify(token, 'build_job_token'))).toBe('expired');
+    const late = await own.sign('build_job_registration', identity, 60);
+    const early = manager(-3 * hour, () => claimed.now() - 3 * hour);
+    expect(await codeOf(early.verify(late, 'build_job_registration'))).toBe('not-yet-valid');
+  });
 });
 
 test('a token of one type is not accepted as the other, whichever was asked first', async () => {

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { tokenOpening } from '../base/token-opening.ts';
 import type { WorkerIdentity } from '../manager/worker-sessions.ts';
 import { parseAttemptId, parseBuildId, parseJobId } from '../model/ids.ts';
+import type { AttemptTimes } from './attempt-times.ts';
 import { TokenError } from './token-error.ts';
 import type { TokenKey, TokenKeySet } from './token-keys.ts';
 
@@ -15,6 +16,8 @@ export interface WorkerTokensOptions {
   /** The manager's host name. */
   readonly audience: string;
   readonly clock: Clock;
+  /** The queue. Without it this machine's time of day alone says what has expired. */
+  readonly times?: AttemptTimes;
   /** How many verified tokens are remembered. A worker sends the same token in every message. */
   readonly cacheSize?: number;
 }
@@ -23,6 +26,7 @@ interface Verified {
   readonly type: string;
   readonly identity: WorkerIdentity;
   /** Milliseconds since 1970. */
+  readonly begins: number;
   readonly expires: number;
 }
 
@@ -57,8 +61,11 @@ export class WorkerTokens {
   }
 
   async sign(type: TokenType, identity: WorkerIdentity, lifetimeSeconds: number): Promise<string> {
-    const { keys, issuer, audience, clock } = this.#options;
-    const now = Math.floor(clock.now() / 1000);
+    const { keys, issuer, audience, clock, times } = this.#options;
+    // Whoever claims an attempt lets it register; from then on its time is that manager's, whoever serves the worker.
+    const told =
+      type === 'build_job_token' ? await times?.timeOf(identity.attemptId, identity.epoch) : undefined;
+    const now = Math.floor((told ?? clock.now()) / 1000);
     const expires = now + lifetimeSeconds;
     const { algorithm, kid, privateKey } = keys.signing;
     const payload = {
@@ -88,7 +95,12 @@ export class WorkerTokens {
     });
     const token = `${signed}.${signature.toString('base64url')}`;
     // Most tokens come back to the manager that made them.
-    this.#remember(token, { type, identity: { ...identity }, expires: expires * 1000 });
+    this.#remember(token, {
+      type,
+      identity: { ...identity },
+      begins: now * 1000,
+      expires: expires * 1000,
+    });
     return token;
   }
 
@@ -97,9 +109,7 @@ export class WorkerTokens {
     const known = this.#verified.get(token);
     const verified = known ?? (await this.#check(token));
     this.#verified.delete(token);
-    if (verified.expires + tolerance * 1000 <= this.#options.clock.now()) {
-      throw new TokenError('expired', 'the token has expired');
-    }
+    await this.#requireInTime(verified);
     this.#remember(token, verified);
     if (verified.type !== type) {
       throw new TokenError('wrong-type', `the token is not of type ${type}`);
@@ -120,6 +130,20 @@ export class WorkerTokens {
     };
   }
 
+  /**
+   * By this machine's time of day, and where that says no, by the attempt's own: the clocks of managers may be hours apart,
+   * and no attempt is lost by that (ADR 15). Throws TokenError.
+   */
+  async #requireInTime(verified: Verified): Promise<void> {
+    const { clock, times } = this.#options;
+    const wrong = judge(verified, clock.now());
+    if (wrong === undefined) return;
+    const { attemptId, epoch } = verified.identity;
+    const told = await times?.timeOf(attemptId, epoch);
+    const stillWrong = told === undefined ? wrong : judge(verified, told);
+    if (stillWrong !== undefined) throw stillWrong;
+  }
+
   #remember(token: string, verified: Verified): void {
     this.#verified.set(token, verified);
     if (this.#verified.size <= this.#cacheSize) return;
@@ -129,15 +153,15 @@ export class WorkerTokens {
 
   async #check(token: string): Promise<Verified> {
     const key = this.#keyOf(token);
-    const { issuer, audience, clock } = this.#options;
+    const { issuer, audience } = this.#options;
     try {
       const { payload } = await jwtVerify(token, key.publicKey, {
         algorithms: [key.algorithm],
         issuer,
         audience,
         subject,
-        clockTolerance: tolerance,
-        currentDate: new Date(clock.now()),
+        // `#requireInTime` says whether it is its time.
+        clockTolerance: Number.MAX_SAFE_INTEGER,
         requiredClaims: ['iss', 'aud', 'sub', 'exp', 'iat', 'nbf'],
       });
       return readContext(payload);
@@ -186,12 +210,19 @@ function readContext(payload: JWTPayload): Verified {
   if (typeof claims.expiration !== 'number') throw missing('context.expiration');
   const { registration } = claims;
   const identity = { buildId, jobId, attemptId, epoch };
+  const begins = (payload.nbf ?? 0) * 1000;
   const expires = (payload.exp ?? 0) * 1000;
-  if (registration === undefined) return { type, identity, expires };
+  if (registration === undefined) return { type, identity, begins, expires };
   if (typeof registration !== 'number' || !Number.isSafeInteger(registration)) {
     throw missing('context.registration');
   }
-  return { type, identity: { ...identity, registration }, expires };
+  return { type, identity: { ...identity, registration }, begins, expires };
+}
+
+function judge({ begins, expires }: Verified, now: number): TokenError | undefined {
+  if (expires + tolerance * 1000 <= now) return new TokenError('expired', 'the token has expired');
+  if (begins - tolerance * 1000 > now) return new TokenError('not-yet-valid', 'the token is not valid yet');
+  return undefined;
 }
 
 function missing(claim: string): TokenError {
@@ -203,7 +234,6 @@ function bad(claim: string): never {
 }
 
 function translate(thrown: unknown): unknown {
-  if (thrown instanceof errors.JWTExpired) return new TokenError('expired', 'the token has expired', thrown);
   if (thrown instanceof errors.JWTClaimValidationFailed) {
     switch (thrown.claim) {
       case 'aud':
@@ -215,9 +245,7 @@ function translate(thrown: unknown): unknown {
           ? missing('iss')
           : new TokenError('wrong-issuer', 'the token was made by another manager', thrown);
       case 'nbf':
-        return thrown.reason === 'check_failed'
-          ? new TokenError('not-yet-valid', 'the token is not valid yet', thrown)
-          : missing('nbf');
+        return missing('nbf');
       default:
         return missing(thrown.claim);
     }

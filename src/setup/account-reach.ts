@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { runCommand } from './command.ts';
+import { wayTo } from './folder-fault.ts';
 import { SetupError } from './setup-error.ts';
+import { shellWord } from './shell-word.ts';
 
 export interface AccountReachOptions {
   readonly account: { readonly name: string; readonly uid: number; readonly gid: number };
@@ -52,14 +53,4 @@ export async function checkAccountReach({ account, paths, signal }: AccountReach
       `Let it: chmod ${folder ? 'o+x' : 'o+r'} ${shellWord(closed)}   ` +
       'Or put what lies in there elsewhere: the data folder with --data DIR, Slipway itself by moving it.',
   );
-}
-
-/** The folders on the way, from the root on, and the path itself. */
-function wayTo(path: string): string[] {
-  const parent = dirname(path);
-  return parent === path ? [path] : [...wayTo(parent), path];
-}
-
-function shellWord(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -2,6 +2,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { messageOf } from '../base/coded-error.ts';
+import { folderFault } from './folder-fault.ts';
 import { SetupError } from './setup-error.ts';
 
 /** The parts of a data folder, as absolute paths: children run in other folders. All of it belongs to one server. */
@@ -43,9 +44,12 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
       await mkdir(part, { recursive: true, mode: 0o700 });
     await mkdir(parts.workers, { recursive: true, mode: 0o711 });
   } catch (cause) {
+    const fault = await folderFault(root);
     throw new SetupError(
       'data-folder',
-      `Cannot use ${root} as data folder: ${messageOf(cause)}. Choose another with --data DIR, or make it writable for this user.`,
+      fault === undefined
+        ? `Cannot use ${root} as data folder: ${messageOf(cause)}. Choose another with --data DIR, or make it writable for this user.`
+        : `Cannot use ${root} as data folder: ${fault}   Or choose another with --data DIR.`,
       cause,
     );
   }

@@ -256,6 +256,55 @@ describe.runIf(isRoot)('the account of workers', () => {
   });
 });
 
+describe.runIf(isRoot)('a data folder that an ordinary user cannot have', () => {
+  const module = join(import.meta.dirname, 'data-folder.ts');
+
+  /** What openDataFolder says when nobody runs it, and whether the command that it names helps. */
+  function open(path: string): { code?: string; message?: string } {
+    const script = `const { openDataFolder } = await import(${JSON.stringify(module)});
+      try { (await openDataFolder(${JSON.stringify(path)})).release(); console.log('{}'); }
+      catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`;
+    const node = [
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      '--input-type=module',
+      '-e',
+      script,
+    ];
+    const said = execFileSync(
+      'setpriv',
+      ['--reuid=65534', '--regid=65534', '--clear-groups', '--', ...node],
+      { encoding: 'utf8', cwd: '/' },
+    );
+    return JSON.parse(said) as { code?: string; message?: string };
+  }
+
+  const make = {
+    'a parent that is closed': async () => {
+      const closed = join(folder, "it's closed");
+      await mkdir(join(closed, 'inner/data'), { recursive: true });
+      execFileSync('chown', ['-R', '65534', join(closed, 'inner')]);
+      await chmod(closed, 0o700);
+      return join(closed, 'inner/data');
+    },
+    'a parent where only others write': async () => join(folder, 'new/data'),
+    'a folder of somebody else': async () => {
+      const path = join(folder, 'theirs');
+      await mkdir(path);
+      return path;
+    },
+  };
+
+  test.each(Object.entries(make))('%s: one is told the command, which mends it', async (_what, prepare) => {
+    const path = await prepare();
+    const before = open(path);
+    expect(before.code).toBe('data-folder');
+    const command = /: (?:sudo )?((?:chmod|chown|install) .*?) {3}Or /.exec(before.message ?? '')?.[1];
+    execFileSync('sh', ['-c', command ?? 'false']);
+    expect(open(path)).toEqual({});
+  });
+});
+
 describe.runIf(isRoot)('an ordinary user', () => {
   const name = `slipway-u${randomBytes(3).toString('hex')}`;
   const module = join(import.meta.dirname, 'own-account.ts');

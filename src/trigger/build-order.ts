@@ -23,8 +23,6 @@ export interface BuildOrder {
   readonly manualUser?: string;
 }
 
-const fullCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
-
 /** The request for the queue. The URL of a custom trigger is its own, whatever a payload says. */
 export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildOrder): BuildRequest {
   const { metadata } = order;
@@ -37,8 +35,8 @@ export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildO
     source: {
       kind: 'git',
       url,
-      ...(commit !== undefined && fullCommit.test(commit) ? { sha: commit } : {}),
-      ...(commit !== undefined && fullCommit.test(commit) ? {} : { ref: commit ?? ref ?? 'HEAD' }),
+      // Where digits mean a commit, no branch of that name is to be taken for it.
+      ...(commit === undefined ? { ref: ref ?? 'HEAD' } : { sha: commit }),
       ...(config.lfs === true ? { lfs: true } : {}),
     },
     context: config.context,

@@ -41,8 +41,10 @@ export type HookEvent =
   | {
       readonly kind: 'skip';
       readonly reason: string;
-      /** What it was about, where it is at a commit: it counts as delivered. */
-      readonly at?: { readonly ref: string; readonly commit: string };
+      /**
+       * What it was about, as far as it says so. A ref counts as delivered at the commit; one that was deleted is at none.
+       */
+      readonly at?: { readonly ref?: string; readonly commit?: string };
     };
 
 /** The way a delivery proves that it comes from the host. */

@@ -20,13 +20,20 @@ export type HostErrorCode =
 
 export class HostError extends CodedError<HostErrorCode> {
   readonly retryAfter: number | undefined;
+  /** Nobody knows whether the host has taken the request, or will yet. */
+  readonly unanswered: boolean;
 
   constructor(
     code: HostErrorCode,
     message: string,
-    options: { readonly cause?: unknown; readonly retryAfter?: number } = {},
+    options: {
+      readonly cause?: unknown;
+      readonly retryAfter?: number;
+      readonly unanswered?: boolean;
+    } = {},
   ) {
     super(code, message, options.cause);
     this.retryAfter = options.retryAfter;
+    this.unanswered = options.unanswered ?? false;
   }
 }

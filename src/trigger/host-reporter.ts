@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import { commitStatusOf } from './commit-status.ts';
 import type { HostConnections } from './connections.ts';
+import type { HostClient } from './git-host.ts';
 import { HostError } from './host-error.ts';
 import type { DueReport, HostReports } from './host-reports.ts';
 import { RecurringTask } from './recurring-task.ts';
@@ -24,9 +25,14 @@ export interface HostReporterOptions {
 }
 
 const most = 32;
-/** Builds of a trigger that is deleted, of which the host is told. */
-const mostLeft = 50;
+/** Builds of a trigger that is deleted, of which the host is told in one go; and milliseconds for all of them. */
+const leavePage = 50;
+const longestLeave = 30_000;
 const lease = 120_000;
+/** Milliseconds after which a request is given up, so that nobody else has taken the report meanwhile. */
+const longestSend = lease - 20_000;
+/** Milliseconds for which a request that had no answer may still be carried out by the host. */
+const settling = 30_000;
 /** Milliseconds for which it is tried; then nobody looks at the commit any more. */
 const patience = 24 * 3_600_000;
 const waits = { first: 5_000, cap: 30 * 60_000 };
@@ -73,10 +79,11 @@ export class HostReporter {
   async #tell(report: DueReport, signal: AbortSignal): Promise<void> {
     const { reports, clock, metrics, log } = this.#options;
     try {
-      await this.#send(report, signal);
+      await this.#sendInTime(report, signal);
     } catch (thrown) {
+      const settled = isUnanswered(thrown) ? clock.now() + settling : undefined;
       if (signal.aborted) {
-        await reports.postpone(report.build, clock.now());
+        await reports.postpone(report.build, settled ?? clock.now(), settled);
         return;
       }
       const wait = waitAfter(thrown, report.tries);
@@ -87,41 +94,76 @@ export class HostReporter {
         return;
       }
       metrics.statusSent('failed');
-      await reports.postpone(report.build, clock.now() + wait);
+      await reports.postpone(report.build, Math.max(clock.now() + wait, settled ?? 0), settled);
+    }
+  }
+
+  async #sendInTime(report: DueReport, signal: AbortSignal): Promise<void> {
+    const [late, done] = [new AbortController(), new AbortController()];
+    this.#options.clock.sleep(longestSend, done.signal).then(
+      () => late.abort(),
+      () => {},
+    );
+    try {
+      await this.#send(report, AbortSignal.any([signal, late.signal]));
+    } finally {
+      done.abort();
     }
   }
 
   /**
    * Says of builds that the host takes to be under way how they went, or that nobody will tell: their trigger is about to
-   * be deleted. A host that does not take it keeps nothing up.
+   * be deleted. A host that does not take it keeps nothing up. Says how many it shows as under way for ever.
    */
-  async takeLeave({ trigger, ...secrets }: TriggerWithSecrets, signal: AbortSignal): Promise<void> {
-    const { reports, connections, metrics, log, logUrl } = this.#options;
+  async takeLeave(found: TriggerWithSecrets, signal: AbortSignal): Promise<number> {
+    const { reports, connections, clock, metrics, log } = this.#options;
+    const { trigger } = found;
     const source = trigger.config?.build_source;
-    if (source === undefined) return;
-    const left = await reports.pending(trigger.id, mostLeft);
-    if (left.length === 0) return;
+    if (source === undefined || (await reports.countPending(trigger.id)) === 0) return 0;
+    const until = clock.now() + longestLeave;
+    let refused = 0;
     try {
-      const client = connections.client({ trigger, ...secrets });
-      if (client === undefined) return;
-      for (const { build, commit, phase, fault, context, finishedAt } of left) {
-        const status =
-          phase === undefined || finishedAt === undefined
-            ? ({ state: 'error', description: 'The build trigger was deleted.' } as const)
-            : commitStatusOf(phase, fault);
-        const url = logUrl(trigger.repository, build);
-        await client.setStatus(
-          source,
-          commit,
-          { ...status, url, context: context ?? (await this.#contextOf(trigger)) },
-          signal,
-        );
-        metrics.statusSent('sent');
-        await reports.drop(build);
+      const client = connections.client(found);
+      for (let told = leavePage; client !== undefined && told === leavePage && clock.now() < until; ) {
+        const page = await reports.pending(trigger.id, leavePage);
+        for (const report of page) {
+          const taken = await this.#sayGoodbye(report, trigger, source, client, signal);
+          metrics.statusSent(taken ? 'sent' : 'dropped');
+          if (!taken) refused += 1;
+          await reports.drop(report.build);
+        }
+        told = page.length;
       }
     } catch (thrown) {
       metrics.statusSent('dropped');
       log.warn({ err: thrown, trigger: trigger.id }, 'a host was not told that a trigger was deleted');
+    }
+    const left = refused + (await reports.countPending(trigger.id));
+    if (left > 0)
+      log.warn({ trigger: trigger.id, left }, 'builds of a deleted trigger stay pending at its host');
+    return left;
+  }
+
+  /** False: the host does not take it for this commit, which may be gone. */
+  async #sayGoodbye(
+    { build, commit, phase, fault, context, finishedAt }: DueReport,
+    trigger: Trigger,
+    source: string,
+    client: HostClient,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const status =
+      phase === undefined || finishedAt === undefined
+        ? ({ state: 'error', description: 'The build trigger was deleted.' } as const)
+        : commitStatusOf(phase, fault);
+    const url = this.#options.logUrl(trigger.repository, build);
+    const name = context ?? (await this.#contextOf(trigger));
+    try {
+      await client.setStatus(source, commit, { ...status, url, context: name }, signal);
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof HostError && ofOneCommit.has(thrown.code)) return false;
+      throw thrown;
     }
   }
 
@@ -165,6 +207,13 @@ export class HostReporter {
     if (report.finishedAt === undefined) await reports.sent(report.build, status.state, context);
     else await reports.drop(report.build);
   }
+}
+
+/** Refusals that say nothing of other commits. */
+const ofOneCommit: ReadonlySet<string> = new Set(['not-found', 'unexpected']);
+
+function isUnanswered(thrown: unknown): boolean {
+  return thrown instanceof HostError && thrown.unanswered;
 }
 
 /** Undefined: another try is of no use. */

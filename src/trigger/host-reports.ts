@@ -55,7 +55,10 @@ export class HostReports {
       .execute();
   }
 
-  /** Takes what is new to the host: builds it has not heard of, and those that have ended. Nobody else gets them for `lease` milliseconds. */
+  /**
+   * Takes what is new to the host: builds it has not heard of, and those that have ended. Nobody else gets them for `lease`
+   * milliseconds, nor another build of the same commit: the host may be slow, and what is told of one could overtake the other.
+   */
   async claim(limit: number, lease: number): Promise<readonly DueReport[]> {
     const now = this.#clock.now();
     const lock = this.#database.dialect === 'postgres' ? sql`for update of r skip locked` : sql``;
@@ -65,12 +68,16 @@ export class HostReports {
           b.phase, b.finished_at, b.fault_json
         from host_reports as r left join builds as b on b.id = r.build_id
         where r.due_at <= ${now} and (r.sent is null or b.finished_at is not null or b.id is null)
+          and not exists (
+            select 1 from host_reports as other
+            where other.trigger_id = r.trigger_id and other.commit_sha = r.commit_sha
+              and other.build_id <> r.build_id and other.taken_until > ${now})
         order by r.due_at limit ${limit} ${lock}
       `.execute(db);
       for (const { build_id } of rows)
         await db
           .updateTable('host_reports')
-          .set({ due_at: now + lease, tries: sql<number>`tries + 1` })
+          .set({ due_at: now + lease, taken_until: now + lease, tries: sql<number>`tries + 1` })
           .where('build_id', '=', build_id)
           .execute();
       return rows.map(reportOf);
@@ -93,7 +100,7 @@ export class HostReports {
     return rows.every(({ number }) => number <= own.number);
   }
 
-  /** Of one trigger: builds that the host takes to be under way. */
+  /** Of one trigger: builds that the host takes to be under way, newest first. */
   async pending(id: TriggerId, limit: number): Promise<readonly DueReport[]> {
     const { rows } = await sql<ReportRow>`
       select r.build_id, r.trigger_id, r.commit_sha, r.sent, r.context, r.tries, r.created_at,
@@ -105,19 +112,31 @@ export class HostReports {
     return rows.map(reportOf);
   }
 
+  /** How many `pending` would give without a limit. */
+  async countPending(id: TriggerId): Promise<number> {
+    const row = await this.#database.sql
+      .selectFrom('host_reports')
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .where('trigger_id', '=', id)
+      .where('sent', '=', 'pending')
+      .executeTakeFirstOrThrow();
+    return Number(row.count);
+  }
+
   /** The host knows it; it is told again when the build has ended. */
   async sent(build: string, state: string, context: string): Promise<void> {
     await this.#database.sql
       .updateTable('host_reports')
-      .set({ sent: state, context, tries: 0, due_at: this.#clock.now() })
+      .set({ sent: state, context, tries: 0, due_at: this.#clock.now(), taken_until: null })
       .where('build_id', '=', build)
       .execute();
   }
 
-  async postpone(build: string, dueAt: number): Promise<void> {
+  /** `takenUntil`: what was sent may still arrive until then. */
+  async postpone(build: string, dueAt: number, takenUntil?: number): Promise<void> {
     await this.#database.sql
       .updateTable('host_reports')
-      .set({ due_at: dueAt })
+      .set({ due_at: dueAt, taken_until: takenUntil ?? null })
       .where('build_id', '=', build)
       .execute();
   }

@@ -326,6 +326,233 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['queued', 'skipped']);
     });
 
+    describe('tells a slow host', () => {
+      const shown = async (trigger: Trigger) => {
+        const { state, url } = web.statuses.at(-1) ?? {};
+        const made = (await triggers().builds(trigger.id, 10)).map(({ id }) => id);
+        return [state, made.findIndex((id) => url?.endsWith(id))];
+      };
+      const started = async (trigger: Trigger) =>
+        await triggers().start(trigger.id, { branch: 'main' }, 'kim', never);
+      const statusesAsked = () => fake.requests.filter((line) => /^POST .*status/.test(line)).length;
+
+      /** The next status arrives when `release` is called, whoever waits for it by then. */
+      async function held(work: () => Promise<unknown>) {
+        const gate = Promise.withResolvers<void>();
+        const before = statusesAsked();
+        fake.fail({ at: /^POST .*status/, status: 200, until: gate.promise });
+        const sending = work();
+        await expect.poll(statusesAsked).toBe(before + 1);
+        return {
+          async release() {
+            const arrived = web.statuses.length;
+            gate.resolve();
+            await expect.poll(() => web.statuses.length).toBe(arrived + 1);
+            await sending;
+          },
+        };
+      }
+      const round = async () => await site.open.background.reporter.round(never);
+
+      it('how the newest build of a commit is, though the end of the one before is still under way', async () => {
+        const trigger = await active();
+        await started(trigger);
+        await report();
+        await finish('error');
+        const slow = await held(round);
+        await started(trigger);
+        await report();
+        await finish('complete');
+        await report();
+        await slow.release();
+        await report();
+        expect(await shown(trigger)).toEqual([words[service].success, 0]);
+        expect(await scratch.database.sql.selectFrom('host_reports').selectAll().execute()).toEqual([]);
+      });
+
+      it('that a build has ended, though that it waits arrives after everybody gave up', async () => {
+        const trigger = await active();
+        await started(trigger);
+        const slow = await held(round);
+        // Longer than a report is anybody's.
+        await site.clock.advance(121_000);
+        await expect.poll(() => site.counted).toContain('status failed');
+        await finish('complete');
+        await report();
+        await slow.release();
+        await site.clock.advance(60_000);
+        await report();
+        expect(await shown(trigger)).toEqual([words[service].success, 0]);
+      });
+
+      it('of a newer build only when what had no answer cannot arrive any more', async () => {
+        const trigger = await active();
+        await started(trigger);
+        const slow = await held(round);
+        await site.clock.advance(100_000);
+        await expect.poll(() => site.counted).toContain('status failed');
+        await started(trigger);
+        await report();
+        await slow.release();
+        await site.clock.advance(31_000);
+        await report();
+        const [state, build] = await shown(trigger);
+        // GitLab keeps a state that is the same, and its link.
+        expect([state, build]).toEqual([words[service].pending, service === 'gitlab' ? 1 : 0]);
+      });
+
+      it('of all builds of a trigger that is deleted, and who deletes it what it did not take', async () => {
+        const [trigger, other] = [await active(), await active()];
+        for (let index = 0; index < 60; index += 1) web.commit(`b${index}`);
+        for (const { id } of [trigger, other])
+          for (let index = 0; index < 60; index += 1)
+            await triggers().start(id, { branch: `b${index}` }, 'kim', never);
+        await report();
+        web.statuses.length = 0;
+        // Of one commit it takes nothing any more.
+        fake.fail({ at: /^POST .*status/, status: 404, times: 1 });
+        const { leftAtHost } = await triggers().remove(trigger.id, never);
+        expect(leftAtHost).toEqual([
+          expect.stringMatching(/^1 commit of acme\/web may show a build as pending/),
+        ]);
+        const ended = new Set(web.statuses.map(({ commit }) => commit));
+        expect(ended.size).toBe(59);
+        fake.fail({ at: /^POST .*status/, status: 503, times: 1_000 });
+        expect((await triggers().remove(other.id, never)).leftAtHost).toEqual([
+          expect.stringMatching(/^60 commits of acme\/web/),
+        ]);
+      });
+    });
+
+    describe('finds pushes whose delivery was lost', () => {
+      const look = async (times = 1) => {
+        for (let done = 0; done < times; done += 1) {
+          await site.clock.advance(6 * 60_000);
+          while (await site.open.background.lostPushes.round(never)) {
+            // Until none is due.
+          }
+        }
+        await site.settle();
+      };
+      const commitsOf = async ({ id }: Trigger) =>
+        (await triggers().builds(id, 20)).map(({ triggerMetadata }) => triggerMetadata?.commit).reverse();
+      const told = async (from: string, to: string) => {
+        web.branches.set('main', to);
+        expect((await fake.push(web, 'refs/heads/main', from, to))[0]?.status).toBe(200);
+      };
+
+      it('also the first one to a repository that was empty', async () => {
+        const empty = fake.state.addRepository('acme/empty', { kim: 'admin' });
+        const trigger = await active({ build_source: 'acme/empty' });
+        await look(2);
+        const first = empty.commit('main');
+        await look();
+        expect(await commitsOf(trigger)).toEqual([]);
+        await look(3);
+        expect(await commitsOf(trigger)).toEqual([first]);
+        // All its branches go, and one is there again.
+        empty.branches.clear();
+        await look(2);
+        const again = empty.commit('main');
+        await look(2);
+        expect(await commitsOf(trigger)).toEqual([first, again]);
+        // What is pushed while the trigger is off is not built, also where nothing was before.
+        empty.branches.clear();
+        await look(2);
+        await triggers().setEnabled(trigger.id, false);
+        empty.commit('main');
+        await triggers().setEnabled(trigger.id, true);
+        await look(3);
+        expect(await commitsOf(trigger)).toHaveLength(2);
+      });
+
+      it('also one back to where the last look saw the branch, as often as that happens', async () => {
+        const trigger = await active();
+        const one = await pushed('main');
+        await look();
+        const two = await pushed('main');
+        // Nobody hears of this.
+        web.branches.set('main', one);
+        await look(2);
+        expect(await commitsOf(trigger)).toEqual([one, two, one]);
+        const three = web.commit('main');
+        await told(one, three);
+        await site.settle();
+        web.branches.set('main', one);
+        await look(3);
+        expect(await commitsOf(trigger)).toEqual([one, two, one, three, one]);
+        await look(3);
+        expect(await commitsOf(trigger)).toHaveLength(5);
+      });
+
+      it('once when the delivery comes after all, and not when it came before', async () => {
+        const trigger = await active();
+        await look();
+        const before = web.branches.get('main') ?? '';
+        const late = web.commit('main');
+        await look(2);
+        await told(before, late);
+        await look(3);
+        expect(await commitsOf(trigger)).toEqual([late]);
+        const early = await pushed('main');
+        await look(3);
+        expect(await commitsOf(trigger)).toEqual([late, early]);
+        expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['queued', 'skipped', 'queued']);
+        // One that was found and could not be built does not stand in the way of its delivery.
+        const lost = web.commit('main');
+        await look(2);
+        await scratch.database.sql
+          .updateTable('trigger_deliveries')
+          .set({ outcome: 'failed', reason: 'The host did not answer.' })
+          .where('commit_sha', '=', lost)
+          .execute();
+        await told(early, lost);
+        await site.settle();
+        expect((await outcomes(trigger)).map(({ kind }) => kind).slice(0, 2)).toEqual(['queued', 'failed']);
+      });
+
+      it('also one that was delivered and could not be built', async () => {
+        const trigger = await active();
+        await look();
+        const [from, to] = [web.branches.get('main') ?? '', web.commit('main')];
+        await told(from, to);
+        const end = async (values: { outcome?: string; reason?: string; due_at?: number }) =>
+          await scratch.database.sql
+            .updateTable('trigger_deliveries')
+            .set(values)
+            .where('trigger_id', '=', trigger.id)
+            .execute();
+        // It waits for room in the queue, and finds none within a day.
+        await end({ due_at: site.clock.now() + 24 * 3_600_000 });
+        await look(3);
+        expect(await outcomes(trigger)).toEqual([{ kind: 'waiting' }]);
+        await end({ outcome: 'failed', reason: 'The namespace has too many builds waiting.' });
+        await look(3);
+        expect((await triggers().deliveries(trigger.id, 9)).map(({ by }) => by)).toEqual(['poll', 'hook']);
+        expect(await commitsOf(trigger)).toEqual([to]);
+      });
+
+      it.each(['kim', 'team'])('but asks for nothing while %s is switched off', async (username) => {
+        const trigger = await active();
+        await look();
+        const { sql } = scratch.database;
+        await sql
+          .insertInto('users')
+          .values({ username, password_hash: '', created_at: 0, disabled: 1 })
+          .execute();
+        const asked = fake.requests.length;
+        web.commit('main');
+        await look(3);
+        expect(fake.requests.slice(asked)).toEqual([]);
+        await sql.updateTable('users').set({ disabled: 0 }).where('username', '=', username).execute();
+        await look(3);
+        expect(await outcomes(trigger)).toEqual([]);
+        const lost = web.commit('main');
+        await look(2);
+        expect(await commitsOf(trigger)).toEqual([lost]);
+      });
+    });
+
     it('waits for a host that says "not so fast"', async () => {
       const trigger = await active({ path_filters: ['app/**'] });
       const limited = { status: 429, headers: { 'retry-after': '120' }, times: 100 };

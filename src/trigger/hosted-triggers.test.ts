@@ -12,6 +12,7 @@ import {
   triggerSite,
 } from '../../test/harness/trigger-site.ts';
 import { systemClock } from '../base/clock.ts';
+import type { BuildId } from '../model/ids.ts';
 import type { BaseImage } from './base-images.ts';
 import { gitHosts } from './host/hosts.ts';
 import type { Trigger } from './trigger.ts';
@@ -216,7 +217,7 @@ describe('triggers at a host', () => {
   });
 
   describe('pull requests', () => {
-    const payload = (fork: boolean) => {
+    const payload = (fork: boolean, number = 7) => {
       const sha = repository.commit('topic');
       const [owner, name] = source.split('/');
       const repo = (full: string) => ({
@@ -231,12 +232,12 @@ describe('triggers at a host', () => {
       });
       return {
         action: 'opened',
-        number: 7,
+        number,
         pull_request: {
-          number: 7,
+          number,
           title: 'A change',
           body: '',
-          html_url: `${github.url}/${source}/pull/7`,
+          html_url: `${github.url}/${source}/pull/${number}`,
           updated_at: '2026-01-01T00:00:00Z',
           user: { login: 'kim', html_url: `${github.url}/kim`, avatar_url: '' },
           head: { ref: 'topic', sha, repo: repo(fork ? 'eve/app' : source) },
@@ -288,6 +289,36 @@ describe('triggers at a host', () => {
       expect((await triggers().find(siteRepository, trigger.id))?.enabled).toBe(true);
     });
 
+    it.each([true, false])('supersede, from a fork %s, only what is older of the same one', async (fork) => {
+      const trigger = await active({ pull_requests: 'all', newest_only: true });
+      const made: (BuildId | undefined)[] = [];
+      const next = async (deliver: () => Promise<unknown>) => {
+        await deliver();
+        await site.settle();
+        const [build] = await builds(trigger);
+        made.push(build?.id);
+      };
+      const request = (of: boolean, number: number) => async () =>
+        await github.deliver(repository, 'pull_request', payload(of, number));
+      await next(async () => await pushed('main'));
+      await next(request(false, 7));
+      await next(request(true, 8));
+      // A branch and a tag of the names of things of pull requests are none.
+      await next(async () => await pushed('pull/9/head'));
+      await next(request(fork, 9));
+      const phases = async () => {
+        const all = new Map((await builds(trigger)).map(({ id, phase }) => [id, phase]));
+        return made.map((id) => id && all.get(id));
+      };
+      expect(await phases()).toEqual(Array.from({ length: 5 }, () => 'waiting'));
+      await next(request(fork, 9));
+      expect(await phases()).toEqual(['waiting', 'waiting', 'waiting', 'waiting', 'cancelled', 'waiting']);
+      await next(async () => await pushed('main'));
+      expect(await phases()).toEqual([
+        ...['cancelled', 'waiting', 'waiting', 'waiting', 'cancelled', 'waiting', 'waiting'],
+      ]);
+    });
+
     it('from a fork get no robot, and nothing in the name of who sends them again', async () => {
       const { id } = await create();
       await triggers().activate(
@@ -316,6 +347,22 @@ describe('triggers at a host', () => {
         source: { sha },
         tags: ['dev'],
         manualUser: 'ann',
+      });
+    });
+
+    it('takes no branch for the commit that its name looks like', async () => {
+      const trigger = await active();
+      const sha = repository.branches.get('main') ?? '';
+      repository.commit('deadbeef');
+      await expect(triggers().start(trigger.id, { commit: 'deadbeef' }, 'ann', never)).rejects.toMatchObject({
+        code: 'bad-config',
+        message: expect.stringContaining('--branch'),
+      });
+      expect(await triggers().start(trigger.id, { branch: 'deadbeef' }, 'ann', never)).toMatchObject({
+        tags: ['deadbeef'],
+      });
+      expect(await triggers().start(trigger.id, { commit: sha.slice(0, 8) }, 'ann', never)).toMatchObject({
+        source: { sha },
       });
     });
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { accountRefusal, type BuilderAccounts } from './builder-accounts.ts';
 import type { HostConnections } from './connections.ts';
 import type { DueTriggers } from './due-triggers.ts';
 import type { HostClient } from './git-host.ts';
@@ -16,6 +17,7 @@ export interface LostPushWatchOptions {
   readonly refs: KnownRefs;
   readonly deliveries: SqlDeliveryStore;
   readonly connections: HostConnections;
+  readonly accounts: BuilderAccounts;
   readonly clock: Clock;
   readonly metrics: TriggerMetrics;
   readonly log: TriggerLog;
@@ -35,8 +37,9 @@ const longestWait = 6 * 3_600_000;
 
 /**
  * Finds pushes whose delivery was lost: looks at branches and tags of each active trigger every few minutes and compares them
- * with what was delivered. The first look only remembers. A change counts as lost when the next look sees it too,
- * without a delivery: until then it may be on its way.
+ * with what was delivered. The first look only remembers, and so does the first one after the trigger, or whoever connected
+ * it, was switched off. A change counts as lost when the next look sees it too, without a delivery: until then it may be
+ * on its way.
  */
 export class LostPushWatch {
   readonly #options: LostPushWatchOptions;
@@ -71,10 +74,16 @@ export class LostPushWatch {
   }
 
   async #look(id: TriggerId, signal: AbortSignal): Promise<void> {
-    const { store, due, connections, clock, log } = this.#options;
+    const { store, due, refs, accounts, connections, clock, log } = this.#options;
     const found = await store.findWithSecrets(id);
     if (found === undefined) return;
     try {
+      if ((await accountRefusal(found.trigger, accounts)) !== undefined) {
+        // Nor is anything asked in their name. What is pushed meanwhile is refused, and not built afterwards.
+        await refs.startAnew(id);
+        await due.looked(id, clock.now() + this.#next(), false);
+        return;
+      }
       const client = connections.client(found);
       if (client !== undefined) await this.#compare(found, client, signal);
       await due.looked(id, clock.now() + this.#next(), false);
@@ -89,38 +98,48 @@ export class LostPushWatch {
   }
 
   async #compare({ trigger }: TriggerWithSecrets, client: HostClient, signal: AbortSignal): Promise<void> {
-    const { refs } = this.#options;
+    const { refs, log } = this.#options;
     const source = trigger.config?.build_source;
     if (source === undefined) return;
+    const { first, heard, refs: known } = await refs.of(trigger.id);
     const branches = await client.refs(source, 'branch', signal);
     const tags = await client.refs(source, 'tag', signal);
     const heads = new Map<string, string>([
       ...branches.map(({ name, commit }) => [`refs/heads/${name}`, commit] as const),
       ...tags.map(({ name, commit }) => [`refs/tags/${name}`, commit] as const),
     ]);
-    const known = await refs.of(trigger.id);
-    const first = known.size === 0;
     let made = 0;
+    let left = 0;
     for (const [ref, commit] of heads) {
-      if (first) {
-        await refs.remember(trigger.id, ref, commit);
+      const before = known.get(ref);
+      const news = newsOf(before, commit);
+      if (first || (news.kind === 'same' && before?.settled === false)) {
+        await refs.remember(trigger.id, ref, { commit, heard });
         continue;
       }
-      const news = newsOf(known.get(ref), commit);
       if (news.kind === 'same') continue;
-      if (await refs.delivered(trigger.id, ref, commit)) await refs.remember(trigger.id, ref, commit);
+      const delivered = await refs.delivered(trigger.id, ref, commit);
+      if (delivered === 'yes') await refs.remember(trigger.id, ref, { commit, heard });
+      else if (delivered === 'waits') continue;
       else if (news.kind === 'suspect')
-        await refs.remember(trigger.id, ref, known.get(ref)?.commit ?? '', commit);
-      else if (made < mostFound) {
+        await refs.remember(trigger.id, ref, { commit: before?.commit ?? '', suspect: commit, heard });
+      else if (made === mostFound) left += 1;
+      else {
         made += 1;
         await this.#deliver(trigger, { ref, commit, before: news.before }, client, signal);
-        await refs.remember(trigger.id, ref, commit);
+        await refs.remember(trigger.id, ref, { commit, heard });
       }
     }
+    if (left > 0)
+      log.warn(
+        { trigger: trigger.id, left },
+        'more pushes were lost than are built at once; the next look goes on',
+      );
     await refs.forget(
       trigger.id,
       [...known.keys()].filter((ref) => !heads.has(ref)),
     );
+    if (first) await refs.firstLookEnded(trigger.id);
   }
 
   async #deliver(
@@ -141,7 +160,8 @@ export class LostPushWatch {
       by: 'poll',
       // Looks at one source follow each other minutes apart; two that overlap find the same in the same minutes.
       key: `poll ${ref} ${before ?? ''} ${commit} ${Math.floor(clock.now() / 3_600_000)}`,
-      mayRecur: false,
+      // The branch may go there and back more than once in an hour.
+      mayRecur: 'elsewhere',
       ref,
       commit,
       event: {

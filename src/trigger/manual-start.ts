@@ -76,9 +76,14 @@ function withoutHost(wish: StartWish): Order {
   return { metadata: { ref }, ref };
 }
 
+/** Of a commit, whatever branches are called. */
+function isDigits(text: string): boolean {
+  return /^[0-9a-f]{7,64}$/i.test(text);
+}
+
 /** Any commit or ref: `0123abc…`, `refs/heads/main`, `main`. */
 function ofText(text: string): Order {
-  if (/^[0-9a-f]{7,64}$/i.test(text)) return { metadata: { commit: text.toLowerCase() } };
+  if (isDigits(text)) return { metadata: { commit: text.toLowerCase() } };
   if (!isRefName(text))
     throw new TriggerError(
       'bad-config',
@@ -102,6 +107,17 @@ async function atHost(
       ? await client.commit(source, asked, signal)
       : await client.head(source, kind, asked, signal);
   const found = isRefName(asked) ? await asking(look()) : undefined;
+  // Hosts take a branch or a tag of that name for it too.
+  if (
+    kind === undefined &&
+    found !== undefined &&
+    isDigits(asked) &&
+    !found.sha.startsWith(asked.toLowerCase())
+  )
+    throw new TriggerError(
+      'bad-config',
+      `There is no commit that begins with ${asked.slice(0, 100)} in ${source}, but a branch or tag of that name. Say that it is one: --branch or --tag.`,
+    );
   if (found === undefined)
     throw new TriggerError(
       'bad-config',

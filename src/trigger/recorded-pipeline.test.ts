@@ -103,12 +103,12 @@ describe.each(triggerServices)('what becomes of recorded deliveries of %s', (ser
     const [listed] = await triggers.deliveries(id, 10);
     const builds = await triggers.builds(id, 10);
     await triggers.remove(id, never);
-    return { refusal, outcome: listed?.outcome, builds };
+    return { refusal, listed, outcome: listed?.outcome, builds };
   }
 
   it.each(recordings)('$name', async (recording) => {
     const { expected, name } = recording;
-    const { refusal, outcome, builds } = await deliver(recording);
+    const { refusal, listed, outcome, builds } = await deliver(recording);
     if ('malformed' in expected) {
       expect(refusal?.code).toBe('malformed');
       expect(outcome).toEqual({ kind: 'refused', reason: expect.stringContaining(expected.malformed) });
@@ -118,11 +118,13 @@ describe.each(triggerServices)('what becomes of recorded deliveries of %s', (ser
     expect(refusal).toBeUndefined();
     if (expected.kind === 'skip') {
       expect(outcome).toEqual({ kind: 'skipped', reason: expected.reason });
+      expect([listed?.ref, listed?.commit]).toEqual([expected.at?.ref, expected.at?.commit]);
       expect(builds).toEqual([]);
       return;
     }
     if (skippedByRules.has(name)) {
       expect(outcome?.kind).toBe('skipped');
+      expect([listed?.ref, listed?.commit]).toEqual([expected.metadata.ref, expected.metadata.commit]);
       expect(builds).toEqual([]);
       return;
     }

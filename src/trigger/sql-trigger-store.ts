@@ -200,6 +200,7 @@ export class SqlTriggerStore {
         .updateTable('triggers')
         .set({
           enabled: 1,
+          refs_known: 0,
           disabled_reason: null,
           disabled_at: null,
           counted_from: newest?.number ?? 0,

@@ -130,10 +130,10 @@ export class TriggerService implements Triggers {
   async remove(id: TriggerId, signal: AbortSignal): Promise<{ readonly leftAtHost: readonly string[] }> {
     const { store, activation, reporter } = this.#parts;
     const found = await this.#found(id);
-    await reporter.takeLeave(found, signal);
+    const pending = await reporter.takeLeave(found, signal);
     const leftAtHost = await activation.uninstall(found, signal);
     await store.remove(id);
-    return { leftAtHost };
+    return { leftAtHost: pending === 0 ? leftAtHost : [...leftAtHost, statusesLeft(found.trigger, pending)] };
   }
 
   async secretIds(id: TriggerId): Promise<readonly string[]> {
@@ -260,6 +260,11 @@ export class TriggerService implements Triggers {
     if (found === undefined) throw gone();
     return found;
   }
+}
+
+function statusesLeft({ config }: Trigger, count: number): string {
+  const what = count === 1 ? '1 commit' : `${count} commits`;
+  return `${what} of ${config?.build_source ?? 'the source'} may show a build as pending for ever. Build them by another trigger, or set their statuses at the host.`;
 }
 
 function gone(): TriggerError {

@@ -186,7 +186,7 @@ export function triggersSuite(name: string, open: OpenScratch): void {
 
     describe('run now', () => {
       it.each([
-        ['abcdef1', { source: { ref: 'abcdef1' }, tags: ['abcdef1'], displayName: 'abcdef1' }],
+        ['abcdef1', { source: { sha: 'abcdef1' }, tags: ['abcdef1'], displayName: 'abcdef1' }],
         ['A'.repeat(40), { source: { sha: 'a'.repeat(40) }, tags: ['aaaaaaa'], displayName: 'aaaaaaa' }],
         ['refs/heads/feature/x', { source: { ref: 'refs/heads/feature/x' }, tags: ['feature_x'] }],
         ['refs/tags/v1', { source: { ref: 'refs/tags/v1' }, tags: ['v1'] }],

@@ -56,7 +56,8 @@ function originOf(source: ReceivedBuildPack['source']): SourceOrigin {
   return {
     kind: 'git',
     url,
-    ref: sha ?? ref ?? '',
+    ref: ref ?? '',
+    ...(sha === undefined ? {} : { commit: sha }),
     credentials: {
       ...(privateKey === undefined ? {} : { privateKey }),
       ...(token === undefined ? {} : { token }),

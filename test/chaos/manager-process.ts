@@ -140,6 +140,7 @@ async function serve(config: ManagerConfig): Promise<() => Promise<void>> {
       issuer,
       audience: new URL(url).hostname,
       clock,
+      times: queue,
     }),
     worker: { server: front, serverTls: false, registryHost: front },
     site: {

@@ -28,6 +28,8 @@ export interface FakeFault extends FakeAnswer {
   readonly at: RegExp;
   /** Default: once. */
   readonly times?: number;
+  /** The request is carried out, but not before: whoever waits may have gone by then. */
+  readonly until?: Promise<unknown>;
   /** `hang`: no answer at all. `cut`: the connection is closed in the middle of it. */
   readonly how?: 'hang' | 'cut';
 }
@@ -187,7 +189,9 @@ export abstract class GitHostServer {
     const broken = this.#faults.find(({ fault, left }) => left > 0 && fault.at.test(line));
     if (broken !== undefined) {
       broken.left -= 1;
-      return broken.fault.how ?? broken.fault;
+      const { until, how } = broken.fault;
+      if (until === undefined) return how ?? broken.fault;
+      await until;
     }
     const request = {
       method,

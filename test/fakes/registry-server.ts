@@ -52,6 +52,10 @@ export class MemoryAttempts implements AttemptGate {
     this.asked += 1;
     return this.current.get(attemptId) === epoch;
   }
+
+  async timeOf(attemptId: AttemptId, epoch: number): Promise<number | undefined> {
+    return (await this.isCurrent(attemptId, epoch)) ? Date.now() : undefined;
+  }
 }
 
 /** The real registry process, gateway and token endpoint on a plain HTTP server of their own. */

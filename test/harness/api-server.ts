@@ -57,7 +57,7 @@ export interface ApiHarnessOptions {
   readonly createUsers?: boolean;
   readonly sessionTimes?: SessionTimes;
   /** Images that go with their repositories, where there is a registry. */
-  readonly images?: RepositoryImages;
+  readonly images?: (database: Database) => RepositoryImages;
   /** Private hosts that users may lead us to. */
   readonly allowHosts?: readonly string[];
   /** Besides custom-git. */
@@ -177,7 +177,7 @@ export async function startApiServer({
     logs,
     uploads,
     retention,
-    removal: new RepositoryRemoval({ retention, images, clock }),
+    removal: new RepositoryRemoval({ retention, images: images?.(database), clock }),
     triggers: triggers.triggers,
     notices: triggers.notices,
     hostConnection: triggers.hostConnection,

@@ -146,6 +146,7 @@ export async function startWholeServer({
       issuer: 'slipway',
       audience: '127.0.0.1',
       clock,
+      times: queue,
     }),
     worker: { server: host, serverTls: false, registryHost: host },
     site: {

@@ -54,4 +54,26 @@ describe.each([
     await rig.queue.cancel(build.id, 'test');
     rig.exit(start, 1);
   });
+
+  test('nor when it is cut between two messages of one stream, and the words after it are', async () => {
+    const build = await rig.enqueue({ push: false });
+    const start = await rig.started(build);
+    using client = new SharedClient(rig.host);
+    const answer = await client.register(start.token);
+    if (answer.kind !== 'reply') throw new Error(JSON.stringify(answer));
+    const [push, pull] = [String(answer.reply.push_token), String(answer.reply.pull_token)];
+    const cut = pull.indexOf('.');
+    await client.logAll(String(answer.reply.job_jwt), [
+      `logged in with ${push}`,
+      'L 0',
+      `GET /x?push=${push}&pull=${pull.slice(0, cut)}`,
+      `${pull.slice(cut)} HTTP/1.1`,
+      'L 1',
+    ]);
+    const { entries } = await rig.log.read(build.id, 0, 1_000);
+    const lines = entries.filter(({ type }) => type !== 'phase').map(({ message }) => message);
+    expect(lines).toEqual(['logged in with ***', 'L 0', 'GET /x?push=***&pull=***', ' HTTP/1.1', 'L 1']);
+    await rig.queue.cancel(build.id, 'test');
+    rig.exit(start, 1);
+  });
 });

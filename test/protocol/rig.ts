@@ -153,6 +153,7 @@ export async function openRig({
     issuer,
     audience: '127.0.0.1',
     clock,
+    times: queue,
   });
   const orders: WorkerOrder[] = [];
   const exits = new Map<string, (exitCode: number) => void>();

@@ -71,6 +71,28 @@ export class SharedClient implements Disposable {
     });
   }
 
+  /** Several lines on one stream, each after the answer to the one before, as workers send them. */
+  async logAll(token: string, texts: readonly string[]): Promise<void> {
+    const call = this.#stub.logMessage();
+    try {
+      for (const [at, text] of texts.entries()) {
+        const answered = new Promise<void>((resolve, reject) => {
+          call.once('data', () => resolve());
+          call.once('error', reject);
+        });
+        call.write({
+          job_jwt: token,
+          sequence_number: at + 1,
+          log_message: JSON.stringify({ stream: text }),
+          phase: 'BUILDING',
+        });
+        await answered;
+      }
+    } finally {
+      call.end();
+    }
+  }
+
   cachedTag(token: string): Promise<Answer> {
     return this.#unary('determineCachedTag', { job_jwt: token });
   }

@@ -1,9 +1,11 @@
 import type { HookDelivery, HookEvent, OwnRepository } from '../git-host.ts';
 import type { CommitInfo, CommitPerson, TriggerMetadata } from '../metadata.ts';
 import { anyCommit, branch, fullCommit, gitUrl, isRepositoryPath, ref } from './git-names.ts';
-import { person, refRemoved, skip, withoutGaps } from './hook-event.ts';
+import { person, refRemoved, skip, skipPullRequest, withoutGaps } from './hook-event.ts';
 import { ownUrl, requireOwn } from './own-repository.ts';
 import { Payload, type TextShape } from './payload.ts';
+
+const pullRequests = 'refs/pull-requests';
 
 /** `owner/name` */
 const fullName: TextShape = { words: 'the name of a repository, OWNER/NAME', fits: isRepositoryPath };
@@ -17,7 +19,11 @@ export function bitbucketEvent(payload: Payload, named: string | undefined, own:
   const event = named ?? (payload.at('pullrequest').present ? 'pullrequest:updated' : 'repo:push');
   if (event === 'repo:push') return push(payload, own);
   if (event === 'pullrequest:created' || event === 'pullrequest:updated') return pullRequest(payload, own);
-  return skip('Only pushes and pull requests are built.');
+  return skipPullRequest('Only pushes and pull requests are built.', {
+    folder: pullRequests,
+    number: payload.at('pullrequest', 'id'),
+    commit: payload.at('pullrequest', 'source', 'commit', 'hash'),
+  });
 }
 
 /** A push may change many refs; the last one is what is built. */
@@ -25,8 +31,10 @@ function push(payload: Payload, own: OwnRepository): HookEvent {
   const change = payload.at('push').object().at('changes').list().at(-1);
   if (change === undefined) return skip('The push changes nothing.');
   const now = change.at('new');
-  if (!now.present)
-    return refRemoved(change.at('old', 'type').optionalText() === 'tag' ? 'refs/tags/' : 'refs/heads/');
+  if (!now.present) {
+    const kind = change.at('old', 'type').optionalText() === 'tag' ? 'refs/tags/' : 'refs/heads/';
+    return refRemoved(`${kind}${change.at('old', 'name').ifShaped(branch) ?? ''}`);
+  }
   const target = now.object().at('target').object();
   const name = now.at('name');
   const full = `${now.at('type').text() === 'branch' ? 'refs/heads/' : 'refs/tags/'}${name.text()}`;
@@ -76,7 +84,12 @@ function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
   const request = payload.at('pullrequest').object();
   const [source, target] = [request.at('source').object(), request.at('destination').object()];
   const from = source.at('repository');
-  if (!from.present) return skip('The repository that the pull request comes from is gone.');
+  if (!from.present)
+    return skipPullRequest('The repository that the pull request comes from is gone.', {
+      folder: pullRequests,
+      number: request.at('id'),
+      commit: source.at('commit', 'hash'),
+    });
   requireOwn(own, payload.at('repository', 'full_name'));
   const to = target.at('repository', 'full_name');
   requireOwn(own, to);
@@ -90,7 +103,7 @@ function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
     metadata: withoutGaps<TriggerMetadata>({
       // Cut to 12 digits by Bitbucket.
       commit: source.at('commit', 'hash').shaped(anyCommit).toLowerCase(),
-      ref: `refs/pull-requests/${number}/head`,
+      ref: `${pullRequests}/${number}/head`,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
       git_url: fork ? forkUrl(from.at('full_name')) : own.gitUrl,
       commit_info: undefined,

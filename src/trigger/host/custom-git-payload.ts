@@ -14,7 +14,8 @@ import { Payload } from './payload.ts';
  */
 export function readCustomGit(delivery: HookDelivery, own: OwnRepository): HookEvent {
   const event = eventOf(Payload.parse(delivery.body), delivery.headers, own);
-  if (event.kind === 'pull-request') return skip('A custom trigger builds pushes, and no pull requests.');
+  if (event.kind === 'pull-request')
+    return skip('A custom trigger builds pushes, and no pull requests.', event.metadata);
   // There is nobody to ask for more.
   return event.kind === 'push' ? { ...event, incomplete: false } : event;
 }

@@ -1,12 +1,21 @@
 import type { HookDelivery, HookEvent, OwnRepository } from '../git-host.ts';
 import type { CommitInfo, TriggerMetadata } from '../metadata.ts';
 import { branch, fullCommit, isNoCommit, ref } from './git-names.ts';
-import { hasPeople, person, refRemoved, skip, touchedPaths, withoutGaps } from './hook-event.ts';
+import {
+  hasPeople,
+  person,
+  refRemoved,
+  skip,
+  skipPullRequest,
+  touchedPaths,
+  withoutGaps,
+} from './hook-event.ts';
 import { ownUrl } from './own-repository.ts';
 import { Payload } from './payload.ts';
 
 /** GitHub lists so many commits of a push at most. */
 const listedCommits = 2048;
+const pullRequests = 'refs/pull';
 
 /**
  * What GitHub sends: `ping`, `push` and `pull_request`. The header names the event; without it, the shape does, because
@@ -68,7 +77,11 @@ function commitInfo(head: Payload): CommitInfo {
 function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
   const action = payload.at('action').text();
   if (!['opened', 'synchronize', 'reopened'].includes(action))
-    return skip('Nothing of the pull request that is built has changed.');
+    return skipPullRequest('Nothing of the pull request that is built has changed.', {
+      folder: pullRequests,
+      number: payload.at('pull_request', 'number'),
+      commit: payload.at('pull_request', 'head', 'sha'),
+    });
   const request = payload.at('pull_request').object();
   const number = request.at('number').whole();
   const [head, base] = [request.at('head').object(), request.at('base').object()];
@@ -80,7 +93,7 @@ function pullRequest(payload: Payload, own: OwnRepository): HookEvent {
     number,
     metadata: withoutGaps<TriggerMetadata>({
       commit: head.at('sha').shaped(fullCommit).toLowerCase(),
-      ref: `refs/pull/${number}/head`,
+      ref: `${pullRequests}/${number}/head`,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
       git_url: ownUrl(own, repository.at('full_name'), repository.at('ssh_url')),
       commit_info: undefined,

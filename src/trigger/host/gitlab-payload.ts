@@ -1,9 +1,11 @@
 import type { HookDelivery, HookEvent, OwnRepository } from '../git-host.ts';
 import type { CommitInfo, TriggerMetadata } from '../metadata.ts';
 import { branch, fullCommit, isNoCommit, ref } from './git-names.ts';
-import { refRemoved, skip, touchedPaths, withoutGaps } from './hook-event.ts';
+import { refRemoved, skip, skipPullRequest, touchedPaths, withoutGaps } from './hook-event.ts';
 import { ownUrl } from './own-repository.ts';
 import { Payload } from './payload.ts';
+
+const mergeRequests = 'refs/merge-requests';
 
 /** What GitLab sends: `push`, `tag_push` and `merge_request`. The body names the event. */
 export function readGitlab(delivery: HookDelivery, own: OwnRepository): HookEvent {
@@ -76,7 +78,12 @@ function mergeRequest(payload: Payload, own: OwnRepository): HookEvent {
   // `update` is sent for a new title too; only new commits have a former one.
   const changed =
     action === 'open' || action === 'reopen' || (action === 'update' && request.at('oldrev').present);
-  if (!changed) return skip('Nothing of the merge request that is built has changed.');
+  if (!changed)
+    return skipPullRequest('Nothing of the merge request that is built has changed.', {
+      folder: mergeRequests,
+      number: request.at('iid'),
+      commit: request.at('last_commit', 'id'),
+    });
   const number = request.at('iid').whole();
   const last = request.at('last_commit').object();
   const fallback = payload.at('project', 'default_branch');
@@ -85,7 +92,7 @@ function mergeRequest(payload: Payload, own: OwnRepository): HookEvent {
     number,
     metadata: withoutGaps<TriggerMetadata>({
       commit: last.at('id').shaped(fullCommit).toLowerCase(),
-      ref: `refs/merge-requests/${number}/head`,
+      ref: `${mergeRequests}/${number}/head`,
       default_branch: fallback.present ? fallback.shaped(branch) : undefined,
       git_url: ownUrl(
         own,

@@ -1,13 +1,37 @@
 import type { HookEvent } from '../git-host.ts';
 import type { CommitPerson, TriggerMetadata } from '../metadata.ts';
+import { anyCommit, ref } from './git-names.ts';
 import type { Payload } from './payload.ts';
 
-export function skip(reason: string): HookEvent {
-  return { kind: 'skip', reason };
+/** `about`: what is known of what is passed over. */
+export function skip(
+  reason: string,
+  about: { readonly ref?: string | undefined; readonly commit?: string | undefined } = {},
+): HookEvent {
+  const at = withoutGaps<{ ref?: string; commit?: string }>({ ref: about.ref, commit: about.commit });
+  return { kind: 'skip', reason, ...(Object.keys(at).length === 0 ? {} : { at }) };
 }
 
-export function refRemoved(ref: string): HookEvent {
-  return skip(ref.startsWith('refs/tags/') ? 'The tag was deleted.' : 'The branch was deleted.');
+/** `name`: the whole name of the ref. */
+export function refRemoved(name: string): HookEvent {
+  return skip(name.startsWith('refs/tags/') ? 'The tag was deleted.' : 'The branch was deleted.', {
+    ref: ref.fits(name) ? name : undefined,
+  });
+}
+
+/**
+ * A pull request of which nothing is built, so that nothing in it has to be right either. `folder`: where the host keeps the
+ * refs of pull requests.
+ */
+export function skipPullRequest(
+  reason: string,
+  { folder, number, commit }: { readonly folder: string; readonly number: Payload; readonly commit: Payload },
+): HookEvent {
+  const whole = number.ifWhole();
+  return skip(reason, {
+    ref: whole === undefined ? undefined : `${folder}/${whole}/head`,
+    commit: commit.ifShaped(anyCommit)?.toLowerCase(),
+  });
 }
 
 /** Leaves out what is not known, as the metadata wants it. */

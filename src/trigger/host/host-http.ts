@@ -41,13 +41,15 @@ export class HostHttp {
       return await this.#follow(new URL(target), request, AbortSignal.any([signal, limit]));
     } catch (thrown) {
       if (thrown instanceof HostError) throw thrown;
-      if (signal.aborted) throw new HostError('cancelled', `The request to ${this.title} was cancelled.`);
+      if (signal.aborted)
+        throw new HostError('cancelled', `The request to ${this.title} was cancelled.`, { unanswered: true });
       const why = limit.aborted
         ? `it did not answer within ${this.#timeout / 1000} s`
         : messageOf(thrown instanceof Error && thrown.cause !== undefined ? thrown.cause : thrown);
       throw new HostError(
         'unavailable',
         `${this.title} cannot be reached at ${redactUrl(target)}: ${why}. Try again later.`,
+        { unanswered: true },
       );
     }
   }

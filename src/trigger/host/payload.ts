@@ -112,9 +112,13 @@ export class Payload {
 
   /** Text of a shape; it is never cut. */
   shaped(shape: TextShape): string {
+    return this.ifShaped(shape) ?? this.fail(shape.words);
+  }
+
+  /** The same for what need not be right. */
+  ifShaped(shape: TextShape): string | undefined {
     const value = this.#value;
-    if (typeof value !== 'string' || value.length > most.text || !shape.fits(value)) this.fail(shape.words);
-    return value;
+    return typeof value === 'string' && value.length <= most.text && shape.fits(value) ? value : undefined;
   }
 
   message(): string {
@@ -128,9 +132,13 @@ export class Payload {
   }
 
   whole(): number {
-    if (typeof this.#value !== 'number' || !Number.isSafeInteger(this.#value) || this.#value < 0)
-      this.fail('a whole number');
-    return this.#value;
+    return this.ifWhole() ?? this.fail('a whole number');
+  }
+
+  /** The same for what need not be right. */
+  ifWhole(): number | undefined {
+    const value = this.#value;
+    return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
   }
 
   optionalWhole(): number | undefined {

@@ -190,6 +190,40 @@ describe('fetchGit', () => {
     }
   });
 
+  it('takes digits for a commit when a commit is meant, whatever branches and tags are called', async () => {
+    const first = commit('app', { Dockerfile: 'FROM scratch' });
+    commit('app', { Dockerfile: 'FROM other' });
+    const digits = first.slice(0, 9);
+    git('app', 'branch', digits);
+    git('app', 'tag', first.slice(0, 8));
+    const found = async (given: string) => (await fetchFrom('', { commit: given })).commit;
+    expect(await found(digits)).toBe(first);
+    expect(await found(first.slice(0, 8))).toBe(first);
+    expect(await found(first)).toBe(first);
+    const branch = git('app', 'rev-parse', `refs/heads/${digits}`);
+    expect((await fetchFrom(digits)).commit).toBe(branch);
+    git('app', 'branch', 'deadbeef');
+    await expect(found('deadbeef')).rejects.toMatchObject({
+      code: 'gitcheckout',
+      message: expect.stringContaining('no commit that begins with deadbeef'),
+    });
+  });
+
+  it('says once in the words of git that a ref is not there', async () => {
+    commit('app', { Dockerfile: '1' });
+    for (const [ref, words] of [
+      ['refs/heads/nope', 'no branch "nope"'],
+      ['refs/tags/v9', 'no tag "v9"'],
+      ['refs/pull/1/head', 'no ref "refs/pull/1/head"'],
+    ] as const) {
+      const lines: string[] = [];
+      const failed = await fetchFrom(ref, { onLine: (line) => lines.push(line) }).catch((error) => error);
+      expect(failed).toMatchObject({ code: 'gitcheckout', message: expect.stringContaining(words) });
+      const log = [...lines, failed.message].join('\n');
+      expect(log.match(/fatal: /g)).toHaveLength(1);
+    }
+  });
+
   it('gives the same commit the same tree, and fetches no history', async () => {
     commit('app', { old: 'x' });
     writeFileSync(join(base, 'app/run'), '#!/bin/sh', { mode: 0o755 });

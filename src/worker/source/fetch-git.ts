@@ -9,7 +9,7 @@ import { redactUrl } from '../../model/redact-url.ts';
 import { GitAccess, type GitPlace } from './git-access.ts';
 import { GitFailure, type GitSession, runGit } from './git-command.ts';
 import { GitLfs } from './git-lfs.ts';
-import { type GitRef, parseGitRef } from './git-ref.ts';
+import { type GitRef, parseGitCommit, parseGitRef } from './git-ref.ts';
 import { GitTree } from './git-tree.ts';
 import { fromFileSystem, SourceError } from './source-error.ts';
 import { defaultSourceLimits, SourceBudget, type SourceLimits } from './source-limits.ts';
@@ -19,6 +19,8 @@ export interface FetchGitOptions {
   readonly url: string;
   /** A commit, branch, tag or full ref; empty for the default branch. */
   readonly ref: string;
+  /** Wins over `ref`: a commit, or its first 7 and more digits. */
+  readonly commit?: string;
   /** For the server of `url` only. */
   readonly credentials?: GitCredentials;
   /** Goes with the token of the credentials. */
@@ -55,6 +57,7 @@ export interface FetchedGit {
 }
 
 const checkoutFailed = 'Could not checkout git ref. If you force pushed recently, the commit may be missing.';
+const digitsOnly = 'Only the first digits of the commit are known';
 /** What git says when a server gives single commits or shallow histories to nobody. */
 const needsFullFetch =
   /unadvertised object|not our ref|does not support shallow|does not allow request|filtering not recognized/i;
@@ -143,8 +146,13 @@ class GitCheckout {
   }
 
   async run(): Promise<FetchedGit> {
-    const { ref, root } = this.#options;
-    const start: Checkout = { url: this.#origin, ref: parseGitRef(ref), folder: root, depth: 0 };
+    const { ref, commit: wanted, root } = this.#options;
+    const start: Checkout = {
+      url: this.#origin,
+      ref: wanted === undefined ? parseGitRef(ref) : parseGitCommit(wanted),
+      folder: root,
+      depth: 0,
+    };
     await mkdir(this.#home, { mode: 0o700 });
     await this.#access.open();
     try {
@@ -193,6 +201,9 @@ class GitCheckout {
           await this.#full(place);
         }
         return await this.#commitOf(place.session, ref.sha);
+      case 'short':
+        await this.#full(place, digitsOnly);
+        return await this.#commitStarting(place.session, ref.digits);
       case 'name': {
         const heads = `refs/heads/${ref.name}`;
         const tags = `refs/tags/${ref.name}`;
@@ -204,7 +215,7 @@ class GitCheckout {
             'gitcheckout',
             `${checkoutFailed}\nThe repository has no branch and no tag "${ref.name}".`,
           );
-        await this.#full(place);
+        await this.#full(place, digitsOnly);
         return await this.#commitOf(place.session, ref.name);
       }
     }
@@ -214,10 +225,10 @@ class GitCheckout {
     try {
       await this.#shallow(place, ref);
     } catch (error) {
-      if (error instanceof GitFailure && refMissing.test(error.message)) throw checkoutError(error);
+      if (error instanceof GitFailure && refMissing.test(error.message)) throw missingRef(ref, error);
       if (!(error instanceof GitFailure) || !needsFullFetch.test(error.message))
         throw cloneOrCancel(place.url, error);
-      await this.#full(place, [`+${ref}:refs/slipway/wanted`]);
+      await this.#full(place, undefined, [`+${ref}:refs/slipway/wanted`]);
       return await this.#commitOf(place.session, 'refs/slipway/wanted');
     }
     return await this.#commitOf(place.session, 'FETCH_HEAD');
@@ -230,9 +241,10 @@ class GitCheckout {
 
   async #full(
     place: GitPlace,
+    why = 'The server does not give single commits',
     refspecs = ['+refs/heads/*:refs/remotes/origin/*', '+refs/tags/*:refs/tags/*'],
   ): Promise<void> {
-    this.#say('The server does not give single commits; the whole history is fetched.');
+    this.#say(`${why}; the whole history is fetched.`);
     const options = ['--progress', '--no-tags', '--no-recurse-submodules'];
     try {
       await this.#access.remote(place, ['fetch', ...options, 'origin', ...refspecs]);
@@ -269,6 +281,23 @@ class GitCheckout {
     } catch (error) {
       throw error instanceof GitFailure ? checkoutError(error) : error;
     }
+  }
+
+  /** git takes digits for a branch or a tag of that name first, so it is asked for objects. */
+  async #commitStarting(session: GitSession, digits: string): Promise<string> {
+    const objects = (await runGit(session, ['rev-parse', `--disambiguate=${digits}`])).toString();
+    const found: string[] = [];
+    for (const id of objects.split('\n').filter((line) => line !== '')) {
+      const type = (await runGit(session, ['cat-file', '-t', id])).toString().trim();
+      if (type === 'commit') found.push(id);
+    }
+    const [commit, another] = found;
+    if (commit !== undefined && another === undefined) return commit;
+    const what =
+      commit === undefined
+        ? `The repository has no commit that begins with ${digits}. A branch or tag of that name is built when it is named as one.`
+        : `More than one commit begins with ${digits}. Give more digits.`;
+    throw new SourceError('gitcheckout', `${checkoutFailed}\n${what}`);
   }
 
   /** Checks what the commit holds, then writes it; gives its submodules by path (a binary string). */
@@ -341,6 +370,18 @@ function cloneError(url: string, error: GitFailure): SourceError {
     `Could not clone git repository ${redactUrl(url)}\n${error.message}`,
     error,
   );
+}
+
+/** Without git's words, which the log has already. */
+function missingRef(ref: string, error: GitFailure): SourceError {
+  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(ref) ?? [];
+  const what =
+    ref === 'HEAD'
+      ? 'The repository has no default branch; it may be empty.'
+      : kind === undefined
+        ? `The repository has no ref "${ref}".`
+        : `The repository has no ${kind === 'heads' ? 'branch' : 'tag'} "${name}".`;
+  return new SourceError('gitcheckout', `${checkoutFailed}\n${what}`, error);
 }
 
 function checkoutError(error: GitFailure): SourceError {

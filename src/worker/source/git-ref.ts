@@ -4,6 +4,8 @@ import { SourceError } from './source-error.ts';
 export type GitRef =
   | { readonly kind: 'head' }
   | { readonly kind: 'commit'; readonly sha: string }
+  /** The first digits of a commit, whatever branches and tags are called. */
+  | { readonly kind: 'short'; readonly digits: string }
   | { readonly kind: 'full'; readonly ref: string }
   | { readonly kind: 'name'; readonly name: string; readonly maybeCommit: boolean };
 
@@ -24,6 +26,12 @@ export function parseGitRef(text: string): GitRef {
   }
   if (text.startsWith('refs/')) return { kind: 'full', ref: text };
   return { kind: 'name', name: text, maybeCommit: /^[0-9a-f]{7,63}$/i.test(text) };
+}
+
+/** Reads what is meant as a commit: its id or the first digits of it, and anything else as a ref. */
+export function parseGitCommit(text: string): GitRef {
+  if (text.length === 40 || !/^[0-9a-f]{7,63}$/i.test(text)) return parseGitRef(text);
+  return { kind: 'short', digits: text.toLowerCase() };
 }
 
 /** git's own rules for the names of refs, and no part that begins like an option or a forced refspec. */

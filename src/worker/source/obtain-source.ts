@@ -18,6 +18,8 @@ export type SourceOrigin =
       readonly kind: 'git';
       readonly url: string;
       readonly ref: string;
+      /** Wins over `ref`; its first digits do. */
+      readonly commit?: string;
       readonly credentials?: GitCredentials;
       readonly username?: string;
       readonly lfs?: boolean;
@@ -93,6 +95,7 @@ async function fetchInto(
         const { commit, entries, bytes } = await fetchGit({
           url: from.url,
           ref: from.ref,
+          ...(from.commit === undefined ? {} : { commit: from.commit }),
           ...(from.credentials === undefined ? {} : { credentials: from.credentials }),
           ...(from.username === undefined ? {} : { username: from.username }),
           lfs: from.lfs ?? false,
