@@ -20,8 +20,11 @@ export class TriggerViewer {
     request: FastifyRequest,
     trigger: Trigger,
     role: Role,
-    faults = role === 'admin' && trigger.config !== undefined ? faultsOfConfig(trigger.config) : [],
+    given?: readonly string[],
   ): Promise<TriggerView> {
+    // What was stored once may be passed over by now.
+    const found = role === 'admin' && trigger.config !== undefined ? faultsOfConfig(trigger.config) : [];
+    const faults = given ?? (found.length === 0 ? undefined : found);
     const origin = this.#options.publicOrigin(request.raw);
     return viewTrigger(trigger, {
       role,
@@ -29,7 +32,7 @@ export class TriggerViewer {
       ...(trigger.active && role === 'admin'
         ? { credentials: await this.#triggers.credentials(trigger.id, origin) }
         : {}),
-      ...(role === 'admin' ? { faults } : {}),
+      ...(faults === undefined ? {} : { faults }),
     });
   }
 }
