@@ -140,6 +140,20 @@ describe('path filters that are meant to keep the server busy', () => {
     }
   });
 
+  it('have a turn of their own from the first path on, however many begin at once', async () => {
+    const filters = Array.from({ length: 16 }, () => new PathFilter([worst(470)]));
+    let between = 0;
+    let over = false;
+    const beat = () => {
+      between += 1;
+      if (!over) setImmediate(beat);
+    };
+    setImmediate(beat);
+    await Promise.all(filters.map(async (filter) => await filter.passes(paths.slice(0, 1), turns)));
+    over = true;
+    expect(between).toBeGreaterThanOrEqual(16);
+  });
+
   it('let everybody else have their turn, and come to an end', async () => {
     // As large as filters may be, and all that is kept of the paths of a push.
     const filters = Array.from({ length: 20 }, (_, at) => worst(470 - at));
