@@ -1,5 +1,6 @@
 import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
+import { cutText } from '../base/cut-text.ts';
 import type { Database, SqlTransaction } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { SqlError } from '../db/sql-error.ts';
@@ -173,7 +174,7 @@ function nameOf(like: string, attempt: number): string {
 }
 
 function labelOf(name: string): string {
-  return storable(name.slice(0, longestLabel));
+  return cutText(name, longestLabel);
 }
 
 function taken(cause?: unknown): AccountError {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
+import { cutText } from '../base/cut-text.ts';
 import type { Database, SqlTransaction } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { AccountError } from './account-error.ts';
@@ -65,7 +66,7 @@ export class SqlSessions implements Sessions {
       ends_at: Math.min(now + this.times.idle, expiresAt),
       expires_at: expiresAt,
       address: address ?? null,
-      user_agent: userAgent === undefined ? null : storable(userAgent.slice(0, longestAgent)),
+      user_agent: userAgent === undefined ? null : cutText(userAgent, longestAgent),
     };
     await this.#database.transaction(async (sql) => {
       if (!(await this.#mayBegin(sql, username)))

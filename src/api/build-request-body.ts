@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import Type, { type Static } from 'typebox';
+import { cutText } from '../base/cut-text.ts';
 import { locateDockerfile } from '../context/dockerfile-path.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { BuildRequest, BuildSource } from '../model/build.ts';
@@ -201,7 +202,7 @@ async function parseSource(
     const file = decodeSafely(url.pathname.split('/').at(-1) ?? '');
     return {
       source: { kind: 'archive', url: url.href },
-      displayName: file === '' ? url.host : file.slice(0, 100),
+      displayName: file === '' ? url.host : cutText(file, 100),
     };
   }
   return parseGit(body.git ?? { url: '' }, egress);
@@ -233,7 +234,10 @@ function parseGit(
       ...(username === undefined ? {} : { username }),
       ...(lfs === true ? { lfs } : {}),
     },
-    displayName: sha?.slice(0, 7) ?? ref?.replace(/^refs\/(?:heads|tags)\//, '').slice(0, 100) ?? 'HEAD',
+    displayName:
+      sha?.slice(0, 7) ??
+      (ref === undefined ? undefined : cutText(ref.replace(/^refs\/(?:heads|tags)\//, ''), 100)) ??
+      'HEAD',
   };
 }
 

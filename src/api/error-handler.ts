@@ -139,6 +139,13 @@ export function translate(thrown: unknown): ApiError {
     return new ApiError('rate_limited', 'Maximum queued build rate exceeded.', { retryAfter: 30 });
   // Whichever part ran into it: the database has a code of this name as well.
   if (thrown instanceof CodedError && thrown.code === 'disk-full') return diskFull(thrown);
+  // What no check has found; see storable-requests.ts.
+  if (thrown instanceof CodedError && thrown.code === 'bad-text')
+    return new ApiError(
+      'invalid_request',
+      'A text in the request has a zero byte or half of a character in it, and cannot be stored.',
+      { cause: thrown },
+    );
   // A database that is being restarted, a registry that is away: nothing is wrong with the request, nor with Slipway.
   if (thrown instanceof CodedError && ['unavailable', 'serialization'].includes(thrown.code)) {
     return new ApiError(

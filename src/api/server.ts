@@ -36,6 +36,7 @@ import { traceRequests } from './request-trace.ts';
 import { addRobotRoutes } from './robots.ts';
 import { addSecurityHeaders, securityHeaders } from './security-headers.ts';
 import { addSessionRoutes } from './sessions.ts';
+import { refuseUnstorable } from './storable-requests.ts';
 import { addSuperuserRoutes } from './superuser.ts';
 import { addExecutorRoutes } from './superuser-executors.ts';
 import { addGitHostRoutes } from './superuser-git-hosts.ts';
@@ -133,6 +134,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   logRequests(api);
   traceRequests(api);
   trail.watch(api);
+  refuseUnstorable(api);
   const cookies = new BrowserCookies(options);
   enforceAccess(api, { ...dependencies, trail, cookies });
   readJsonBodies(api);

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import type { Role } from '../account/accounts.ts';
+import { faultsOfConfig } from '../trigger/check-config.ts';
 import type { Trigger } from '../trigger/trigger.ts';
 import type { Triggers } from '../trigger/triggers.ts';
 import type { ApiDependencies } from './dependencies.ts';
@@ -19,8 +20,11 @@ export class TriggerViewer {
     request: FastifyRequest,
     trigger: Trigger,
     role: Role,
-    faults?: readonly string[],
+    given?: readonly string[],
   ): Promise<TriggerView> {
+    // What was stored once may be passed over by now.
+    const found = role === 'admin' && trigger.config !== undefined ? faultsOfConfig(trigger.config) : [];
+    const faults = given ?? (found.length === 0 ? undefined : found);
     const origin = this.#options.publicOrigin(request.raw);
     return viewTrigger(trigger, {
       role,

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { cutText } from '../base/cut-text.ts';
 import type { Database } from '../db/database.ts';
 import type { NewRow, Row } from '../db/schema.ts';
 import { redactTokensIn } from '../model/redact-tokens.ts';
@@ -149,10 +150,7 @@ function detailText(detail: NonNullable<AuditEvent['detail']>): string {
 /** No tokens, whoever wrote them where; no control characters, and nothing that a database would not take as text. */
 function storable(text: string, longest: number): string {
   // Of a token that is cut off, no less is hidden.
-  return redactTokensIn(text.slice(0, 2 * longest))
-    .slice(0, longest)
-    .toWellFormed()
-    .replace(/\p{Cc}/gu, '\u{FFFD}');
+  return cutText(redactTokensIn(cutText(text, 2 * longest)), longest).replace(/\p{Cc}/gu, '\u{FFFD}');
 }
 
 function recordOf(row: Row<'audit_records'>): AuditRecord {

@@ -46,6 +46,7 @@ function rowsOf(trigger: TriggerView): string[][] {
     ...(trigger.connected_user === undefined ? [] : [['connected by', trigger.connected_user]]),
     ...(trigger.pull_robot === undefined ? [] : [['pulls as', trigger.pull_robot.name]]),
     ['created', formatWhen(trigger.created)],
+    ...(trigger.faults ?? []).map((fault) => ['passed over', fault]),
     ...Object.entries(config).map(([name, value]) => [labelOf(name), textOf(value)]),
   ];
 }

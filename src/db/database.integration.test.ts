@@ -26,6 +26,17 @@ describe('a PostgreSQL server', () => {
     expect(await scratch.database.sql.selectFrom('users').selectAll().execute()).toEqual([]);
   });
 
+  it('says of a text that it does not take that it is the text', async () => {
+    await using scratch = await scratchPostgres();
+    const { sql: db } = scratch.database;
+    const found = (value: string) =>
+      db.selectFrom('users').select('username').where('username', '=', value).execute();
+    await expect(found('a\0b')).rejects.toMatchObject({ name: 'SqlError', code: 'bad-text' });
+    await expect(
+      scratch.database.statement(async (on) => await sql`select ${'"a\\u0000b"'}::jsonb`.execute(on)),
+    ).rejects.toMatchObject({ code: 'bad-text' });
+  });
+
   it('is migrated by several managers at once', async () => {
     await using scratch = await scratchPostgres();
     await sql`drop schema public cascade`.execute(scratch.database.sql);

@@ -3,6 +3,7 @@ import { OutdatedStatement } from './prepared-statements.ts';
 
 /**
  * - unique-violation, foreign-key, constraint: the statement would break a rule of the schema; nothing changed
+ * - bad-text: a text cannot be stored: a zero byte, half of a pair
  * - serialization: lost against another transaction (conflict, deadlock, locked file); may be repeated
  * - disk-full: no room; the transaction was rolled back and the database is intact
  * - unavailable: the server or the file cannot be reached, or the database was stopped
@@ -15,6 +16,7 @@ export type SqlErrorCode =
   | 'unique-violation'
   | 'foreign-key'
   | 'constraint'
+  | 'bad-text'
   | 'serialization'
   | 'disk-full'
   | 'unavailable'
@@ -56,6 +58,7 @@ const advice: Readonly<Record<SqlErrorCode, string>> = {
   'unique-violation': 'The row exists already',
   'foreign-key': 'A row it refers to does not exist, or is still referred to',
   constraint: 'The values break a rule of the schema',
+  'bad-text': 'A text has a zero byte or half of a character in it, which cannot be stored',
   serialization: 'The database is busy with a conflicting change; try again',
   'disk-full':
     'There is no room left where the database lies; nothing was changed. Free some space and try again',
@@ -114,6 +117,9 @@ export function fromPostgres(thrown: unknown): SqlError {
       return make('unique-violation', thrown, name);
     case '23503':
       return make('foreign-key', thrown, name);
+    case '22021':
+    case '22P05':
+      return make('bad-text', thrown);
     case '40001':
     case '40P01':
     case '55P03':

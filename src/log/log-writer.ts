@@ -66,7 +66,8 @@ export class GroupedLogWriter {
       lanes: database.dialect === 'postgres' ? 2 : 1,
       gather: { milliseconds: 1, busy: 4, enough: 24 },
       weight: { of: ({ bytes }) => bytes, most: groupBytes },
-      mayDivide: (thrown) => !(thrown instanceof SqlError) || thrown.code === 'failed',
+      mayDivide: (thrown) =>
+        !(thrown instanceof SqlError) || thrown.code === 'failed' || thrown.code === 'bad-text',
     });
   }
 

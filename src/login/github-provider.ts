@@ -1,4 +1,5 @@
 import type { ExternalPerson } from '../account/external-identities.ts';
+import { cutText } from '../base/cut-text.ts';
 import { LoginError } from './login-error.ts';
 import type { LoginAttempt, LoginProvider } from './login-provider.ts';
 import { authorizeUrl, field, idField, type OAuthService, redeem } from './oauth-exchange.ts';
@@ -81,7 +82,8 @@ export class GithubProvider implements LoginProvider {
       (each: { primary?: unknown; verified?: unknown } | null) =>
         each?.primary === true && each.verified === true,
     );
-    return field(own, 'email')?.slice(0, 320);
+    const email = field(own, 'email');
+    return email === undefined ? undefined : cutText(email, 320);
   }
 
   #get(path: string, token: string, signal: AbortSignal): Promise<Response> {

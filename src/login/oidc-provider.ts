@@ -1,6 +1,7 @@
 import * as oidc from 'openid-client';
 import type { ExternalPerson } from '../account/external-identities.ts';
 import type { Clock } from '../base/clock.ts';
+import { cutText } from '../base/cut-text.ts';
 import { LoginError } from './login-error.ts';
 import type { LoginAttempt, LoginProvider } from './login-provider.ts';
 import { field } from './oauth-exchange.ts';
@@ -105,7 +106,7 @@ export class OidcProvider implements LoginProvider {
     const name = names.map((claim) => field(claims, claim)).find((found) => found !== undefined) ?? subject;
     const verified = claims.email_verified === true ? field(claims, 'email') : undefined;
     const email = emailClaim === undefined ? verified : field(claims, emailClaim);
-    return { issuer, subject, name, ...(email === undefined ? {} : { email: email.slice(0, 320) }) };
+    return { issuer, subject, name, ...(email === undefined ? {} : { email: cutText(email, 320) }) };
   }
 
   #scopes({ scopes_supported: supported }: oidc.ServerMetadata): readonly string[] {

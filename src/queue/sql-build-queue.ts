@@ -83,7 +83,13 @@ export interface SqlBuildQueueOptions {
 const readLanes = 2;
 
 /** What one write of a group may be to blame for, alone; everything else would meet each of them. */
-const ownFaults: readonly SqlErrorCode[] = ['unique-violation', 'foreign-key', 'constraint', 'failed'];
+const ownFaults: readonly SqlErrorCode[] = [
+  'unique-violation',
+  'foreign-key',
+  'constraint',
+  'bad-text',
+  'failed',
+];
 
 function mayDivide(thrown: unknown): boolean {
   return !(thrown instanceof SqlError) || ownFaults.includes(thrown.code);

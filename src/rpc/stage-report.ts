@@ -1,3 +1,4 @@
+import { cutText } from '../base/cut-text.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { StageReport } from '../manager/worker-sessions.ts';
 import type { PushedImage, WorkerStage } from '../model/attempt.ts';
@@ -74,7 +75,7 @@ function faultFromWire(
   const code = parseFaultCode(fault.code) ?? 'internalerror';
   const owner = ownerFromWire(fault.owner);
   return {
-    fault: { code, message: fault.message.slice(0, maximumMessage) },
+    fault: { code, message: cutText(fault.message, maximumMessage) },
     ...(owner === undefined ? {} : { owner }),
   };
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { cutText, storableText } from '../base/cut-text.ts';
 import type { BuildRequest } from '../model/build.ts';
 import { escapeTag, type Tag } from '../model/tag.ts';
 import { nameOfRef } from './parsed-ref.ts';
@@ -41,10 +42,10 @@ export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildO
     context: config.context,
     dockerfilePath: config.dockerfile_path,
     tags: tagsOfOrder(order, config),
-    displayName: commit === undefined ? (nameOfRef(ref) ?? ref ?? 'HEAD').slice(0, 100) : shortSha(commit),
+    displayName: commit === undefined ? cutText(nameOfRef(ref) ?? ref ?? 'HEAD', 100) : shortSha(commit),
     platforms: config.platforms ?? [],
     // They are known to say more than they should, and a fork's Dockerfile can print them.
-    buildArgs: order.trusted ? (config.build_args ?? {}) : {},
+    buildArgs: order.trusted ? storableValues(config.build_args ?? {}) : {},
     labels: {},
     noCache: false,
     push: order.push,
@@ -55,6 +56,11 @@ export function requestOf(trigger: Trigger, config: TriggerConfig, order: BuildO
     triggerMetadata: { ...metadata, git_url: url },
     priority: 0,
   };
+}
+
+/** No program can be given others; they are refused since, but may have been stored before. */
+function storableValues(args: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(args).map(([name, value]) => [name, storableText(value)]));
 }
 
 /** A ref that is only a name, which may be a branch or a tag, is its own tag. */

@@ -1,8 +1,9 @@
 import { messageOf } from '../base/coded-error.ts';
+import { cutText, isStorable } from '../base/cut-text.ts';
 import { locateDockerfile, normalisePath } from '../context/dockerfile-path.ts';
 import { parseGitUrl } from '../egress/git-url.ts';
 import { faultsOfCron } from './cron-schedule.ts';
-import { faultsOfPathFilters } from './path-filter.ts';
+import { faultsOfPathFilters, PathFilter } from './path-filter.ts';
 import { RefPattern } from './ref-pattern.ts';
 import { faultsOfTemplates } from './tags.ts';
 import type { TriggerService } from './trigger.ts';
@@ -51,7 +52,12 @@ export function checkConfig(service: TriggerService, given: Given, now: number):
 export function faultsOfConfig(config: Given): readonly string[] {
   const { branchtag_regex: regex } = config;
   const fault = regex === undefined || regex === '' ? undefined : RefPattern.of(regex).fault;
-  return [...faultsOfTemplates(config.tag_templates ?? []), ...(fault === undefined ? [] : [fault])];
+  const tooHeavy = new PathFilter(config.path_filters ?? []).fault;
+  return [
+    ...faultsOfTemplates(config.tag_templates ?? []),
+    ...(fault === undefined ? [] : [fault]),
+    ...(tooHeavy === undefined ? [] : [`${tooHeavy} Until then every push is built.`]),
+  ];
 }
 
 function optional(given: Given): Partial<TriggerConfig> {
@@ -115,24 +121,24 @@ function faultOfBranch(service: TriggerService, branch: string | undefined): str
           'Each cron entry of a custom git trigger needs a "branch": there is nobody to ask for the default one.',
         ]
       : [];
-  return isRefName(branch) ? [] : [`"${branch.slice(0, 100)}" in "cron" is not the name of a branch.`];
+  return isRefName(branch) ? [] : [`"${cutText(branch, 100)}" in "cron" is not the name of a branch.`];
 }
 
 function faultOfPlatform(platform: string): string[] {
   return /^[a-z0-9]+\/[a-z0-9_]+(?:\/[a-z0-9.]+)?$/.test(platform)
     ? []
-    : [`"${platform.slice(0, 100)}" is not a platform. Write it like linux/amd64.`];
+    : [`"${cutText(platform, 100)}" is not a platform. Write it like linux/amd64.`];
 }
 
 function faultOfBuildArg([name, value]: readonly [string, string]): string[] {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !value.includes('\0')
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && isStorable(value)
     ? []
-    : [`"${name.slice(0, 100)}" is no build argument that can be given.`];
+    : [`"${cutText(name, 100)}" is no build argument that can be given.`];
 }
 
 /** git's own rules for the names of refs, and nothing that a program could take for an option. */
 export function isRefName(text: string): boolean {
-  if (text === '' || text === '@' || text.length > 255) return false;
+  if (text === '' || text === '@' || text.length > 255 || !text.isWellFormed()) return false;
   if (/[\s~^:?*[\\\p{Cc}]|\.\.|@\{|\/\/|\/$|^\/|\.$/u.test(text)) return false;
   return text.split('/').every((part) => !/^[.+-]|\.lock$/.test(part));
 }

@@ -9,6 +9,17 @@ const lockKey = 0x54_52_49_47;
 
 type Place = Pick<Row<'trigger_deliveries'>, 'number' | 'trigger_id' | 'ref'>;
 
+export interface ClaimedDelivery extends DeliveryWork {
+  /** Of its trigger. */
+  readonly service: string;
+}
+
+/** Of whom none is taken. */
+export interface Full {
+  readonly triggers: readonly string[];
+  readonly services: readonly string[];
+}
+
 /**
  * Takes deliveries that wait, in the order of their arrival; until `lease` milliseconds have passed nobody else gets them.
  * Of one trigger and ref a delivery is taken only together with, or after, all before it: builds of a branch are asked for
@@ -16,8 +27,18 @@ type Place = Pick<Row<'trigger_deliveries'>, 'number' | 'trigger_id' | 'ref'>;
  */
 export async function claimDeliveries(
   database: Database,
-  { now, lease, limit }: { readonly now: number; readonly lease: number; readonly limit: number },
-): Promise<readonly DeliveryWork[]> {
+  {
+    now,
+    lease,
+    limit,
+    without,
+  }: {
+    readonly now: number;
+    readonly lease: number;
+    readonly limit: number;
+    readonly without?: Full | undefined;
+  },
+): Promise<readonly ClaimedDelivery[]> {
   return await database.transaction(async (db) => {
     // One claim at a time, over all managers: otherwise each could take one of two that belong in an order.
     if (database.dialect === 'postgres')
@@ -29,13 +50,14 @@ export async function claimDeliveries(
           select 1 from trigger_deliveries as earlier
           where earlier.trigger_id = d.trigger_id and earlier.ref = d.ref and earlier.outcome = 'waiting'
             and earlier.number < d.number)
+        ${exceptOf(without)}
       order by d.due_at, d.number limit ${limit}
     `.execute(db);
     const taken = first.map(({ number }) => number);
     if (first.length > 0 && first.length < limit)
       taken.push(...(await behind(db, database, first, { now, limit: limit - first.length })));
     if (taken.length === 0) return [];
-    const { rows } = await sql<Row<'trigger_deliveries'>>`
+    const { rows } = await sql<Row<'trigger_deliveries'> & { readonly service: string | null }>`
       update trigger_deliveries set due_at = ${now + lease}, tries = tries + 1
       where number in (select taken.number from ${rowSet(
         database.dialect,
@@ -43,10 +65,21 @@ export async function claimDeliveries(
         { number: 'int' },
         taken.map((number) => ({ number })),
       )})
-      returning *
+      returning *,
+        (select triggers.service from triggers where triggers.id = trigger_deliveries.trigger_id) as service
     `.execute(db);
-    return rows.sort((a, b) => a.number - b.number).map(workOf);
+    return rows
+      .sort((a, b) => a.number - b.number)
+      .map(({ service, ...row }) => ({ ...workOf(row), service: service ?? '' }));
   });
+}
+
+function exceptOf({ triggers, services }: Full = { triggers: [], services: [] }) {
+  const ofTriggers = triggers.length === 0 ? sql`` : sql`and d.trigger_id not in (${sql.join(triggers)})`;
+  return services.length === 0
+    ? ofTriggers
+    : sql`${ofTriggers} and not exists (
+          select 1 from triggers as t where t.id = d.trigger_id and t.service in (${sql.join(services)}))`;
 }
 
 /** Those that come after the first of each ref, up to the one that is not due: `limit` in all. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { SqlError, type SqlErrorCode } from '../db/sql-error.ts';
 import { dueEntries, nextDue } from './cron-schedule.ts';
 import type { DueTriggers } from './due-triggers.ts';
 import { RecurringTask } from './recurring-task.ts';
@@ -18,6 +19,15 @@ export interface CronClockOptions {
 }
 
 const most = 100;
+/** Faults of the database and not of what is written. */
+const passing: ReadonlySet<SqlErrorCode> = new Set([
+  'serialization',
+  'disk-full',
+  'unavailable',
+  'corrupt',
+  'newer-schema',
+  'refused',
+]);
 
 /**
  * Makes a delivery when a cron entry is due. Every manager looks; the delivery's key is the entry and its minute, so there is
@@ -53,11 +63,39 @@ export class CronClock {
     const now = clock.now();
     const found = await due.byCron(now, most);
     for (const { trigger, cronAt } of found) {
-      await this.#strike(trigger, cronAt, now);
+      try {
+        await this.#strike(trigger, cronAt, now);
+      } catch (thrown) {
+        // A database that is away is so for all of them, and nothing is lost: they are due until it is there again.
+        if (thrown instanceof SqlError && passing.has(thrown.code)) throw thrown;
+        await this.#giveUp(trigger, cronAt, thrown);
+      }
       await due.moveCron(trigger.id, cronAt, nextDue(trigger.config?.cron, now));
     }
     if (found.length > 0) onWaiting();
     return found.length === most;
+  }
+
+  /** What cannot be carried out keeps no other trigger from its time; this one's list says it. */
+  async #giveUp(trigger: Trigger, cronAt: number, thrown: unknown): Promise<void> {
+    const { deliveries, log, metrics } = this.#options;
+    log.error(
+      { err: thrown, trigger: trigger.id },
+      'a cron entry of a build trigger could not be carried out',
+    );
+    const stored = await deliveries.store({
+      triggerId: trigger.id,
+      by: 'cron',
+      key: `cron failed ${cronAt}`,
+      mayRecur: false,
+      eventName: 'cron',
+      outcome: {
+        kind: 'failed',
+        reason:
+          'The cron entries of this trigger could not be carried out; the log of the server says why. Save its configuration again, with other names of branches if they are unusual.',
+      },
+    });
+    if (stored !== undefined && !stored.repeated) metrics.delivered('failed');
   }
 
   async #strike(trigger: Trigger, cronAt: number, now: number): Promise<void> {

@@ -1,4 +1,5 @@
 import { Cron } from 'croner';
+import { cutText } from '../base/cut-text.ts';
 import type { CronEntry } from './trigger-config.ts';
 
 /** More of a trigger are not taken. */
@@ -48,7 +49,7 @@ export function faultsOfCron(entries: readonly CronEntry[], now: number): readon
   if (entries.length > mostCronEntries) return [`There are more than ${mostCronEntries} cron entries.`];
   return entries.flatMap(({ schedule }) => {
     if (nextTime(schedule, now) !== undefined) return [];
-    const shown = schedule.slice(0, 100);
+    const shown = cutText(schedule, 100);
     return [
       `The cron entry "${shown}" never comes due, or is none. Write five fields in UTC (minute, hour, day of the month, month, day of the week), such as "30 2 * * *".`,
     ];

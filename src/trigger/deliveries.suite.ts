@@ -541,5 +541,63 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
       expect(await deliveries.prune(never)).toBe(200);
       expect(await list()).toEqual([]);
     });
+
+    describe('texts that are cut, or cannot be stored', () => {
+      it.each([
+        ['heads/main', `refs/heads/a${'💩'.repeat(100)}`],
+        [`${'a'.repeat(199)}💩b`, 'refs/heads/x'],
+      ])('end a push that %j passes over', async (branchtag_regex, ref) => {
+        expect(await built(push(ref), { branchtag_regex })).toBeUndefined();
+        expect(await list()).toMatchObject([{ outcome: { kind: 'skipped' } }]);
+      });
+
+      it('of build arguments that were stored once keep nothing waiting, neither their own nor others', async () => {
+        const bad = await site.custom();
+        await site.database.sql
+          .updateTable('triggers')
+          .set({ config_json: JSON.stringify({ ...bad.trigger.config, build_args: { A: 'x\ud800\0' } }) })
+          .where('id', '=', bad.trigger.id)
+          .execute();
+        await deliver(push('refs/heads/main'), bad.trigger, bad.token);
+        await deliver(push('refs/heads/main'));
+        await site.settle();
+        expect(await builds()).toHaveLength(1);
+        expect(await builds(bad.trigger)).toMatchObject([{ buildArgs: { A: 'x\ufffd\ufffd' } }]);
+      });
+
+      it('of a payload are kept as what can be', async () => {
+        const delivery = push('refs/heads/main', info('half \ud800 and \0 zero'));
+        expect(await built(delivery)).toMatchObject({
+          triggerMetadata: { commit_info: { message: 'half \ufffd and \ufffd zero' } },
+        });
+      });
+    });
+
+    it('builds every push by path filters that were stored once and are too much together', async () => {
+      const heavy = await site.custom();
+      const path_filters = Array.from({ length: 100 }, (_, at) => `*a${'?'.repeat(490 - at)}z`);
+      await site.database.sql
+        .updateTable('triggers')
+        .set({ config_json: JSON.stringify({ ...heavy.trigger.config, path_filters }) })
+        .where('id', '=', heavy.trigger.id)
+        .execute();
+      const commit = {
+        id: 'c'.repeat(40),
+        message: 'm',
+        timestamp: '2026-01-01T00:00:00Z',
+        url: 'https://x/y',
+      };
+      const { body } = posted({
+        ref: 'refs/heads/main',
+        before: 'b'.repeat(40),
+        after: commit.id,
+        repository: { full_name: 'x/y', ssh_url: 'git@example.com:x/y.git', default_branch: 'main' },
+        head_commit: commit,
+        commits: [{ added: Array.from({ length: 100 }, () => 'ab'.repeat(1_000)) }],
+      });
+      await deliver(posted(body.toString()), heavy.trigger, heavy.token);
+      await site.settle();
+      expect(await builds(heavy.trigger)).toHaveLength(1);
+    });
   });
 }

@@ -1,3 +1,4 @@
+import type { Turns } from '../base/turns.ts';
 import type { BuildOrder } from './build-order.ts';
 import type { HostClient } from './git-host.ts';
 import { HostError } from './host-error.ts';
@@ -21,6 +22,8 @@ interface Case {
   /** Undefined: there is nobody to ask. */
   readonly client: HostClient | undefined;
   readonly signal: AbortSignal;
+  /** For what users write and pushers feed, which may take its time. */
+  readonly turns: Turns;
 }
 
 /** Decides about one delivery; what only the host knows is asked of it. Throws HostError when it does not answer. */
@@ -38,17 +41,29 @@ export async function judge(event: StoredEvent, about: Case): Promise<Judgement>
 async function judgePush(event: Push, about: Case): Promise<Judgement> {
   const { config } = about;
   // Before anything is asked for what will not be built.
-  const early = skipReason(event.metadata, config);
+  const early = await reasonToSkip(event.metadata, config, about);
   if (early !== undefined) return skip(early);
   const metadata = await completed(event, about);
   if (metadata === undefined) return skip('The host knows of nothing to build there.');
-  const reason = skipReason(metadata, config) ?? (await pathReason(event, about));
+  const reason =
+    (await reasonToSkip(metadata, metadata.ref === event.metadata.ref ? {} : config, about)) ??
+    (await pathReason(event, about));
   return reason === undefined ? build(metadata) : skip(reason);
+}
+
+/** An expression may take long, and many deliveries are judged at once. */
+async function reasonToSkip(
+  metadata: TriggerMetadata,
+  config: Pick<TriggerConfig, 'branchtag_regex'>,
+  { turns }: Case,
+): Promise<string | undefined> {
+  if (config.branchtag_regex !== undefined) await turns.next();
+  return skipReason(metadata, config);
 }
 
 async function pathReason(
   { paths, before, metadata }: Push,
-  { config, client, signal }: Case,
+  { config, client, signal, turns }: Case,
 ): Promise<string | undefined> {
   const { path_filters: filters = [] } = config;
   if (filters.length === 0) return undefined;
@@ -58,7 +73,10 @@ async function pathReason(
       ? undefined
       : await client.changedPaths(config.build_source, before, metadata.commit, signal));
   // What nobody can say counts as changed: a build too many does less harm than one too few.
-  if (changed === undefined || new PathFilter(filters).passes(changed)) return undefined;
+  if (changed === undefined) return undefined;
+  // Reading the filters is a piece of work as well.
+  await turns.next();
+  if (await new PathFilter(filters).passes(changed, turns)) return undefined;
   return 'No path that the push changed passes the path filters.';
 }
 
@@ -71,7 +89,7 @@ async function judgePullRequest(event: PullRequest, about: Case): Promise<Judgem
   if (metadata === undefined) return skip('The host knows of nothing to build there.');
   // The expression is about branches: the one that counts is the one it is to be merged into.
   const asBase = { ...metadata, ref: `refs/heads/${event.base}` };
-  const reason = skipReason(asBase, branchtag_regex === undefined ? {} : { branchtag_regex });
+  const reason = await reasonToSkip(asBase, branchtag_regex === undefined ? {} : { branchtag_regex }, about);
   if (reason !== undefined) return skip(reason);
   return { kind: 'build', order: { metadata, push: false, trusted: !event.fork, pullRequest: event.number } };
 }

@@ -1,3 +1,4 @@
+import { cutText } from '../base/cut-text.ts';
 import { unreachable } from '../base/unreachable.ts';
 import type { Row } from '../db/schema.ts';
 import type { StoredEvent } from './stored-event.ts';
@@ -54,6 +55,9 @@ export function workOf(row: DeliveryRow): DeliveryWork {
   };
 }
 
+/** Of a reason that is kept. */
+export const longestReason = 2_000;
+
 /** The columns that say how a delivery ended. */
 export function outcomeColumns(outcome: DeliveryOutcome): {
   readonly outcome: string;
@@ -68,7 +72,7 @@ export function outcomeColumns(outcome: DeliveryOutcome): {
     case 'skipped':
     case 'refused':
     case 'failed':
-      return { outcome: outcome.kind, reason: outcome.reason.slice(0, 2_000), build_id: null };
+      return { outcome: outcome.kind, reason: cutText(outcome.reason, longestReason), build_id: null };
     default:
       return unreachable(outcome);
   }

@@ -1,9 +1,11 @@
 import { type BackOffOptions, backOff } from '../base/back-off.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/coded-error.ts';
+import { Turns } from '../base/turns.ts';
 import { QueueError } from '../queue/queue-error.ts';
 import type { BuildDispatch } from './build-dispatch.ts';
 import { accountRefusal, type BuilderAccounts } from './builder-accounts.ts';
+import type { Full } from './claim-deliveries.ts';
 import type { HostConnections } from './connections.ts';
 import { judge } from './delivery-judgement.ts';
 import type { DeliveryWork } from './delivery-rows.ts';
@@ -29,8 +31,14 @@ export interface DeliveryWorkerOptions {
   readonly random?: () => number;
 }
 
-/** Deliveries that are worked on at once. */
+/** Deliveries that are taken in one round. */
 const most = 64;
+/**
+ * Refs of one trigger, and of all triggers of one kind of host, that are worked on while more of them are taken: what a host
+ * that hangs can keep busy. A round may go over it once.
+ */
+const mostOfTrigger = 32;
+const mostOfService = 256;
 /** Milliseconds: when many come, what a round costs is paid by all that came meanwhile, and nobody waits for it. */
 const gather = 100;
 /** Milliseconds after which a delivery that somebody took is free again. */
@@ -51,6 +59,9 @@ export class DeliveryWorker {
   readonly #options: DeliveryWorkerOptions;
   readonly #task: RecurringTask;
   readonly #backOff: BackOffOptions;
+  readonly #turns = new Turns();
+  /** Lanes that are under way. */
+  readonly #lanes = new Set<Lane>();
 
   constructor(options: DeliveryWorkerOptions) {
     const { clock, log, every = 3_000, random } = options;
@@ -60,7 +71,7 @@ export class DeliveryWorker {
       clock,
       every,
       gather,
-      work: async (signal) => await this.round(signal),
+      work: async (signal) => (await this.#begin(signal)).length > 0,
       onError: (thrown) => log.error({ err: thrown }, 'deliveries could not be taken; it is tried again'),
     });
   }
@@ -75,11 +86,22 @@ export class DeliveryWorker {
 
   async stop(): Promise<void> {
     await this.#task.stop();
+    await Promise.all([...this.#lanes].map(({ ended }) => ended));
   }
 
   /** Takes what waits, and makes builds of it. Says whether there may be more. */
   async round(signal: AbortSignal): Promise<boolean> {
-    const works = await this.#options.deliveries.claim(most, lease);
+    const lanes = await this.#begin(signal);
+    await Promise.all(lanes.map(({ ended }) => ended));
+    return lanes.length > 0;
+  }
+
+  /**
+   * Takes what waits, and lets each ref go its way: a host that does not answer holds up nobody who does not ask it. What
+   * is behind a ref that is under way is taken when that has ended.
+   */
+  async #begin(signal: AbortSignal): Promise<readonly Lane[]> {
+    const works = await this.#options.deliveries.claim(most, lease, this.#full());
     const triggers = new Map<TriggerId, Promise<TriggerForBuilds | undefined>>();
     for (const { triggerId } of works)
       if (!triggers.has(triggerId)) {
@@ -88,15 +110,36 @@ export class DeliveryWorker {
         found.catch(() => {});
         triggers.set(triggerId, found);
       }
-    const lanes = Map.groupBy(works, ({ triggerId, ref }) => `${triggerId} ${ref}`);
-    await Promise.all(
-      [...lanes.values()].map(async (lane) => {
-        const [first] = lane;
-        const found = first === undefined ? undefined : triggers.get(first.triggerId);
-        await this.#lane(lane, found ?? Promise.resolve(undefined), signal);
-      }),
-    );
-    return works.length > 0;
+    return [...Map.groupBy(works, ({ triggerId, ref }) => `${triggerId} ${ref}`).values()].flatMap((each) => {
+      const [first] = each;
+      if (first === undefined) return [];
+      const { triggerId, service } = first;
+      const found = triggers.get(triggerId) ?? Promise.resolve(undefined);
+      const lane: Lane = { triggerId, service, ended: this.#lane(each, found, signal) };
+      this.#lanes.add(lane);
+      void lane.ended.then(() => {
+        this.#lanes.delete(lane);
+        this.#task.wake();
+      });
+      return [lane];
+    });
+  }
+
+  /** Of whom nothing more is taken now. */
+  #full(): Full {
+    const lanes = [...this.#lanes];
+    const atLeast = <Key>(groups: Map<Key, unknown[]>, limit: number) =>
+      [...groups].filter(([, each]) => each.length >= limit).map(([key]) => key);
+    return {
+      triggers: atLeast(
+        Map.groupBy(lanes, ({ triggerId }) => triggerId),
+        mostOfTrigger,
+      ),
+      services: atLeast(
+        Map.groupBy(lanes, ({ service }) => service),
+        mostOfService,
+      ),
+    };
   }
 
   /**
@@ -210,7 +253,7 @@ export class DeliveryWorker {
       ))
     )
       return ended({ kind: 'skipped', reason: 'The push was found before its delivery came, and built.' });
-    const judgement = await judge(event, { config, client, signal });
+    const judgement = await judge(event, { config, client, signal, turns: this.#turns });
     if (judgement.kind === 'skip') return ended({ kind: 'skipped', reason: judgement.reason });
     const { order } = judgement;
     const { commit } = order.metadata;
@@ -240,6 +283,14 @@ export class DeliveryWorker {
     });
     metrics.delivered(outcome.kind);
   }
+}
+
+/** One ref's deliveries that were taken together. */
+interface Lane {
+  readonly triggerId: TriggerId;
+  readonly service: string;
+  /** Never rejects. */
+  readonly ended: Promise<void>;
 }
 
 interface Ended {

@@ -18,6 +18,10 @@ test.each<[string, string, string[]]>([
     ['debian:12', 'x:y', 'z:12'],
   ],
   ['a platform', 'FROM --platform=linux/amd64 registry.example.com/a/b:c', ['registry.example.com/a/b:c']],
+  ['a quoted default', 'ARG V="12" W=\'x\'\nFROM debian:$V\nFROM $W', ['debian:12', 'x']],
+  ['what is told later', 'FROM debian:$V\nARG V=12\nFROM b', ['debian:', 'b']],
+  ['a stage in any case', 'from a as Build\nFROM BUILD', ['a']],
+  ['a here-document', 'FROM a\nRUN <<EOF\nFROM b\nEOF\nFROM c', ['a', 'c']],
   ['none', '# nothing\n', []],
 ])('the bases of a Dockerfile: %s', (_name, text, expected) => {
   expect(read(text)).toEqual(expected);
@@ -33,4 +37,28 @@ test.each([
 it('reads any bytes', () => {
   expect(basesOf(Buffer.of(0xff, 0xfe))).toMatch(/UTF-8/);
   fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void read(`FROM ${text}`)));
+});
+
+/** As much as is read of a Dockerfile; a parser whose time grows with the square would need hours for it. */
+const size = 1024 * 1024;
+
+it.each([
+  ['flags', 'FROM ', '--a '],
+  ['words', 'FROM ', 'a '],
+  ['arguments', 'ARG ', 'a= '],
+  ['quotes', 'ARG ', 'a="'],
+  ['variables', 'FROM ', '${a:-'],
+  ['dollars', 'FROM ', '$a'],
+  ['names', 'ARG ', 'a'],
+  ['continuations', 'FROM ', '\\\n'],
+  ['blanks', 'FROM a', ' \t'],
+  ['instructions', '', 'ARG a=b\n'],
+  ['stages', '', 'FROM a AS b\n'],
+  ['here-documents', 'RUN ', '<<a '],
+])('takes no time for a megabyte of %s', (_name, before, piece) => {
+  const begun = process.cpuUsage();
+  read(`${before}${piece.repeat(size / piece.length)}`);
+  const { user } = process.cpuUsage(begun);
+  // Of the processor, so that others may keep it busy meanwhile.
+  expect(user / 1000).toBeLessThan(5_000);
 });

@@ -1,4 +1,5 @@
-import { DockerfileParser } from 'dockerfile-ast';
+import { cutText } from '../base/cut-text.ts';
+import { splitInstructions } from '../context/dockerfile-instructions.ts';
 
 /** The images that a Dockerfile builds on, in their order; a text: why it cannot be read, as a sentence. */
 export function basesOf(bytes: Uint8Array): readonly string[] | string {
@@ -9,29 +10,41 @@ export function basesOf(bytes: Uint8Array): readonly string[] | string {
     return 'The Dockerfile is no text in UTF-8.';
   }
   if (text.includes('\0')) return 'The Dockerfile is no text: there is a zero byte in it.';
-  const file = DockerfileParser.parse(text);
-  const unknown = file.getInstructions().find((each) => !instructions.has(each.getKeyword().toUpperCase()));
+  const { instructions } = splitInstructions(text);
+  const unknown = instructions.find(({ keyword }) => !keywords.has(keyword.toUpperCase()));
   if (unknown !== undefined)
-    return `Could not parse the Dockerfile: "${unknown.getInstruction().slice(0, 50)}" in line ${unknown.getRange().start.line + 1} is no instruction.`;
-  const values = new Map(
-    file.getInitialARGs().flatMap((arg) => {
-      const property = arg.getProperty();
-      const value = property?.getValue();
-      return property === null || value === null || value === undefined ? [] : [[property.getName(), value]];
-    }),
-  );
+    return `Could not parse the Dockerfile: "${cutText(unknown.keyword, 50)}" in line ${unknown.line} is no instruction.`;
+  const named = instructions.map(({ keyword, rest }) => ({ keyword: keyword.toUpperCase(), rest }));
+  const values = defaultsOf(named);
   const stages = new Set<string>();
   const bases: string[] = [];
-  for (const from of file.getFROMs()) {
-    const image = filled(from.getImage() ?? '', values);
+  for (const { keyword, rest } of named) {
+    if (keyword !== 'FROM') continue;
+    const [name = '', as, stage] = rest.split(/\s+/).filter((word) => !word.startsWith('--'));
+    const image = filled(name, values);
     if (image !== '' && image !== 'scratch' && !stages.has(image.toLowerCase())) bases.push(image);
-    const stage = from.getBuildStage();
-    if (stage !== null) stages.add(stage.toLowerCase());
+    if (as?.toUpperCase() === 'AS' && stage !== undefined) stages.add(stage.toLowerCase());
   }
   return bases;
 }
 
-const instructions: ReadonlySet<string> = new Set(
+/** Of the arguments before the first FROM, those that have one. */
+function defaultsOf(
+  instructions: readonly { readonly keyword: string; readonly rest: string }[],
+): ReadonlyMap<string, string> {
+  const values = new Map<string, string>();
+  for (const { keyword, rest } of instructions) {
+    if (keyword === 'FROM') break;
+    if (keyword !== 'ARG') continue;
+    for (const [, name = '', quoted, apostrophed, bare] of rest.matchAll(
+      /(?<!\S)(\w+)=(?:"([^"]*)"|'([^']*)'|(\S*))/g,
+    ))
+      values.set(name, quoted ?? apostrophed ?? bare ?? '');
+  }
+  return values;
+}
+
+const keywords: ReadonlySet<string> = new Set(
   `ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME
   WORKDIR`.split(/\s+/),
 );

@@ -1,3 +1,4 @@
+import { cutText } from '../base/cut-text.ts';
 import type { Build } from '../model/build.ts';
 import { QueueError } from '../queue/queue-error.ts';
 import type { BuildDispatch, Dispatch } from './build-dispatch.ts';
@@ -86,7 +87,7 @@ function ofText(text: string): Order {
   if (!isRefName(text))
     throw new TriggerError(
       'bad-config',
-      `"${text.slice(0, 100)}" is neither a commit nor the name of a branch, tag or ref.`,
+      `"${cutText(text, 100)}" is neither a commit nor the name of a branch, tag or ref.`,
     );
   return text.startsWith('refs/') ? { metadata: { ref: text }, ref: text } : { metadata: {}, ref: text };
 }
@@ -120,7 +121,7 @@ async function atHost(
   if (found === undefined)
     throw new TriggerError(
       'bad-config',
-      `There is no ${kind ?? 'commit'} "${asked.slice(0, 100)}" in ${source}.`,
+      `There is no ${kind ?? 'commit'} "${cutText(asked, 100)}" in ${source}.`,
     );
   return {
     metadata: {
@@ -140,6 +141,6 @@ function nameOf(wish: Exclude<StartWish, { readonly commit: string }>): string {
 function refOf(wish: Exclude<StartWish, { readonly commit: string }>): string {
   const name = nameOf(wish);
   if (!isRefName(name))
-    throw new TriggerError('bad-config', `"${name.slice(0, 100)}" is not the name of a branch or tag.`);
+    throw new TriggerError('bad-config', `"${cutText(name, 100)}" is not the name of a branch or tag.`);
   return 'ref' in wish && wish.ref.kind === 'tag' ? `refs/tags/${name}` : `refs/heads/${name}`;
 }

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
+import { RE2JS } from 're2js';
 import { describe, expect, it } from 'vitest';
+import { Turns } from '../base/turns.ts';
+import { Glob } from './glob.ts';
 import { faultsOfPathFilters, PathFilter } from './path-filter.ts';
+
+const turns = new Turns();
+const passes = async (filters: readonly string[], paths: readonly string[]) =>
+  await new PathFilter(filters).passes(paths, turns);
 
 describe('path filters', () => {
   it.each<[string[], string, boolean]>([
@@ -29,36 +36,175 @@ describe('path filters', () => {
     [['!docs/**'], 'docs/a.md', false],
     [['!docs/**'], 'src/a.ts', true],
     [['*'], 'new\nline', true],
-  ])('%j and %j', (filters, path, passes) => {
-    expect(new PathFilter(filters).passes([path])).toBe(passes);
+  ])('%j and %j', async (filters, path, expected) => {
+    expect(await passes(filters, [path])).toBe(expected);
   });
 
-  it('passes when one path of many does', () => {
-    expect(new PathFilter(['src/**']).passes(['a', 'b', 'src/c'])).toBe(true);
-    expect(new PathFilter(['src/**']).passes([])).toBe(false);
+  it('passes when one path of many does', async () => {
+    expect(await passes(['src/**'], ['a', 'b', 'src/c'])).toBe(true);
+    expect(await passes(['src/**'], [])).toBe(false);
   });
 
   it('tells filters that are none', () => {
-    expect(faultsOfPathFilters(['src/**', '', '!', '{a,b', '[z-a]'])).toHaveLength(4);
+    expect(faultsOfPathFilters(['src/**', '', '!', '//', '{a,b', 'a}', '[z-a]', '[!]'])).toHaveLength(7);
     expect(faultsOfPathFilters(Array.from({ length: 200 }, () => 'a'))).toHaveLength(1);
   });
 
-  it('takes any text, and without wildcards matches that path alone', () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.string({ unit: 'binary' })),
-        fc.array(fc.string({ unit: 'binary' })),
-        (filters, paths) => {
-          expect(typeof new PathFilter(filters).passes(paths)).toBe('boolean');
-          faultsOfPathFilters(filters);
-        },
-      ),
+  it('takes any text, and without wildcards matches that path alone', async () => {
+    const texts = fc.array(fc.string({ unit: 'binary' }));
+    await fc.assert(
+      fc.asyncProperty(texts, texts, async (filters, paths) => {
+        expect(typeof (await passes(filters, paths))).toBe('boolean');
+        faultsOfPathFilters(filters);
+      }),
     );
-    fc.assert(
-      fc.property(fc.stringMatching(/^[a-z.+()^$|]{1,20}\/[a-z.+()^$|]{1,20}$/), (path) => {
-        expect(new PathFilter([path]).passes([path])).toBe(true);
-        expect(new PathFilter([path]).passes([`${path}x`])).toBe(false);
+    await fc.assert(
+      fc.asyncProperty(fc.stringMatching(/^[a-z.+()^$|]{1,20}\/[a-z.+()^$|]{1,20}$/), async (path) => {
+        expect(await passes([path], [path])).toBe(true);
+        expect(await passes([path], [`${path}x`])).toBe(false);
       }),
     );
   });
+
+  it('agrees with a regular expression that says the same', () => {
+    const piece = fc.constantFrom(
+      ...[
+        'a',
+        'b',
+        '/',
+        '.',
+        '*',
+        '**',
+        '**/',
+        '?',
+        '{',
+        '}',
+        ',',
+        '[a-b]',
+        '[!a]',
+        '[^/]',
+        '[]b]',
+        '\\*',
+        '💩',
+      ],
+    );
+    const path = fc.string({ unit: fc.constantFrom('a', 'b', '/', '.', ',', '*', ']', '💩'), maxLength: 8 });
+    fc.assert(
+      fc.property(fc.array(piece, { minLength: 1, maxLength: 7 }), fc.array(path), (pieces, paths) => {
+        const text = pieces.join('');
+        let expression: RE2JS | undefined;
+        try {
+          expression = RE2JS.compile(patternOf(text));
+        } catch {}
+        let glob: Glob | undefined;
+        try {
+          glob = new Glob(text);
+        } catch {}
+        expect(glob === undefined).toBe(expression === undefined);
+        for (const each of paths) expect(glob?.matches(each)).toBe(expression?.matches(each));
+      }),
+      { numRuns: 5_000 },
+    );
+  });
 });
+
+describe('path filters that are meant to keep the server busy', () => {
+  const worst = (length: number) => `*a${'?'.repeat(length)}z`;
+  const paths = Array.from({ length: 128 }, (_, at) =>
+    Array.from({ length: 2_048 }, (_each, place) => ((at * place * 7 + place) % 3 === 0 ? 'b' : 'a')).join(
+      '',
+    ),
+  );
+
+  it('are refused when they are too much together, and everything passes if they were stored before', async () => {
+    const filters = Array.from({ length: 100 }, (_, at) => worst(490 - at));
+    expect(faultsOfPathFilters(filters)).toEqual([expect.stringMatching(/too long together/)]);
+    expect(await passes(filters, ['x'])).toBe(true);
+  });
+
+  it('look at a path for its length times their size at most', () => {
+    for (const text of [
+      worst(490),
+      `${'{a,'.repeat(160)}${'}'.repeat(160)}*z`,
+      `${'**/'.repeat(160)}z`,
+      '*a'.repeat(250),
+    ]) {
+      const glob = new Glob(text);
+      let steps = 0;
+      for (const path of paths.slice(0, 3)) {
+        glob.matches(path, (spent) => (steps += spent));
+        expect(steps).toBeLessThanOrEqual(glob.size * (path.length + 1));
+        steps = 0;
+      }
+      expect(glob.size).toBeLessThanOrEqual(1_500);
+    }
+  });
+
+  it('have a turn of their own from the first path on, however many begin at once', async () => {
+    const filters = Array.from({ length: 16 }, () => new PathFilter([worst(470)]));
+    let between = 0;
+    let over = false;
+    const beat = () => {
+      between += 1;
+      if (!over) setImmediate(beat);
+    };
+    setImmediate(beat);
+    await Promise.all(filters.map(async (filter) => await filter.passes(paths.slice(0, 1), turns)));
+    over = true;
+    expect(between).toBeGreaterThanOrEqual(16);
+  });
+
+  it('let everybody else have their turn, and come to an end', async () => {
+    // As large as filters may be, and all that is kept of the paths of a push.
+    const filters = Array.from({ length: 20 }, (_, at) => worst(470 - at));
+    expect(faultsOfPathFilters(filters)).toEqual([]);
+    let between = 0;
+    let over = false;
+    const beat = () => {
+      between += 1;
+      if (!over) setImmediate(beat);
+    };
+    setImmediate(beat);
+    // The last of many that are compared at once.
+    const all = Array.from({ length: 2 }, () => passes(filters, paths));
+    expect(await Promise.all(all)).toEqual([true, true]);
+    over = true;
+    // 20,000,000 instructions each, of which a turn has 200,000 and one path, less than 1,000,000, at most.
+    expect(between).toBeGreaterThan(2 * 16);
+  });
+});
+
+/** A glob as a regular expression of RE2. */
+function patternOf(glob: string): string {
+  const anchored = glob.replace(/\/+$/, '').includes('/');
+  const path = glob.replace(/^\/+/, '');
+  const body = path.endsWith('/') ? `${path}**` : path;
+  const tokens = body.match(/\*\*\/|\*\*|\*|\?|\[[!^]?\]?[^\]]*\]|\{|\}|,|\\.|./gsu) ?? [];
+  let depth = 0;
+  let pattern = anchored ? '' : '(?:.*/)?';
+  for (const token of tokens) {
+    if (token === '**/') pattern += '(?:.*/)?';
+    else if (token === '**') pattern += '.*';
+    else if (token === '*') pattern += '[^/]*';
+    else if (token === '?') pattern += '[^/]';
+    else if (token === '{') {
+      depth += 1;
+      pattern += '(?:';
+    } else if (token === '}') {
+      depth -= 1;
+      pattern += ')';
+    } else if (token === ',' && depth > 0) pattern += '|';
+    else if (token.startsWith('[') && token.length > 1) pattern += setOf(token);
+    else pattern += RE2JS.quote(token.startsWith('\\') && token.length > 1 ? token.slice(1) : token);
+  }
+  if (depth !== 0) throw new SyntaxError('a brace has no end');
+  return `(?s)${pattern}`;
+}
+
+function setOf(token: string): string {
+  const inner = token.slice(1, -1);
+  const negated = /^[!^]/.test(inner);
+  const members = (negated ? inner.slice(1) : inner).replace(/[\\[\]^&~]/g, '\\$&');
+  if (members === '') throw new SyntaxError('a bracket has nothing in it');
+  return negated ? `[^/${members}]` : `[${members}]`;
+}

@@ -1,5 +1,6 @@
 import { RE2JS } from 're2js';
 import { messageOf } from '../base/coded-error.ts';
+import { cutText } from '../base/cut-text.ts';
 import { largestProgram, programBound } from './program-bound.ts';
 
 const longest = 1_000;
@@ -25,13 +26,13 @@ export class RefPattern {
       return;
     }
     if (this.tooLarge) {
-      this.fault = `The regular expression "${text.slice(0, 100)}" repeats too much, so everything matches. Use smaller numbers in braces, or * and +.`;
+      this.fault = `The regular expression "${cutText(text, 100)}" repeats too much, so everything matches. Use smaller numbers in braces, or * and +.`;
       return;
     }
     try {
       this.#pattern = RE2JS.compile(text);
     } catch (thrown) {
-      this.fault = `The regular expression "${text.slice(0, 100)}" cannot be used, so everything matches (${messageOf(thrown).slice(0, 200)}). Lookarounds and references to groups are not possible.`;
+      this.fault = `The regular expression "${cutText(text, 100)}" cannot be used, so everything matches (${cutText(messageOf(thrown), 200)}). Lookarounds and references to groups are not possible.`;
     }
   }
 

@@ -1,3 +1,4 @@
+import { cutText } from '../base/cut-text.ts';
 import type { TriggerMetadata } from './metadata.ts';
 import { RefPattern } from './ref-pattern.ts';
 import type { TriggerConfig } from './trigger-config.ts';
@@ -16,5 +17,5 @@ export function skipReason(
   if (regex === undefined || regex === '') return undefined;
   const name = (metadata.ref ?? '').replace(/^refs\//, '');
   if (RefPattern.of(regex).matches(name)) return undefined;
-  return `The ref ${name.slice(0, 200)} does not match ${regex.slice(0, 200)}.`;
+  return `The ref ${cutText(name, 200)} does not match ${cutText(regex, 200)}.`;
 }

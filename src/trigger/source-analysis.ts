@@ -1,4 +1,5 @@
 import { messageOf } from '../base/coded-error.ts';
+import { cutText } from '../base/cut-text.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
 import type { BaseImages } from './base-images.ts';
 import { checkConfig, faultsOfConfig } from './check-config.ts';
@@ -79,7 +80,7 @@ export class SourceAnalysis {
       if (base === undefined || (base.visibility === 'private' && !base.canRead))
         return {
           status: 'error',
-          message: `There is no repository for the base image ${image.slice(0, 200)}.`,
+          message: `There is no repository for the base image ${cutText(image, 200)}.`,
         };
       if (base.visibility === 'public') continue;
       needed = {

@@ -1,11 +1,12 @@
 import { sql } from 'kysely';
 import type { Clock } from '../base/clock.ts';
+import { cutText } from '../base/cut-text.ts';
 import { GroupCommit } from '../base/group-commit.ts';
 import type { Database } from '../db/database.ts';
 import { rowSet } from '../db/row-set.ts';
 import { SqlError } from '../db/sql-error.ts';
-import { claimDeliveries } from './claim-deliveries.ts';
-import { type DeliveryWork, deliveryOf, outcomeColumns, workOf } from './delivery-rows.ts';
+import { type ClaimedDelivery, claimDeliveries, type Full } from './claim-deliveries.ts';
+import { type DeliveryWork, deliveryOf, longestReason, outcomeColumns, workOf } from './delivery-rows.ts';
 import { noOtherLater } from './later-delivery.ts';
 import type { NewDelivery, StoredDelivery } from './new-delivery.ts';
 import { storeDeliveries } from './store-deliveries.ts';
@@ -38,7 +39,7 @@ export class SqlDeliveryStore {
     this.#database = database;
     this.#clock = clock;
     const mayDivide = (thrown: unknown) =>
-      thrown instanceof SqlError && ['failed', 'constraint', 'foreign-key'].includes(thrown.code);
+      thrown instanceof SqlError && ['failed', 'bad-text', 'constraint', 'foreign-key'].includes(thrown.code);
     this.#stores = new GroupCommit({
       commit: (all) => storeDeliveries(database, all, clock.now()),
       // One delivery has up to some hundred kilobytes.
@@ -58,8 +59,8 @@ export class SqlDeliveryStore {
     return await this.#stores.submit(delivery);
   }
 
-  async claim(limit: number, lease: number): Promise<readonly DeliveryWork[]> {
-    return await claimDeliveries(this.#database, { now: this.#clock.now(), lease, limit });
+  async claim(limit: number, lease: number, without?: Full): Promise<readonly ClaimedDelivery[]> {
+    return await claimDeliveries(this.#database, { now: this.#clock.now(), lease, limit, without });
   }
 
   async finish(finish: Finish): Promise<void> {
@@ -70,7 +71,7 @@ export class SqlDeliveryStore {
   async postpone(id: DeliveryId, dueAt: number, reason: string | undefined): Promise<void> {
     await this.#database.sql
       .updateTable('trigger_deliveries')
-      .set({ due_at: dueAt, ...(reason === undefined ? {} : { reason: reason.slice(0, 2_000) }) })
+      .set({ due_at: dueAt, ...(reason === undefined ? {} : { reason: cutText(reason, longestReason) }) })
       .where('id', '=', id)
       .where('outcome', '=', 'waiting')
       .execute();

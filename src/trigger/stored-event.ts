@@ -1,3 +1,4 @@
+import { cutText } from '../base/cut-text.ts';
 import type { HookEvent } from './git-host.ts';
 import type { CommitInfo, CommitPerson, TriggerMetadata } from './metadata.ts';
 
@@ -33,9 +34,9 @@ function boundedMetadata({ commit_info: info, ...metadata }: TriggerMetadata): T
 
 function boundedInfo(info: CommitInfo): CommitInfo {
   return {
-    url: cut(info.url, longestText),
-    message: cut(info.message, longestMessage),
-    date: cut(info.date, longestText),
+    url: cutText(info.url, longestText),
+    message: cutText(info.message, longestMessage),
+    date: cutText(info.date, longestText),
     ...(info.author === undefined ? {} : { author: boundedPerson(info.author) }),
     ...(info.committer === undefined ? {} : { committer: boundedPerson(info.committer) }),
   };
@@ -43,13 +44,8 @@ function boundedInfo(info: CommitInfo): CommitInfo {
 
 function boundedPerson({ username, url, avatar_url: avatar }: CommitPerson): CommitPerson {
   return {
-    username: cut(username, longestText),
-    ...(url === undefined ? {} : { url: cut(url, longestText) }),
-    ...(avatar === undefined ? {} : { avatar_url: cut(avatar, longestText) }),
+    username: cutText(username, longestText),
+    ...(url === undefined ? {} : { url: cutText(url, longestText) }),
+    ...(avatar === undefined ? {} : { avatar_url: cutText(avatar, longestText) }),
   };
-}
-
-/** Neither half of a pair is left alone, and a zero byte, which PostgreSQL does not take, becomes a space. */
-function cut(text: string, most: number): string {
-  return text.slice(0, most).toWellFormed().replaceAll('\0', ' ');
 }

@@ -1,3 +1,5 @@
+import { cutText } from '../base/cut-text.ts';
+
 /** A template in its parts: plain text, and paths into the metadata. */
 export type TagTemplate = readonly (string | { readonly path: readonly string[] })[];
 
@@ -26,7 +28,7 @@ export function parseTagTemplate(text: string): TagTemplate | string {
     if (end < 0) return `has a "\${" without its "}"`;
     const path = text.slice(begin + 2, end).trim();
     if (!pathPattern.test(path))
-      return `has "\${${path.slice(0, 50)}}" in it, which names no value; write it like \${commit_info.short_sha}`;
+      return `has "\${${cutText(path, 50)}}" in it, which names no value; write it like \${commit_info.short_sha}`;
     parts.push({ path: (Object.hasOwn(aliases, path) ? (aliases[path] ?? path) : path).split('.') });
     at = end + 1;
   }

@@ -166,3 +166,16 @@ test.each([
 ])('the versions of %s', (tag, expected) => {
   expect(semverLadder(tag)).toEqual(expected);
 });
+
+it('has the tags that nobody wrote a template for, however many templates there are', () => {
+  const tags = tagsOf(
+    { commit: 'a'.repeat(40), ref: 'refs/heads/main', default_branch: 'main' },
+    {
+      tag_templates: Array.from({ length: 100 }, (_, index) => `t${index}`),
+      default_tag_from_ref: true,
+      latest_for_default_branch: true,
+    },
+  );
+  expect(tags).toHaveLength(100);
+  expect(tags).toEqual(expect.arrayContaining(['latest', 'main', 't0']));
+});

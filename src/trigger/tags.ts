@@ -1,3 +1,4 @@
+import { cutText } from '../base/cut-text.ts';
 import { escapeTag, type Tag } from '../model/tag.ts';
 import type { TriggerMetadata } from './metadata.ts';
 import { nameOfRef, parseRef } from './parsed-ref.ts';
@@ -22,11 +23,13 @@ export function tagsOf(metadata: TaggedMetadata, rules: TagRules): readonly Tag[
   const { commit, ref, default_branch: defaultBranch } = metadata;
   const parsed = parseRef(ref);
   const named = nameOfRef(ref);
-  const wanted = fromTemplates(metadata, rules.tag_templates);
+  // Those of templates come last: there may be more of them than a build may have.
+  const wanted: string[] = [];
   if (rules.default_tag_from_ref && named !== undefined) wanted.push(named);
   if (rules.latest_for_default_branch && parsed.branch !== undefined && parsed.branch === defaultBranch)
     wanted.push('latest');
   if (rules.semver_tags === true && parsed.tag !== undefined) wanted.push(...semverLadder(parsed.tag));
+  wanted.push(...fromTemplates(metadata, rules.tag_templates));
   if (wanted.length === 0) wanted.push(commit === undefined ? (named ?? 'latest') : shortSha(commit));
   return [...new Set(wanted.map(escapeTag))].slice(0, mostTags).sort();
 }
@@ -35,7 +38,7 @@ export function tagsOf(metadata: TaggedMetadata, rules: TagRules): readonly Tag[
 export function faultsOfTemplates(templates: readonly string[]): readonly string[] {
   return templates.flatMap((template) => {
     const parsed = parseTagTemplate(template);
-    return typeof parsed === 'string' ? [`The tag template "${template.slice(0, 100)}" ${parsed}.`] : [];
+    return typeof parsed === 'string' ? [`The tag template "${cutText(template, 100)}" ${parsed}.`] : [];
   });
 }
 

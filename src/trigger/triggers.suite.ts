@@ -333,6 +333,36 @@ export function triggersSuite(name: string, open: OpenScratch): void {
         ]);
       });
 
+      it('keep each other from nothing: one that cannot be carried out says so, and has its next time', async () => {
+        const cron = [{ schedule: '0 * * * *', branch: 'dev' }];
+        const bad = await site.custom({ cron });
+        const good = await site.custom({ cron });
+        // Before anybody else's, and as it may have been stored once.
+        await site.database.sql
+          .updateTable('triggers')
+          .set({
+            config_json: JSON.stringify({ ...bad.trigger.config, cron: [{ ...cron[0], branch: 'x\0y' }] }),
+          })
+          .where('id', '=', bad.trigger.id)
+          .execute();
+        for (let times = 1; times <= 2; times += 1) {
+          await site.clock.advance(hour);
+          await strike();
+          await site.settle();
+          expect(await triggers().builds(good.trigger.id, 10)).toHaveLength(times);
+        }
+        // SQLite takes what PostgreSQL does not.
+        if (site.database.dialect === 'postgres') {
+          expect(await triggers().deliveries(bad.trigger.id, 10)).toMatchObject(
+            [1, 2].map(() => ({
+              by: 'cron',
+              outcome: { kind: 'failed', reason: expect.stringMatching(/Save its configuration again/) },
+            })),
+          );
+          expect(site.counted.filter((each) => each.startsWith('error'))).toHaveLength(2);
+        }
+      });
+
       it('make up once for what came due while nobody looked', async () => {
         const { trigger } = await site.custom({ cron: [{ schedule: '0 * * * *', branch: 'dev' }] });
         await site.clock.advance(50 * hour);

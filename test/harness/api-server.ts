@@ -20,7 +20,7 @@ import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { composeOwnFleet, type FleetEntry } from '../../src/bin/compose-fleet.ts';
 import { composeTriggers } from '../../src/bin/compose-triggers.ts';
 import { FolderBlobStore } from '../../src/blob/folder-blob-store.ts';
-import { Database } from '../../src/db/database.ts';
+import type { Database } from '../../src/db/database.ts';
 import { SecretBox } from '../../src/db/secret-box.ts';
 import { EgressGuard } from '../../src/egress/egress-guard.ts';
 import { EgressPolicy } from '../../src/egress/egress-policy.ts';
@@ -45,8 +45,11 @@ import { type GitHostsOptions, gitHosts } from '../../src/trigger/host/hosts.ts'
 import { Uploads } from '../../src/upload/uploads.ts';
 import { UrlSigner } from '../../src/upload/url-signer.ts';
 import { freePort } from '../services/service.ts';
+import { type OpenScratch, scratchFile } from './scratch-database.ts';
 
 export interface ApiHarnessOptions {
+  /** A SQLite file unless given. */
+  readonly openDatabase?: OpenScratch;
   readonly clock?: Clock;
   readonly uploadLimit?: number;
   readonly logLimit?: number;
@@ -72,6 +75,7 @@ export const password = 'correct horse';
 
 /** The REST interface on a port of its own, over a real database and real stores in a folder that goes away. */
 export async function startApiServer({
+  openDatabase = scratchFile,
   clock = systemClock,
   uploadLimit,
   logLimit,
@@ -87,7 +91,8 @@ export async function startApiServer({
   hosts = {},
 }: ApiHarnessOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-'));
-  const database = await Database.open({ provider: 'sqlite', file: join(folder, 'slipway.db') });
+  const scratch = await openDatabase();
+  const { database } = scratch;
   const blobs = new FolderBlobStore({ folder: join(folder, 'blobs') });
   await blobs.start();
   const secretBox = new SecretBox({ key: randomBytes(32) });
@@ -316,7 +321,7 @@ export async function startApiServer({
       await api.stop();
       api.server.closeAllConnections();
       await queue.stop();
-      await database.stop();
+      await scratch[Symbol.asyncDispose]();
       await rm(folder, { recursive: true });
     },
   };

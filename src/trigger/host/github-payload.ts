@@ -54,10 +54,11 @@ function push(payload: Payload, own: OwnRepository): HookEvent {
   const commits = payload.at('commits').list();
   // Of a new ref they are those that no other ref has, and of a forced push those that are gone are not among them.
   const tellsAll = !isNew && !payload.at('forced').flag() && commits.length < listedCommits;
+  const paths = tellsAll ? touchedPaths(commits) : undefined;
   return {
     kind: 'push',
     metadata,
-    ...(tellsAll ? { paths: touchedPaths(commits) } : {}),
+    ...(paths === undefined ? {} : { paths }),
     ...(isNew ? {} : { before: payload.at('before').shaped(fullCommit).toLowerCase() }),
     incomplete: metadata.default_branch === undefined || !hasPeople(metadata),
   };

@@ -38,6 +38,7 @@ function push(payload: Payload, kind: 'push' | 'tag_push', own: OwnRepository): 
   const isNew = before === undefined || isNoCommit(before);
   const total = payload.at('total_commits_count');
   const tellsAll = kind === 'push' && !isNew && total.present && total.whole() === commits.length;
+  const paths = tellsAll ? touchedPaths(commits) : undefined;
   return {
     kind: 'push',
     metadata: withoutGaps<TriggerMetadata>({
@@ -51,7 +52,7 @@ function push(payload: Payload, kind: 'push' | 'tag_push', own: OwnRepository): 
       ),
       commit_info: head === undefined ? undefined : commitInfo(head),
     }),
-    ...(tellsAll ? { paths: touchedPaths(commits) } : {}),
+    ...(paths === undefined ? {} : { paths }),
     ...(isNew ? {} : { before: payload.at('before').shaped(fullCommit).toLowerCase() }),
     // People stand there by name and e-mail only.
     incomplete: true,

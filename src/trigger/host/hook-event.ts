@@ -52,12 +52,21 @@ export function person(
   return withoutGaps<CommitPerson>({ username, url, avatar_url: avatar });
 }
 
-/** Paths that commits of a push touch, as GitHub and GitLab list them. */
-export function touchedPaths(commits: readonly Payload[]): readonly string[] {
+/** More paths of a push are not kept, see stored-event.ts. */
+const mostPaths = 10_000;
+
+/**
+ * Paths that commits of a push touch, as GitHub and GitLab list them. Undefined: they are too many to look at, and so as
+ * good as not told.
+ */
+export function touchedPaths(commits: readonly Payload[]): readonly string[] | undefined {
   const paths = new Set<string>();
   for (const commit of commits)
-    for (const list of ['added', 'removed', 'modified'])
-      for (const path of commit.at(list).list()) paths.add(path.text());
+    for (const list of ['added', 'removed', 'modified']) {
+      const some = commit.at(list).listUpTo(mostPaths);
+      for (const path of some ?? []) paths.add(path.text());
+      if (some === undefined || paths.size > mostPaths) return undefined;
+    }
   return [...paths];
 }
 

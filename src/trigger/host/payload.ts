@@ -1,3 +1,4 @@
+import { cutText } from '../../base/cut-text.ts';
 import { redactUrl } from '../../model/redact-url.ts';
 import { HostError } from '../host-error.ts';
 import { TriggerError } from '../trigger-error.ts';
@@ -152,9 +153,14 @@ export class Payload {
 
   /** Nothing gives an empty list. */
   list(longest = most.list): readonly Payload[] {
+    return this.listUpTo(longest) ?? this.fail(`a list of at most ${longest} items`);
+  }
+
+  /** The same; undefined: it is longer. */
+  listUpTo(longest: number): readonly Payload[] | undefined {
     if (!this.present) return [];
     if (!Array.isArray(this.#value)) this.fail('a list');
-    if (this.#value.length > longest) this.fail(`a list of at most ${longest} items`);
+    if (this.#value.length > longest) return undefined;
     return this.#value.map((item, index) => new Payload(item, `${this.#path}[${index}]`, this.#blame));
   }
 
@@ -171,7 +177,7 @@ export function linkOf(text: string): string | undefined {
 
 /** What the database takes, and no longer than `longest`. */
 export function storable(text: string, longest = most.text): string {
-  return text.slice(0, longest).replaceAll('\0', '\uFFFD').toWellFormed();
+  return cutText(text, longest);
 }
 
 function kindOf(value: unknown): string {

@@ -1,6 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import { messageOf } from '../../base/coded-error.ts';
-import { type Instruction, type SplitDockerfile, splitInstructions } from './dockerfile-instructions.ts';
+import {
+  type Instruction,
+  type SplitDockerfile,
+  splitInstructions,
+} from '../../context/dockerfile-instructions.ts';
 import { stageName } from './dockerfile-target.ts';
 import type { EngineFeatures } from './engine.ts';
 import { EngineError } from './engine-error.ts';

@@ -1,4 +1,4 @@
-import type { Instruction } from './dockerfile-instructions.ts';
+import type { Instruction } from '../../context/dockerfile-instructions.ts';
 
 /**
  * The text up to the end of stage `target`, by name or number; undefined when that is the last stage already, or
