@@ -136,7 +136,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   enforceAccess(api, { ...dependencies, trail, cookies });
   readJsonBodies(api);
 
-  addRepositoryRoutes(api, dependencies);
+  addRepositoryRoutes(api, { ...dependencies, trail });
   addPermissionRoutes(api, dependencies);
   addTeamPermissionRoutes(api, dependencies);
   addLimitRoutes(api, dependencies);

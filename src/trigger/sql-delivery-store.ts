@@ -104,7 +104,10 @@ export class SqlDeliveryStore {
     return row === undefined || row.event_json === null ? undefined : workOf(row);
   }
 
-  /** Whether a commit of a ref was found by looking since then, is built, and no other one came after it. */
+  /**
+   * Whether a commit of a ref was found by looking since then, is built, and no other one came after it. What was found and
+   * waits may fail yet: its delivery has to stand on its own then.
+   */
   async foundBefore(id: TriggerId, ref: string, commit: string, since: number): Promise<boolean> {
     const row = await this.#database.sql
       .selectFrom('trigger_deliveries')
@@ -113,7 +116,7 @@ export class SqlDeliveryStore {
       .where('ref', '=', ref)
       .where('commit_sha', '=', commit)
       .where('came_by', '=', 'poll')
-      .where('outcome', 'in', ['waiting', 'queued'])
+      .where('outcome', '=', 'queued')
       .where('received_at', '>=', since)
       .where(noOtherLater)
       .limit(1)
