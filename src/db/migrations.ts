@@ -19,6 +19,7 @@ import { knownNetworks } from './migrations/0015-known-networks.ts';
 import { whatLooksRemember } from './migrations/0016-what-looks-remember.ts';
 import { remains } from './migrations/0017-remains.ts';
 import { nameMarks } from './migrations/0019-name-marks.ts';
+import { pastDeliveries } from './migrations/0020-past-deliveries.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -60,6 +61,7 @@ const steps: Readonly<
   '0016-what-looks-remember': whatLooksRemember,
   '0017-remains': remains,
   '0019-name-marks': nameMarks,
+  '0020-past-deliveries': pastDeliveries,
 };
 
 const table = 'schema_migrations';

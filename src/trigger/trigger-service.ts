@@ -233,6 +233,12 @@ export class TriggerService implements Triggers {
         'bad-config',
         'There was nothing to build in this delivery, so there is nothing to send again.',
       );
+    // Nobody who sends an old push again wants a newer one not to be built for that.
+    if (trigger.config?.newest_only === true && (await deliveries.isOvertaken(delivery)))
+      throw new TriggerError(
+        'bad-config',
+        'A newer push of the same ref waits to be built, and the trigger builds only the newest. Send this one again when that build has started, or cancel it.',
+      );
     const stored = await deliveries.store({
       triggerId: id,
       by: 'person',
@@ -246,7 +252,7 @@ export class TriggerService implements Triggers {
       redeliveryOf: delivery,
       askedBy: user,
     });
-    const after = stored === undefined ? undefined : await deliveries.find(stored.id);
+    const after = stored?.id === undefined ? undefined : await deliveries.find(stored.id);
     if (after === undefined) throw gone();
     onWaiting();
     return after;
