@@ -560,6 +560,34 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect((await builds()).map(({ manualUser }) => manualUser)).toEqual(['bob', undefined]);
       });
 
+      it('no old one while a newer one waits, where the newest only is built', async () => {
+        ({ trigger, token } = await site.custom({ newest_only: true }));
+        const { triggers } = site.open;
+        const take = async (commit: string) => {
+          await deliver(push('refs/heads/main', { commit: commit.repeat(40) }));
+          await site.settle();
+        };
+        for (const commit of ['a', 'b']) await take(commit);
+        const old = (await list()).find(({ commit }) => commit?.startsWith('a'));
+        if (old === undefined) throw new Error('nothing was delivered');
+        const again = async (id = old.id) => await triggers.redeliver(trigger.id, id, 'bob');
+        await expect(again()).rejects.toMatchObject({ code: 'bad-config' });
+        await site.settle();
+        const phases = async () => (await builds()).map(({ displayName, phase }) => [displayName[0], phase]);
+        expect(await phases()).toEqual([
+          ['b', 'waiting'],
+          ['a', 'cancelled'],
+        ]);
+        // What was sent again is no newer than it was.
+        const [newest] = await builds();
+        if (newest !== undefined) await site.queue.cancel(newest.id, 'bob');
+        const { id } = await again();
+        await site.settle();
+        await take('c');
+        await expect(again(id)).rejects.toMatchObject({ code: 'bad-config' });
+        expect((await phases())[0]).toEqual(['c', 'waiting']);
+      });
+
       it('only what is there and asks for a build', async () => {
         await built(push('refs/heads/main', { commit: '0'.repeat(40) }));
         const [skipped] = await list();

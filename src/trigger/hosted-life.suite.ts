@@ -422,6 +422,29 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       expect(made[0]).toBe(two);
     });
 
+    it.each(['heads', 'tags'] as const)(
+      'builds one of %s that was deleted and is there again',
+      async (kind) => {
+        const trigger = await active();
+        const [at, ref] = [web.branches.get('main') ?? '', `refs/${kind}/x`];
+        const set = (there: boolean) => {
+          if (kind === 'tags' && there) web.tag('x', at);
+          else if (there) web.branches.set('x', at);
+          else (kind === 'tags' ? web.tags : web.branches).delete('x');
+        };
+        for (const there of [true, false, true]) {
+          set(there);
+          await fake.push(web, ref, there ? undefined : at, there ? at : undefined);
+          await site.settle();
+        }
+        expect((await outcomes(trigger)).map(({ kind: how }) => how)).toEqual([
+          'queued',
+          'skipped',
+          'queued',
+        ]);
+      },
+    );
+
     it('skips what is not to be built, and says why', async () => {
       const trigger = await active({ branchtag_regex: 'heads/(main|old)' });
       await pushed('main', { message: 'Typo [skip build]' });
