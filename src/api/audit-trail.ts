@@ -17,6 +17,7 @@ import type { BuildId } from '../model/ids.ts';
 import { formatRepositoryName, type RepositoryName } from '../model/repository-name.ts';
 import type { ImageChange } from '../registry/gateway.ts';
 import type { TokenRefusal } from '../registry/token-endpoint.ts';
+import type { TriggerId } from '../trigger/trigger.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { type AuditRule, auditRules, plainDetail } from './audit-rules.ts';
@@ -183,6 +184,29 @@ export class AuditTrail {
       target: { kind: 'build', name: id, namespace: repository.namespace },
       result: 'done',
       detail: { repository: formatRepositoryName(repository), superseded_by: by },
+    });
+  }
+
+  /** A build trigger went with its repository. */
+  async triggerRemoved(
+    request: FastifyRequest,
+    {
+      id,
+      repository,
+      leftAtHost,
+    }: {
+      readonly id: TriggerId;
+      readonly repository: RepositoryName;
+      readonly leftAtHost: readonly string[];
+    },
+  ): Promise<void> {
+    await this.#writeOrLog({
+      ...originOf(request),
+      actor: actorOf(request.principal),
+      action: 'trigger.delete',
+      target: { kind: 'trigger', name: id, namespace: repository.namespace },
+      result: 'done',
+      detail: plainDetail({ repository: formatRepositoryName(repository), left_at_host: leftAtHost }),
     });
   }
 

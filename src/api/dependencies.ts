@@ -73,7 +73,7 @@ export interface ApiDependencies {
   readonly probe: RegistryProbe;
   readonly uploads: Uploads;
   readonly retention: Retention;
-  readonly removal: Pick<RepositoryRemoval, 'clear' | 'remove'>;
+  readonly removal: Pick<RepositoryRemoval, 'clear' | 'isHeld' | 'remove'>;
   readonly triggers: Triggers;
   readonly notices: Notices;
   readonly hostConnection: HostConnection;

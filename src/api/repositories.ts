@@ -9,14 +9,17 @@ import type { Removed } from '../retention/repository-removal.ts';
 import { repositoryOf, requireUser, type UserPrincipal } from './access.ts';
 import type { Api } from './api.ts';
 import { ApiError } from './api-error.ts';
+import type { AuditTrail } from './audit-trail.ts';
 import { requireRepository } from './builds.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { repositoryParams } from './repository-path.ts';
 import { targetSchema, viewTarget } from './repository-target.ts';
 import { textEnum } from './text-enum.ts';
-import { signalOf } from './trigger-path.ts';
 
-type Needs = Pick<ApiDependencies, 'accounts' | 'queue' | 'registries' | 'removal' | 'triggers' | 'options'>;
+type Needs = Pick<
+  ApiDependencies,
+  'accounts' | 'queue' | 'registries' | 'removal' | 'triggers' | 'options'
+> & { readonly trail: Pick<AuditTrail, 'triggerRemoved'> };
 
 const tags = ['repositories'];
 const visibility = textEnum(['public', 'private']);
@@ -47,7 +50,7 @@ const repositoryWithRights = Type.Intersect([
 
 export function addRepositoryRoutes(
   api: Api,
-  { accounts, queue, registries, removal, triggers, options }: Needs,
+  { accounts, queue, registries, removal, triggers, options, trail }: Needs,
 ): void {
   const view = (repository: Repository, target: Target | undefined): Static<typeof repositorySchema> => ({
     namespace: repository.name.namespace,
@@ -250,8 +253,13 @@ export function addRepositoryRoutes(
     return { success: true };
   }
 
-  /** Throws ApiError unless all of it is removed. */
-  async function removed(name: RepositoryName, why: string, removing: Promise<Removed>): Promise<void> {
+  /** Throws ApiError unless all of it is removed; `besides` is what else whoever asked has to know then. */
+  async function removed(
+    name: RepositoryName,
+    why: string,
+    removing: Promise<Removed>,
+    besides: readonly string[] = [],
+  ): Promise<void> {
     const text = formatRepositoryName(name);
     let left: Removed;
     try {
@@ -260,21 +268,23 @@ export function addRepositoryRoutes(
       if (!(thrown instanceof RegistryError)) throw thrown;
       throw new ApiError(
         'unavailable',
-        `${text} ${why}, and its images could not be removed, for the registry does not answer as it should. Try again.`,
+        and(
+          `${text} ${why}, and its images could not be removed, for the registry does not answer as it should. Try again.`,
+          besides,
+        ),
         { cause: thrown, retryAfter: 5 },
       );
     }
     if (left === 'more')
       throw new ApiError(
         'unavailable',
-        `${text} has more builds or images than one request removes. Ask again, and it goes on.`,
+        and(
+          `${text} has more builds or images than one request removes. Ask again, and it goes on.`,
+          besides,
+        ),
         { retryAfter: 1 },
       );
-    if (left === 'held')
-      throw new ApiError(
-        'conflict',
-        `A build of ${text} runs, or has ended a moment ago: its worker or its log is not done yet. Try again in a minute.`,
-      );
+    if (left === 'held') throw held(name, besides);
   }
 
   api.delete(
@@ -285,7 +295,7 @@ export function addRepositoryRoutes(
         operationId: 'deleteRepository',
         summary: 'Delete a repository',
         description:
-          'With its builds, their logs and its images in the embedded registry. Refused while builds of it wait or run. 503 when there is more to remove than one request does: ask again. Its build triggers go, and at hosts their webhooks and keys: 204; 200 with what is to be removed by hand, where a host did not remove it.',
+          'With its builds, their logs and its images in the embedded registry. Refused while builds of it wait or run. 503 when there is more to remove than one request does: ask again. Its build triggers go last, and at hosts their webhooks and keys: 204; 200 with what is to be removed by hand, where a host did not remove it, which an error that comes after that says as well.',
         tags,
         params: repositoryParams,
         response: {
@@ -300,15 +310,36 @@ export function addRepositoryRoutes(
       const unfinished = await queue.builds({ repository: name, limit: 1, unfinishedOnly: true });
       if (unfinished.length > 0)
         throw new ApiError('conflict', 'Builds of the repository wait or run. Cancel them first.');
-      const left: string[] = [];
-      for (const { id } of await triggers.list(name))
-        left.push(...(await triggers.remove(id, signalOf(reply))).leftAtHost);
-      // The name comes last: whoever takes it gets nothing of what there was.
+      // Nothing is touched of what has to stay.
+      if (await removal.isHeld(name)) throw held(name);
       await removed(name, 'is to go', removal.remove(name, never));
+      // Triggers go when nothing else stands in the way. What hosts keep is said whatever comes after that.
+      const left: string[] = [];
+      for (const { id } of await triggers.list(name)) {
+        const { leftAtHost } = await triggers.remove(id);
+        await trail.triggerRemoved(request, { id, repository: name, leftAtHost });
+        left.push(...leftAtHost);
+      }
+      // The name comes last: whoever takes it gets nothing of what there was, nor of what a trigger has built meanwhile.
+      await removed(name, 'is to go', removal.remove(name, never), left);
       if (!(await accounts.deleteRepository(name)) && (await accounts.repository(name)) !== undefined)
-        throw new ApiError('conflict', 'A build was asked for at this moment. Cancel it first.');
+        throw new ApiError('conflict', and('A build was asked for at this moment. Cancel it first.', left));
       if (left.length > 0) return await reply.status(200).send({ left_at_host: left });
       return await reply.status(204).send(null);
     },
   );
+}
+
+function held(name: RepositoryName, besides: readonly string[] = []): ApiError {
+  return new ApiError(
+    'conflict',
+    and(
+      `A build of ${formatRepositoryName(name)} runs, or has ended a moment ago: its worker or its log is not done yet. Try again in a minute.`,
+      besides,
+    ),
+  );
+}
+
+function and(message: string, besides: readonly string[]): string {
+  return [message, ...besides].join(' ');
 }

@@ -139,7 +139,7 @@ export function createApi(dependencies: ApiDependencies): ApiServer {
   enforceAccess(api, { ...dependencies, trail, cookies });
   readJsonBodies(api);
 
-  addRepositoryRoutes(api, dependencies);
+  addRepositoryRoutes(api, { ...dependencies, trail });
   addPermissionRoutes(api, dependencies);
   addTeamPermissionRoutes(api, dependencies);
   addLimitRoutes(api, dependencies);

@@ -77,6 +77,23 @@ test.each(['github', 'gitlab'])('somebody connects a trigger with %s in a browse
   expect((await kim.visit(back)).status).toBe(403);
 });
 
+test.each(['github', 'gitlab'])(
+  'who may no longer administer it when %s sends them back gets no trigger',
+  async (service) => {
+    const web = { namespace: 'kim', name: 'web' };
+    await server.accounts.setPermission(web, 'lee', 'admin');
+    const lee = await browser('lee');
+    const begun = await lee.begin(service);
+    expect(begun.status, begun.text).toBe(200);
+    const back = await allowedAt(begun.json.auth_url);
+    const count = async () => (await server.triggers.triggers.list(web)).length;
+    const before = await count();
+    await server.accounts.setPermission(web, 'lee', 'write');
+    expect((await lee.visit(back)).status).toBe(403);
+    expect(await count()).toBe(before);
+  },
+);
+
 test('who said no there, or has no browser, gets no trigger', async () => {
   const kim = await browser('kim');
   github.signedIn = undefined;

@@ -9,7 +9,7 @@ import { requirePullRobot } from './pull-robot.ts';
 import { repositoryParams } from './repository-path.ts';
 import { textEnum } from './text-enum.ts';
 import { parseTriggerConfig, triggerChangeSchema } from './trigger-config-body.ts';
-import { signalOf, triggerOf, triggerParams, triggersPath } from './trigger-path.ts';
+import { triggerOf, triggerParams, triggersPath } from './trigger-path.ts';
 import { triggerViewSchema } from './trigger-view.ts';
 import { TriggerViewer } from './trigger-viewer.ts';
 
@@ -184,7 +184,7 @@ export function addTriggerRoutes(
     },
     async (request, reply) => {
       const { trigger } = await triggerOf(triggers, request);
-      const { leftAtHost } = await triggers.remove(trigger.id, signalOf(reply));
+      const { leftAtHost } = await triggers.remove(trigger.id);
       if (leftAtHost.length > 0) return await reply.status(200).send({ left_at_host: [...leftAtHost] });
       return await reply.status(204).send(null);
     },

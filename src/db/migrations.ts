@@ -20,6 +20,7 @@ import { whatLooksRemember } from './migrations/0016-what-looks-remember.ts';
 import { remains } from './migrations/0017-remains.ts';
 import { executorStates } from './migrations/0018-executor-states.ts';
 import { nameMarks } from './migrations/0019-name-marks.ts';
+import { pastDeliveries } from './migrations/0020-past-deliveries.ts';
 import { SqlError } from './sql-error.ts';
 
 const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -62,6 +63,7 @@ const steps: Readonly<
   '0017-remains': remains,
   '0018-executor-states': executorStates,
   '0019-name-marks': nameMarks,
+  '0020-past-deliveries': pastDeliveries,
 };
 
 const table = 'schema_migrations';

@@ -325,6 +325,12 @@ export interface Schema {
     tries: Generated<number>;
   };
   /** What a look at the source found last. */
+  past_deliveries: {
+    trigger_id: string;
+    /** SHA-256 of the body, in hexadecimal digits. */
+    digest: string;
+    received_at: number;
+  };
   trigger_refs: {
     trigger_id: string;
     ref: string;

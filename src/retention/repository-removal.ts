@@ -11,7 +11,7 @@ export interface RepositoryImages {
 }
 
 export interface RepositoryRemovalOptions {
-  readonly retention: Pick<Retention, 'removeBuildsOf'>;
+  readonly retention: Pick<Retention, 'removeBuildsOf' | 'holdsBuildsOf'>;
   /** Undefined: there is no registry of our own. */
   readonly images: RepositoryImages | undefined;
   readonly clock: Clock;
@@ -51,6 +51,11 @@ export class RepositoryRemoval {
     const builds = await retention.removeBuildsOf(name);
     if (builds === 'nothing') return 'removed';
     return builds === 'held' ? 'held' : await this.remove(name, signal);
+  }
+
+  /** Whether `remove` would answer `held` now. Removes nothing. Throws SqlError. */
+  async isHeld(name: RepositoryName): Promise<boolean> {
+    return await this.#options.retention.holdsBuildsOf(name);
   }
 
   /** Throws SqlError, and what `images` throws. */

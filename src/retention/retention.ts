@@ -167,13 +167,24 @@ export class Retention {
     }
   }
 
+  /** Whether a repository has builds that cannot be removed yet; see `removeBuildsOf`. */
+  async holdsBuildsOf(name: RepositoryName): Promise<boolean> {
+    const on = expressionBuilder<Schema, 'builds'>();
+    const held = await this.#database.sql
+      .selectFrom('builds')
+      .select('id')
+      .where(on.and([buildsOf(name), on.not(this.#prunable(this.#clock.now() + 1))]))
+      .limit(1)
+      .executeTakeFirst();
+    return held !== undefined;
+  }
+
   /**
    * Removes some builds of a repository that are over, with what belongs to them. `nothing`: there are none; `held`: those
    * there are wait, run, have a worker that may still run, or a log that is not closed.
    */
-  async removeBuildsOf({ namespace, name }: RepositoryName): Promise<'some' | 'nothing' | 'held'> {
-    const on = expressionBuilder<Schema, 'builds'>();
-    const its = on.and([on('builds.namespace', '=', namespace), on('builds.repository', '=', name)]);
+  async removeBuildsOf(name: RepositoryName): Promise<'some' | 'nothing' | 'held'> {
+    const its = buildsOf(name);
     const removed = await this.#pruneBuilds(this.#clock.now() + 1, its);
     if (removed !== undefined) return 'some';
     const left = await this.#database.sql
@@ -313,6 +324,11 @@ function fitting<Log extends { readonly bytes: number; readonly archived_at: num
     if (archived_at === null) text += bytes;
     return index === 0 || text <= textAtOnce;
   });
+}
+
+function buildsOf({ namespace, name }: RepositoryName): Expression<SqlBool> {
+  const on = expressionBuilder<Schema, 'builds'>();
+  return on.and([on('builds.namespace', '=', namespace), on('builds.repository', '=', name)]);
 }
 
 function sumOfColumn(column: Expression<number | null>): RawBuilder<number> {

@@ -8,6 +8,7 @@ import { asking, type HostConnections } from './connections.ts';
 import { nextDue } from './cron-schedule.ts';
 import type { HostClient } from './git-host.ts';
 import { gitUrl } from './host/git-names.ts';
+import { HostError } from './host-error.ts';
 import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts';
 import { newSshKey } from './ssh-key.ts';
 import type { Trigger } from './trigger.ts';
@@ -32,11 +33,35 @@ export interface ActivationRequest {
 /** Milliseconds after activation until the source is looked at for the first time. */
 export const firstLook = 60_000;
 
+/** Milliseconds for taking back what was installed, which has to go also when the caller is gone. */
+const longestUndo = 30_000;
+
 interface Installed {
   readonly config: TriggerConfig;
-  /** Takes back what was installed. */
-  readonly undo: () => Promise<void>;
+  /** Takes back what was installed; what could not be taken back, as sentences. */
+  readonly undo: () => Promise<readonly string[]>;
 }
+
+/** One thing that is installed at a host. */
+interface Installation {
+  readonly what: 'webhook' | 'deploy key';
+  readonly add: () => Promise<string>;
+  /** All of it that is there, by the host's names. */
+  readonly find: (signal: AbortSignal) => Promise<readonly string[]>;
+  readonly remove: (id: string, signal: AbortSignal) => Promise<void>;
+}
+
+/** What is installed at hosts, and how it is removed. */
+const removable = {
+  hook: (client: HostClient, source: string) => ({
+    what: 'webhook' as const,
+    remove: async (id: string, signal: AbortSignal) => await client.removeHook(source, id, signal),
+  }),
+  key: (client: HostClient, source: string) => ({
+    what: 'deploy key' as const,
+    remove: async (id: string, signal: AbortSignal) => await client.removeKey(source, id, signal),
+  }),
+};
 
 /** Makes a trigger active: its key and tokens, and at the host a deploy key and a webhook. All of it or nothing. */
 export class TriggerActivation {
@@ -69,7 +94,7 @@ export class TriggerActivation {
     const webhookSecret = client === undefined ? undefined : newToken();
     const installed =
       client === undefined || webhookSecret === undefined
-        ? { config, undo: async () => {} }
+        ? { config, undo: async () => [] }
         : await this.#install(client, trigger, config, {
             publicKey: key.publicKey,
             hook: { url: hookUrl(request.origin, trigger), secret: webhookSecret },
@@ -92,10 +117,10 @@ export class TriggerActivation {
       throw thrown;
     }
     if (activated === undefined) {
-      await installed.undo();
+      const left = await installed.undo();
       throw new TriggerError(
         'active',
-        'The build trigger was activated or deleted by somebody else meanwhile.',
+        ['The build trigger was activated or deleted by somebody else meanwhile.', ...left].join(' '),
       );
     }
     return {
@@ -115,7 +140,15 @@ export class TriggerActivation {
     if (source === undefined || (hook === undefined && key === undefined)) return [];
     try {
       const client = this.#options.connections.client(found);
-      if (client !== undefined) return await this.#takeBack(client, source, { hook, key }, signal);
+      if (client !== undefined)
+        return await this.#takeBack(
+          source,
+          [
+            ...(hook === undefined ? [] : [[removable.hook(client, source), hook] as const]),
+            ...(key === undefined ? [] : [[removable.key(client, source), key] as const]),
+          ],
+          signal,
+        );
     } catch (thrown) {
       this.#options.log.warn(
         { err: thrown, trigger: trigger.id },
@@ -143,34 +176,86 @@ export class TriggerActivation {
         'bad-config',
         `The host says that ${source} is cloned from an address that cannot be used: ${redactUrl(git_url)}.`,
       );
-    const key = await asking(client.addKey(source, { title, publicKey: what.publicKey }, what.signal));
-    const undo = async (hook?: string) => {
-      // The caller may be gone; what was installed has to go all the same.
-      await this.#takeBack(client, source, { hook, key }, AbortSignal.timeout(30_000));
+    // A request that is given up may be carried out all the same: once it has begun, the caller's going away ends nothing.
+    const unhurried = new AbortController().signal;
+    const ofKey: Installation = {
+      add: async () => await client.addKey(source, { title, publicKey: what.publicKey }, unhurried),
+      find: async (signal) => await client.keysOf(source, what.publicKey, signal),
+      ...removable.key(client, source),
     };
+    const ofHook: Installation = {
+      add: async () => await client.addHook(source, what.hook, unhurried),
+      find: async (signal) => {
+        const found = await client.hooksTo(source, what.hook.url, signal);
+        // One of somebody who activates the same trigger at this moment, and was first.
+        const theirs = (await this.#options.store.find(trigger.id))?.config?.hook_id;
+        return found.filter((id) => id !== theirs);
+      },
+      ...removable.hook(client, source),
+    };
+    const key = await this.#add(source, ofKey, []);
+    const hook = await this.#add(source, ofHook, [[ofKey, key]]);
+    return {
+      config: { ...config, git_url, hook_id: hook, deploy_key_id: key },
+      undo: async () =>
+        await this.#takeBack(
+          source,
+          [
+            [ofHook, hook],
+            [ofKey, key],
+          ],
+          AbortSignal.timeout(longestUndo),
+        ),
+    };
+  }
+
+  /** Installs something. When that fails, nothing is left of it, nor of what was installed before, or the error says so. */
+  async #add(
+    source: string,
+    installation: Installation,
+    before: readonly (readonly [Installation, string])[],
+  ): Promise<string> {
+    const { what } = installation;
     try {
-      const hook = await asking(client.addHook(source, what.hook, what.signal));
-      return {
-        config: { ...config, git_url, hook_id: hook, deploy_key_id: key },
-        undo: async () => await undo(hook),
-      };
+      return await installation.add();
     } catch (thrown) {
-      await undo();
-      throw thrown;
+      const signal = AbortSignal.timeout(longestUndo);
+      const left: string[] = [];
+      if (mayBeDone(thrown)) {
+        try {
+          const found = await installation.find(signal);
+          left.push(
+            ...(await this.#takeBack(
+              source,
+              found.map((id) => [installation, id]),
+              signal,
+            )),
+          );
+          if (found.length === 0 && isUnanswered(thrown))
+            left.push(
+              `The host may install the ${what} of ${source} yet; look there, and remove it by hand.`,
+            );
+        } catch (error) {
+          this.#options.log.warn({ err: error, source, what }, 'a host did not say what is installed there');
+          left.push(`The ${what} of ${source} may be there nevertheless; look there, and remove it by hand.`);
+        }
+      }
+      left.push(...(await this.#takeBack(source, before, AbortSignal.timeout(longestUndo))));
+      if (!(thrown instanceof HostError)) throw thrown;
+      throw new TriggerError('host', [thrown.message, ...left].join(' '), thrown);
     }
   }
 
+  /** What could not be taken away, as sentences. */
   async #takeBack(
-    client: HostClient,
     source: string,
-    { hook, key }: { readonly hook: string | undefined; readonly key: string | undefined },
+    installed: readonly (readonly [Pick<Installation, 'what' | 'remove'>, string])[],
     signal: AbortSignal,
   ): Promise<readonly string[]> {
     const left: string[] = [];
-    const attempt = async (what: string, id: string | undefined, remove: (id: string) => Promise<void>) => {
-      if (id === undefined) return;
+    for (const [{ what, remove }, id] of installed) {
       try {
-        await remove(id);
+        await remove(id, signal);
       } catch (thrown) {
         left.push(`The ${what} of ${source} is still there; remove it by hand. ${messageOf(thrown)}`);
         this.#options.log.warn(
@@ -178,11 +263,18 @@ export class TriggerActivation {
           'a host did not remove what a trigger had installed',
         );
       }
-    };
-    await attempt('webhook', hook, async (id) => await client.removeHook(source, id, signal));
-    await attempt('deploy key', key, async (id) => await client.removeKey(source, id, signal));
+    }
     return left;
   }
+}
+
+/** A host that says no has done nothing; everything else leaves that open. */
+function mayBeDone(thrown: unknown): boolean {
+  return thrown instanceof HostError && !thrown.refused;
+}
+
+function isUnanswered(thrown: unknown): boolean {
+  return thrown instanceof HostError && thrown.unanswered;
 }
 
 /** What a person installs by hand where we cannot. */

@@ -319,6 +319,63 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect(await names()).toEqual(['aaaaaaa', 'bbbbbbb', 'aaaaaaa']);
       });
 
+      it('under the same name is no other one, wherever the branch was since', async () => {
+        const named = (commit: string, name: string): HookDelivery => {
+          const { headers, body } = push('refs/heads/main', { commit: commit.repeat(40) });
+          return { headers: { ...headers, 'x-slipway-delivery': name }, body };
+        };
+        for (const [commit, name] of [
+          ['a', 'one'],
+          ['b', 'two'],
+          ['a', 'one'],
+        ] as const)
+          await deliver(named(commit, name));
+        expect((await list()).map(({ name, repeats }) => [name, repeats])).toEqual([
+          ['two', 0],
+          ['one', 1],
+        ]);
+      });
+
+      it('that is signed is none but the first also when the list has forgotten it', async () => {
+        const { headers, body } = push('refs/heads/main');
+        const signature = `sha256=${createHmac('sha256', token).update(body).digest('hex')}`;
+        const signed = { headers: { ...headers, 'x-slipway-signature-256': signature }, body };
+        const { triggers } = site.open;
+        const store = new SqlDeliveryStore({ database: site.database, clock: site.clock });
+        const again = async () => {
+          const answer = await triggers.deliver(trigger.id, signed, undefined);
+          await site.settle();
+          return answer;
+        };
+        await again();
+        for (let index = 0; index < 200; index += 1) await deliver(push(`refs/heads/${index}`));
+        await site.settle();
+        await site.clock.advance(61 * 60_000);
+        expect(await store.prune(never)).toBe(1);
+        const count = async () =>
+          (await site.database.sql.selectFrom('builds').select('id').execute()).length;
+        const before = await count();
+        expect(await again()).toEqual({ note: 'Okay' });
+        await site.clock.advance(31 * 24 * 3_600_000);
+        await store.prune(never);
+        expect(await list()).toEqual([]);
+        for (const days of [0, 300]) {
+          await site.clock.advance(days * 24 * 3_600_000);
+          await store.prune(never);
+          await again();
+        }
+        expect(await count()).toBe(before);
+        // With the token somebody may mean it again.
+        await deliver({ headers, body });
+        await site.settle();
+        expect(await count()).toBe(before + 1);
+        // After a year nothing is known of it.
+        await site.clock.advance(400 * 24 * 3_600_000);
+        await store.prune(never);
+        const kept = await site.database.sql.selectFrom('past_deliveries').select('received_at').execute();
+        expect(kept.every(({ received_at: at }) => at > site.clock.now() - 401 * 24 * 3_600_000)).toBe(true);
+      });
+
       it('to another trigger is another one', async () => {
         const other = await site.custom();
         await deliver(push('refs/heads/main'));
@@ -501,6 +558,34 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect(again).toMatchObject({ by: 'person', redeliveryOf: first.id, outcome: { kind: 'waiting' } });
         await site.settle();
         expect((await builds()).map(({ manualUser }) => manualUser)).toEqual(['bob', undefined]);
+      });
+
+      it('no old one while a newer one waits, where the newest only is built', async () => {
+        ({ trigger, token } = await site.custom({ newest_only: true }));
+        const { triggers } = site.open;
+        const take = async (commit: string) => {
+          await deliver(push('refs/heads/main', { commit: commit.repeat(40) }));
+          await site.settle();
+        };
+        for (const commit of ['a', 'b']) await take(commit);
+        const old = (await list()).find(({ commit }) => commit?.startsWith('a'));
+        if (old === undefined) throw new Error('nothing was delivered');
+        const again = async (id = old.id) => await triggers.redeliver(trigger.id, id, 'bob');
+        await expect(again()).rejects.toMatchObject({ code: 'bad-config' });
+        await site.settle();
+        const phases = async () => (await builds()).map(({ displayName, phase }) => [displayName[0], phase]);
+        expect(await phases()).toEqual([
+          ['b', 'waiting'],
+          ['a', 'cancelled'],
+        ]);
+        // What was sent again is no newer than it was.
+        const [newest] = await builds();
+        if (newest !== undefined) await site.queue.cancel(newest.id, 'bob');
+        const { id } = await again();
+        await site.settle();
+        await take('c');
+        await expect(again(id)).rejects.toMatchObject({ code: 'bad-config' });
+        expect((await phases())[0]).toEqual(['c', 'waiting']);
       });
 
       it('only what is there and asks for a build', async () => {

@@ -189,6 +189,8 @@ export interface HostClient {
     hook: { readonly url: string; readonly secret: string },
     signal: AbortSignal,
   ): Promise<string>;
+  /** The host's names of the hooks that send to `url`. */
+  hooksTo(repository: string, url: string, signal: AbortSignal): Promise<readonly string[]>;
   removeHook(repository: string, id: string, signal: AbortSignal): Promise<void>;
   /** Installs a key that may read; the host's name of it. */
   addKey(
@@ -196,6 +198,8 @@ export interface HostClient {
     key: { readonly title: string; readonly publicKey: string },
     signal: AbortSignal,
   ): Promise<string>;
+  /** The host's names of the installed keys that are this one, whatever their comment. */
+  keysOf(repository: string, publicKey: string, signal: AbortSignal): Promise<readonly string[]>;
   removeKey(repository: string, id: string, signal: AbortSignal): Promise<void>;
   setStatus(repository: string, commit: string, status: CommitStatus, signal: AbortSignal): Promise<void>;
 }

@@ -293,6 +293,29 @@ export function hostClientSuite(title: string, rig: HostRig): void {
       expect((await fault((signal) => client.removeHook('acme/web', hook, signal))).code).toBe('not-found');
     });
 
+    it('finds what is installed, on whatever page', async () => {
+      fake.largestPage = 2;
+      const url = 'https://ci.example.com/webhooks/push/trigger/1';
+      const other = async (index: number) => {
+        await client.addHook('acme/web', { url: `${url}${index}`, secret: 'hook-secret' }, never);
+        const key = publicKey.replace(/.{8} slipway$/, `AAAAAAA${index} slipway`);
+        await client.addKey('acme/web', { title: 'Slipway acme/web', publicKey: key }, never);
+      };
+      const found = async () => [
+        await client.hooksTo('acme/web', url, never),
+        await client.keysOf('acme/web', publicKey, never),
+      ];
+      for (const index of [0, 1, 2]) await other(index);
+      expect(await found()).toEqual([[], []]);
+      const hook = await client.addHook('acme/web', { url, secret: 'hook-secret' }, never);
+      const key = await client.addKey('acme/web', { title: 'Slipway acme/web', publicKey }, never);
+      await other(3);
+      expect(await found()).toEqual([[hook], [key]]);
+      const ann = connect('anns-token');
+      expect((await fault((signal) => ann.hooksTo('acme/web', url, signal))).code).toBe('forbidden');
+      expect((await fault((signal) => ann.keysOf('acme/web', publicKey, signal))).code).toBe('forbidden');
+    });
+
     it('may not install anything where the account is no administrator', async () => {
       const ann = connect('anns-token');
       const hook = { url: 'https://$token:hook-secret@ci.example.com/x', secret: 'hook-secret' };

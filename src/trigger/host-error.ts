@@ -22,6 +22,8 @@ export class HostError extends CodedError<HostErrorCode> {
   readonly retryAfter: number | undefined;
   /** Nobody knows whether the host has taken the request, or will yet. */
   readonly unanswered: boolean;
+  /** The host has said no: nothing was done. */
+  readonly refused: boolean;
 
   constructor(
     code: HostErrorCode,
@@ -30,10 +32,12 @@ export class HostError extends CodedError<HostErrorCode> {
       readonly cause?: unknown;
       readonly retryAfter?: number;
       readonly unanswered?: boolean;
+      readonly refused?: boolean;
     } = {},
   ) {
     super(code, message, options.cause);
     this.retryAfter = options.retryAfter;
     this.unanswered = options.unanswered ?? false;
+    this.refused = options.refused ?? false;
   }
 }

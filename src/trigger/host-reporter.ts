@@ -27,7 +27,7 @@ export interface HostReporterOptions {
 const most = 32;
 /** Builds of a trigger that is deleted, of which the host is told in one go; and milliseconds for all of them. */
 const leavePage = 50;
-const longestLeave = 30_000;
+export const longestLeave = 30_000;
 const lease = 120_000;
 /** Milliseconds after which a request is given up, so that nobody else has taken the report meanwhile. */
 const longestSend = lease - 20_000;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BitbucketApi } from '../../test/fakes/bitbucket-api.ts';
-import { oauthClient } from '../../test/fakes/git-host-server.ts';
+import { type FakeFault, oauthClient } from '../../test/fakes/git-host-server.ts';
 import type { FakeRepository } from '../../test/fakes/git-host-state.ts';
 import { GithubApi } from '../../test/fakes/github-api.ts';
 import { GitlabApi } from '../../test/fakes/gitlab-api.ts';
@@ -10,6 +10,7 @@ import { openTriggerDoor, type TriggerDoor } from '../../test/harness/trigger-do
 import { never, siteRepository, type TriggerSite, triggerSite } from '../../test/harness/trigger-site.ts';
 import { ManualClock } from '../base/clock.ts';
 import { SecretBox } from '../db/secret-box.ts';
+import { SqlError } from '../db/sql-error.ts';
 import { HostConnection } from './host/host-connection.ts';
 import { gitHosts } from './host/hosts.ts';
 import type { Trigger } from './trigger.ts';
@@ -201,7 +202,7 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
         url: `https://slipway.example.com/repository/team/app/build/${build?.id}`,
       });
 
-      expect(await triggers().remove(id, never)).toEqual({ leftAtHost: [] });
+      expect(await triggers().remove(id)).toEqual({ leftAtHost: [] });
       expect([web.hooks.size, web.keys.size]).toEqual([0, 0]);
       expect(warnings).toEqual([]);
       // Nothing that was sent or stored has shown a token where none belongs.
@@ -212,7 +213,7 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
     it('ends although the host keeps hook and key, and that is logged', async () => {
       const trigger = await active();
       fake.fail({ at: /^DELETE /, status: 403, times: 10 });
-      const { leftAtHost } = await triggers().remove(trigger.id, never);
+      const { leftAtHost } = await triggers().remove(trigger.id);
       expect(leftAtHost).toEqual([
         expect.stringContaining('The webhook of acme/web'),
         expect.stringContaining('The deploy key of acme/web'),
@@ -225,7 +226,7 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
     it('ends although the host is away, or takes the token no more', async () => {
       const first = await active();
       fake.fail({ at: /./, status: 200, how: 'cut', times: 2 });
-      expect((await triggers().remove(first.id, never)).leftAtHost).toHaveLength(2);
+      expect((await triggers().remove(first.id)).leftAtHost).toHaveLength(2);
       const second = await active();
       fake.tokenLifetime = undefined;
       for (const token of fake.state.tokens.values()) token.valid = false;
@@ -233,7 +234,7 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       // It looks for a while whether another server has renewed the token.
       let leftAtHost: readonly string[] | undefined;
       const removing = triggers()
-        .remove(second.id, never)
+        .remove(second.id)
         .then((removed) => {
           leftAtHost = removed.leftAtHost;
         });
@@ -241,6 +242,152 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       await removing;
       expect(leftAtHost).toHaveLength(2);
       expect(await triggers().list(siteRepository)).toEqual([]);
+    });
+
+    describe('leaves nothing behind when it cannot be activated', () => {
+      const attempt = async (what: Promise<unknown>): Promise<{ code: string; message: string }> =>
+        await what.then(
+          () => {
+            throw new Error('it is active');
+          },
+          (thrown) => thrown,
+        );
+      const activating = async () => {
+        const { id } = await connected();
+        const config = { build_source: 'acme/web' };
+        return {
+          id,
+          activate: async () => await triggers().activate(id, { config, origin: door.origin }, never),
+        };
+      };
+      const left = () => [web.hooks.size, web.keys.size];
+      const adding = { hook: /^POST .*hooks$/, key: /^POST .*keys$/ };
+
+      it.each([
+        ['hook', 0],
+        ['hook', 502],
+        ['hook', 200],
+        ['key', 0],
+        ['key', 502],
+        ['key', 200],
+      ] as const)('for the answer about the %s is lost, or makes no sense: %s', async (what, status) => {
+        const { id, activate } = await activating();
+        fake.fail({ at: adding[what], status, body: ['?'], how: 'lost' });
+        const { code, message } = await attempt(activate());
+        expect([code, left()]).toEqual(['host', [0, 0]]);
+        expect(message).not.toContain('by hand');
+        expect((await triggers().find(siteRepository, id))?.active).toBe(false);
+        // And may be activated later.
+        expect((await activate()).trigger.active).toBe(true);
+        expect(left()).toEqual([1, 1]);
+      });
+
+      it.each(['hook', 'key'] as const)('or says that the %s may be there', async (what) => {
+        const { activate } = await activating();
+        fake.fail({ at: adding[what], status: 0, how: 'lost' });
+        fake.fail({ at: /^GET .*(hooks|keys)$/, status: 503, times: 10 });
+        const name = what === 'hook' ? 'webhook' : 'deploy key';
+        expect((await attempt(activate())).message).toContain(`The ${name} of acme/web may be there`);
+        fake.forgive();
+        web.hooks.clear();
+        fake.fail({ at: adding[what], status: 0, how: 'cut' });
+        expect((await attempt(activate())).message).toContain(
+          `The host may install the ${name} of acme/web yet`,
+        );
+        fake.fail({ at: adding[what], status: 0, how: 'lost' });
+        fake.fail({ at: /^DELETE /, status: 403, times: 10 });
+        expect((await attempt(activate())).message).toContain(`The ${name} of acme/web is still there`);
+      });
+
+      /** What happens once the key is there and the hook is asked for. */
+      const beforeHook = async (
+        meanwhile: () => Promise<unknown>,
+        activate: () => Promise<unknown>,
+        fault: Partial<FakeFault> = {},
+      ) => {
+        let goOn = () => {};
+        const until = new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+        fake.fail({ at: adding.hook, status: 200, until, ...fault });
+        const failed = attempt(activate());
+        await expect.poll(() => fake.requests.some((line) => adding.hook.test(line))).toBe(true);
+        await meanwhile();
+        goOn();
+        return await failed;
+      };
+
+      it('for it cannot be written down', async () => {
+        const { id, activate } = await activating();
+        const { sql } = scratch.database;
+        const failed = await beforeHook(
+          async () => await sql.schema.alterTable('triggers').renameTo('elsewhere').execute(),
+          activate,
+        );
+        await sql.schema.alterTable('elsewhere').renameTo('triggers').execute();
+        expect([failed, left()]).toEqual([expect.any(SqlError), [0, 0]]);
+        expect((await triggers().find(siteRepository, id))?.active).toBe(false);
+      });
+
+      it('for it was deleted meanwhile', async () => {
+        const { id, activate } = await activating();
+        const failed = await beforeHook(async () => await triggers().remove(id), activate);
+        expect([failed.code, left()]).toEqual(['active', [0, 0]]);
+      });
+
+      it('for who asked is gone: what was begun is done or undone all the same', async () => {
+        const { id } = await activating();
+        const gone = new AbortController();
+        let goOn = () => {};
+        const until = new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+        fake.fail({ at: adding.key, status: 200, until });
+        const config = { build_source: 'acme/web' };
+        const activation = triggers()
+          .activate(id, { config, origin: door.origin }, gone.signal)
+          .then(
+            () => 'active',
+            () => 'not active',
+          );
+        await expect.poll(() => fake.requests.some((line) => adding.key.test(line))).toBe(true);
+        gone.abort();
+        // Time enough for giving up, and for finding nothing.
+        for (let times = 0; times < 10; times += 1) await fetch(fake.url);
+        goOn();
+        const how = await activation;
+        expect(left()).toEqual(how === 'active' ? [1, 1] : [0, 0]);
+      });
+
+      it('for somebody else activates it at the same time', async () => {
+        const { id, activate } = await activating();
+        const all = await Promise.allSettled(Array.from({ length: 3 }, async () => await activate()));
+        expect(all.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+        const { config } = (await triggers().find(siteRepository, id)) ?? {};
+        expect([[...web.hooks.keys()], [...web.keys.keys()]]).toEqual([
+          [config?.hook_id],
+          [config?.deploy_key_id],
+        ]);
+        await pushed('main');
+      });
+
+      it('and leaves alone what is of somebody who was faster', async () => {
+        const { id, activate } = await activating();
+        await beforeHook(activate, activate, { status: 0, how: 'lost' });
+        const { config } = (await triggers().find(siteRepository, id)) ?? {};
+        expect([...web.hooks.keys()]).toEqual([config?.hook_id]);
+        await triggers().remove(id);
+        if (service !== 'github') return;
+        // GitHub takes no second hook with the same URL; the first one's trigger may be active in a moment.
+        const other = await activating();
+        const theirs = { id: '1', url: `${door.origin}/webhooks/push/trigger/${other.id}` };
+        fake.requests.length = 0;
+        await beforeHook(
+          async () => web.hooks.set('1', { ...theirs, secret: 'x', events: [] }),
+          other.activate,
+        );
+        expect([...web.hooks.keys()]).toEqual(['1']);
+      });
     });
 
     it('takes nothing that is not signed with its secret, or for another trigger', async () => {
@@ -274,6 +421,29 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
       expect(made.filter((commit) => commit === two)).toHaveLength(service === 'gitlab' ? 1 : 2);
       expect(made[0]).toBe(two);
     });
+
+    it.each(['heads', 'tags'] as const)(
+      'builds one of %s that was deleted and is there again',
+      async (kind) => {
+        const trigger = await active();
+        const [at, ref] = [web.branches.get('main') ?? '', `refs/${kind}/x`];
+        const set = (there: boolean) => {
+          if (kind === 'tags' && there) web.tag('x', at);
+          else if (there) web.branches.set('x', at);
+          else (kind === 'tags' ? web.tags : web.branches).delete('x');
+        };
+        for (const there of [true, false, true]) {
+          set(there);
+          await fake.push(web, ref, there ? undefined : at, there ? at : undefined);
+          await site.settle();
+        }
+        expect((await outcomes(trigger)).map(({ kind: how }) => how)).toEqual([
+          'queued',
+          'skipped',
+          'queued',
+        ]);
+      },
+    );
 
     it('skips what is not to be built, and says why', async () => {
       const trigger = await active({ branchtag_regex: 'heads/(main|old)' });
@@ -411,14 +581,14 @@ export function hostedLifeSuite(title: string, openScratch: OpenScratch): void {
         web.statuses.length = 0;
         // Of one commit it takes nothing any more.
         fake.fail({ at: /^POST .*status/, status: 404, times: 1 });
-        const { leftAtHost } = await triggers().remove(trigger.id, never);
+        const { leftAtHost } = await triggers().remove(trigger.id);
         expect(leftAtHost).toEqual([
           expect.stringMatching(/^1 commit of acme\/web may show a build as pending/),
         ]);
         const ended = new Set(web.statuses.map(({ commit }) => commit));
         expect(ended.size).toBe(59);
         fake.fail({ at: /^POST .*status/, status: 503, times: 1_000 });
-        expect((await triggers().remove(other.id, never)).leftAtHost).toEqual([
+        expect((await triggers().remove(other.id)).leftAtHost).toEqual([
           expect.stringMatching(/^60 commits of acme\/web/),
         ]);
       });

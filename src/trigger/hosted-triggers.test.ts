@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,12 +10,15 @@ import {
   posted,
   siteRepository,
   type TriggerSite,
+  type TriggerSiteOptions,
   triggerSite,
 } from '../../test/harness/trigger-site.ts';
 import { systemClock } from '../base/clock.ts';
 import type { BuildId } from '../model/ids.ts';
+import { request } from '../queue/build-queue.suite.ts';
 import type { BaseImage } from './base-images.ts';
 import { gitHosts } from './host/hosts.ts';
+import { SqlTriggerStore } from './sql-trigger-store.ts';
 import type { Trigger } from './trigger.ts';
 import type { TriggerConfig } from './trigger-config.ts';
 
@@ -30,6 +34,17 @@ describe('triggers at a host', () => {
   let door: ReturnType<typeof createServer>;
   const images = new Map<string, BaseImage>();
 
+  async function openSite(settings: TriggerSiteOptions['settings'] = {}): Promise<void> {
+    scratch = await scratchMemory();
+    site = await triggerSite(scratch, {
+      hosts: gitHosts({ github: { site: github.url, api: `${github.url}/api/v3`, clock: systemClock } }),
+      baseImages: {
+        look: async (image) => images.get(image) ?? (image.startsWith('ours/') ? undefined : 'elsewhere'),
+      },
+      settings,
+    });
+  }
+
   beforeEach(async () => {
     github = await new GithubApi().start();
     github.state.addUser('kim', 'good-token');
@@ -38,13 +53,7 @@ describe('triggers at a host', () => {
       files: { Dockerfile: 'FROM debian:12\n', 'app/Dockerfile': 'FROM scratch\n' },
     });
     images.clear();
-    scratch = await scratchMemory();
-    site = await triggerSite(scratch, {
-      hosts: gitHosts({ github: { site: github.url, api: `${github.url}/api/v3`, clock: systemClock } }),
-      baseImages: {
-        look: async (image) => images.get(image) ?? (image.startsWith('ours/') ? undefined : 'elsewhere'),
-      },
-    });
+    await openSite();
     // What the webhook endpoint does, without its limits.
     door = createServer(async (request, response) => {
       const chunks: Buffer[] = [];
@@ -99,7 +108,7 @@ describe('triggers at a host', () => {
     expect(await triggers().credentials(trigger.id, origin)).toEqual([
       { name: 'SSH Public Key', value: trigger.publicKey },
     ]);
-    expect(await triggers().remove(trigger.id, never)).toEqual({ leftAtHost: [] });
+    expect(await triggers().remove(trigger.id)).toEqual({ leftAtHost: [] });
     expect([repository.keys.size, repository.hooks.size]).toEqual([0, 0]);
   });
 
@@ -107,7 +116,7 @@ describe('triggers at a host', () => {
     const trigger = await active();
     github.fail({ at: /^DELETE .*hooks/, status: 500, times: 10 });
     github.fail({ at: /^DELETE .*keys/, status: 403, times: 10 });
-    const { leftAtHost } = await triggers().remove(trigger.id, never);
+    const { leftAtHost } = await triggers().remove(trigger.id);
     expect(leftAtHost).toEqual([expect.stringContaining('webhook'), expect.stringContaining('deploy key')]);
     expect(await triggers().list(siteRepository)).toEqual([]);
   });
@@ -131,15 +140,45 @@ describe('triggers at a host', () => {
       undefined,
       repository.branches.get('main'),
     );
+    const [hook] = repository.hooks.values();
+    const hmac = (algorithm: string) =>
+      createHmac(algorithm, hook?.secret ?? '')
+        .update(posted(payload).body)
+        .digest('hex');
+    const proved = { 'x-hub-signature-256': `sha256=${hmac('sha256')}`, 'x-github-event': 'push' };
     for (const headers of [
       {},
       { 'x-hub-signature': `sha1=${'0'.repeat(40)}` },
+      { 'x-hub-signature': `sha1=${hmac('sha1')}` },
+      { 'x-hub-signature': `sha256=${hmac('sha256')}` },
+      { 'x-hub-signature-256': `sha1=${hmac('sha1')}` },
       { 'x-hub-signature-256': `sha256=${'0'.repeat(64)}` },
     ])
       for (const as of [undefined, token])
         await expect(triggers().deliver(trigger.id, posted(payload, headers), as)).rejects.toMatchObject({
           code: 'forbidden',
         });
+    expect(await outcomes(trigger)).toEqual([]);
+    // So the secret is the right one.
+    await triggers().deliver(trigger.id, posted(payload, proved), undefined);
+    expect(await outcomes(trigger)).toHaveLength(1);
+  });
+
+  it('take no write token in place of a signature', async () => {
+    const trigger = await active();
+    const { database, secretBox, clock } = site;
+    const found = await new SqlTriggerStore({ database, secretBox, clock }).findWithSecrets(trigger.id);
+    const token = found?.secrets.write_token;
+    expect(token).toMatch(/^[\w-]{40}$/);
+    const payload = github.pushPayload(
+      repository,
+      'refs/heads/main',
+      undefined,
+      repository.branches.get('main'),
+    );
+    await expect(
+      triggers().deliver(trigger.id, posted(payload, { 'x-github-event': 'push' }), token),
+    ).rejects.toMatchObject({ code: 'forbidden' });
     expect(await outcomes(trigger)).toEqual([]);
   });
 
@@ -206,6 +245,38 @@ describe('triggers at a host', () => {
     const [second, first] = await outcomes(trigger);
     expect(first).toMatchObject({ kind: 'failed', reason: expect.stringContaining('GitHub') });
     expect(second?.kind).not.toBe('waiting');
+  });
+
+  it('build what is pushed, although it was found before: that found no room in the queue, and failed', async () => {
+    await site[Symbol.asyncDispose]();
+    await scratch[Symbol.asyncDispose]();
+    await openSite({ maxQueuedPerNamespace: 1 });
+    const trigger = await active();
+    const look = async () => {
+      await site.clock.advance(6 * 60_000);
+      while (await site.open.background.lostPushes.round(never)) {
+        // Until none is due.
+      }
+    };
+    await look();
+    const before = repository.branches.get('main');
+    const after = repository.commit('main');
+    await look();
+    await look();
+    await github.push(repository, 'refs/heads/main', before, after);
+    // Accepted while there was room.
+    const filling = await site.queue.enqueue(request('team/other'));
+    await site.settle();
+    expect((await outcomes(trigger)).map(({ kind }) => kind)).toEqual(['waiting', 'waiting']);
+    await scratch.database.sql
+      .updateTable('trigger_deliveries')
+      .set({ outcome: 'failed', reason: 'The namespace has as many builds waiting as it may have.' })
+      .where('came_by', '=', 'poll')
+      .execute();
+    await site.queue.cancel(filling.id, 'kim');
+    await site.clock.advance(120_000);
+    await site.settle();
+    expect(await builds(trigger)).toMatchObject([{ source: { sha: after } }]);
   });
 
   it('build although the token is refused: the key still opens the source', async () => {
@@ -454,7 +525,7 @@ describe('triggers at a host', () => {
       expect(names).toContain('slipway/team/app');
       expect(names.size).toBe(2);
       const oldest = (await triggers().list(siteRepository))[0];
-      if (oldest !== undefined) await triggers().remove(oldest.id, never);
+      if (oldest !== undefined) await triggers().remove(oldest.id);
       // The other keeps its name, although it is the oldest now.
       while ((await site.queue.builds({ limit: 1, unfinishedOnly: true })).length > 0)
         await finish('complete');
@@ -468,7 +539,7 @@ describe('triggers at a host', () => {
       await triggers().start(trigger.id, { branch: 'main' }, 'kim', never);
       await report();
       expect(states()).toEqual(['pending']);
-      await triggers().remove(trigger.id, never);
+      await triggers().remove(trigger.id);
       expect(repository.statuses.at(-1)).toMatchObject({
         state: 'error',
         description: 'The build trigger was deleted.',

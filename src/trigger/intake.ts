@@ -3,7 +3,7 @@ import { accountRefusal, type BuilderAccounts } from './builder-accounts.ts';
 import type { HostConnections } from './connections.ts';
 import type { GitHost, HookDelivery, HookEvent, OwnRepository } from './git-host.ts';
 import { sameSecret } from './host/proof.ts';
-import type { NewDelivery } from './new-delivery.ts';
+import { bodyKey, type NewDelivery } from './new-delivery.ts';
 import type { SqlDeliveryStore } from './sql-delivery-store.ts';
 import type { SqlTriggerStore, TriggerWithSecrets } from './sql-trigger-store.ts';
 import { storedEvent } from './stored-event.ts';
@@ -116,15 +116,16 @@ export class Intake {
       .deliveryName(delivery)
       ?.slice(0, longestName)
       .replace(/[^\x21-\x7e]/g, '?');
+    // What is signed could be sent again by whoever saw it: it is new under a name of its own only.
+    const mayRecur =
+      trigger.service === 'custom-git' && signed && (name === undefined || name === '')
+        ? false
+        : recurs[trigger.service];
     const common = {
       triggerId: trigger.id,
       by: 'hook',
-      key: `body ${hash}`,
-      // What is signed could be sent again by whoever saw it: it is new under a name of its own only.
-      mayRecur:
-        trigger.service === 'custom-git' && signed && (name === undefined || name === '')
-          ? false
-          : recurs[trigger.service],
+      key: `${bodyKey}${hash}`,
+      mayRecur,
       ...eventNameOf(delivery),
       ...(traceParent === undefined ? {} : { traceParent }),
     } as const;
@@ -143,6 +144,7 @@ export class Intake {
     }
     const stored = await deliveries.store({
       ...common,
+      ...(mayRecur === false ? { onceDigest: hash } : {}),
       ...(name === undefined || name === '' ? {} : { name }),
       ...whatOf(event),
     });
@@ -150,7 +152,10 @@ export class Intake {
       throw new TriggerError('unknown', 'The build trigger was deleted a moment ago.');
     metrics.delivered(stored.repeated ? 'repeated' : event.kind === 'skip' ? 'skipped' : 'waiting');
     if (!stored.repeated && event.kind !== 'skip') this.#options.onWaiting();
-    return { delivery: stored.id, note: event.kind === 'skip' ? event.reason : 'Okay' };
+    return {
+      ...(stored.id === undefined ? {} : { delivery: stored.id }),
+      note: event.kind === 'skip' ? event.reason : 'Okay',
+    };
   }
 
   /** In the order of what can be known: the first thing that is wrong is the answer. */

@@ -2,12 +2,19 @@ import type { StoredEvent } from './stored-event.ts';
 import type { DeliveryId, TriggerId } from './trigger.ts';
 import type { Delivery, DeliveryOutcome } from './triggers.ts';
 
+/** What the key of a delivery begins with that is known by the SHA-256 of its body, which follows. */
+export const bodyKey = 'body ';
+
 /** A delivery that is to be kept. */
 export interface NewDelivery {
   readonly triggerId: TriggerId;
   readonly by: Delivery['by'];
   /** The same key is the same delivery: it is counted, and changes nothing. */
   readonly key: string;
+  /**
+   * SHA-256 of a body that is new once only, however long ago that was; see `SqlDeliveryStore.prune` for what is remembered.
+   */
+  readonly onceDigest?: string;
   /** The same name is the same delivery too. */
   readonly name?: string;
   /**
@@ -28,7 +35,8 @@ export interface NewDelivery {
 }
 
 export interface StoredDelivery {
-  readonly id: DeliveryId;
+  /** Absent: it came so long ago that nothing else is known of it. */
+  readonly id?: DeliveryId;
   /** It was there before. */
   readonly repeated: boolean;
 }

@@ -102,7 +102,7 @@ describe.each(triggerServices)('what becomes of recorded deliveries of %s', (ser
     await site.settle();
     const [listed] = await triggers.deliveries(id, 10);
     const builds = await triggers.builds(id, 10);
-    await triggers.remove(id, never);
+    await triggers.remove(id);
     return { refusal, listed, outcome: listed?.outcome, builds };
   }
 

@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Clock } from '../base/clock.ts';
 import { cutText } from '../base/cut-text.ts';
 import { GroupCommit } from '../base/group-commit.ts';
@@ -8,7 +8,7 @@ import { SqlError } from '../db/sql-error.ts';
 import { type ClaimedDelivery, claimDeliveries, type Full } from './claim-deliveries.ts';
 import { type DeliveryWork, deliveryOf, longestReason, outcomeColumns, workOf } from './delivery-rows.ts';
 import { noOtherLater } from './later-delivery.ts';
-import type { NewDelivery, StoredDelivery } from './new-delivery.ts';
+import { bodyKey, type NewDelivery, type StoredDelivery } from './new-delivery.ts';
 import { storeDeliveries } from './store-deliveries.ts';
 import type { DeliveryId, TriggerId } from './trigger.ts';
 import type { Delivery, DeliveryOutcome } from './triggers.ts';
@@ -27,6 +27,12 @@ const reportColumns = { build_id: 'text', trigger_id: 'text', commit_sha: 'text'
 const kept = 200;
 const keptFor = 30 * 24 * 3_600_000;
 const youngest = 3_600_000;
+
+/**
+ * Of what goes, bodies that are new once only are remembered: for so many milliseconds since they came, and so many of one
+ * trigger.
+ */
+const remembered = { for: 365 * 24 * 3_600_000, most: 10_000 };
 
 /** Deliveries in the database. What many ask for at once is written together. */
 export class SqlDeliveryStore {
@@ -105,7 +111,10 @@ export class SqlDeliveryStore {
     return row === undefined || row.event_json === null ? undefined : workOf(row);
   }
 
-  /** Whether a commit of a ref was found by looking since then, is built, and no other one came after it. */
+  /**
+   * Whether a commit of a ref was found by looking since then, is built, and no other one came after it. What was found and
+   * waits may fail yet: its delivery has to stand on its own then.
+   */
   async foundBefore(id: TriggerId, ref: string, commit: string, since: number): Promise<boolean> {
     const row = await this.#database.sql
       .selectFrom('trigger_deliveries')
@@ -114,12 +123,36 @@ export class SqlDeliveryStore {
       .where('ref', '=', ref)
       .where('commit_sha', '=', commit)
       .where('came_by', '=', 'poll')
-      .where('outcome', 'in', ['waiting', 'queued'])
+      .where('outcome', '=', 'queued')
       .where('received_at', '>=', since)
       .where(noOtherLater)
       .limit(1)
       .executeTakeFirst();
     return row !== undefined;
+  }
+
+  /**
+   * Whether, of the same ref, something that came after a delivery waits to be built. What somebody sent again is as old as
+   * what it was sent again of.
+   */
+  async isOvertaken(id: DeliveryId): Promise<boolean> {
+    const { rows } = await sql`
+      with recursive origin (number, trigger_id, ref, commit_sha, redelivery_of) as (
+        select number, trigger_id, ref, commit_sha, redelivery_of from trigger_deliveries where id = ${id}
+        union all
+        select coalesce(d.number, 0), origin.trigger_id, origin.ref, origin.commit_sha, d.redelivery_of
+        from origin left join trigger_deliveries as d on d.id = origin.redelivery_of
+        where origin.redelivery_of is not null)
+      select 1 from trigger_deliveries as later join origin
+        on later.trigger_id = origin.trigger_id and later.ref = origin.ref
+      where origin.redelivery_of is null and later.number > origin.number and later.came_by <> 'person'
+        and (later.commit_sha is null or origin.commit_sha is null or later.commit_sha <> origin.commit_sha)
+        and (later.outcome = 'waiting' or later.outcome = 'queued' and exists (
+          select 1 from builds
+          where builds.id = later.build_id and builds.started_at is null and builds.finished_at is null))
+      limit 1
+    `.execute(this.#database.sql);
+    return rows.length > 0;
   }
 
   /** Builds of a namespace that have not started, counted up to `most`. */
@@ -139,11 +172,11 @@ export class SqlDeliveryStore {
   async prune(signal: AbortSignal): Promise<number> {
     const now = this.#clock.now();
     const { sql: db } = this.#database;
-    const old = await db
-      .deleteFrom('trigger_deliveries')
-      .where('received_at', '<', now - keptFor)
-      .executeTakeFirst();
-    let removed = Number(old.numDeletedRows);
+    let removed = await this.#remove(sql`received_at < ${now - keptFor}`);
+    await db
+      .deleteFrom('past_deliveries')
+      .where('received_at', '<', now - remembered.for)
+      .execute();
     for (let after = ''; !signal.aborted; ) {
       const triggers = await db
         .selectFrom('triggers')
@@ -174,14 +207,32 @@ export class SqlDeliveryStore {
       .limit(1)
       .executeTakeFirst();
     if (first === undefined) return 0;
-    const { numDeletedRows } = await db
-      .deleteFrom('trigger_deliveries')
-      .where('trigger_id', '=', id)
-      .where('number', '<=', first.number)
-      .where('received_at', '<', now - youngest)
-      .where('outcome', '<>', 'waiting')
-      .executeTakeFirst();
-    return Number(numDeletedRows);
+    const removed = await this.#remove(
+      sql`trigger_id = ${id} and number <= ${first.number} and received_at < ${now - youngest}
+        and outcome <> 'waiting'`,
+    );
+    if (removed > 0)
+      await sql`
+        delete from past_deliveries where trigger_id = ${id} and received_at < (
+          select received_at from past_deliveries where trigger_id = ${id}
+          order by received_at desc limit 1 offset ${remembered.most - 1})
+      `.execute(db);
+    return removed;
+  }
+
+  async #remove(which: RawBuilder<unknown>): Promise<number> {
+    return await this.#database.transaction(async (db) => {
+      await sql`
+        insert into past_deliveries (trigger_id, digest, received_at)
+        select trigger_id, substr(delivery_key, ${sql.lit(bodyKey.length + 1)}, 64), received_at
+        from trigger_deliveries
+        where ${which} and came_by = 'hook' and delivery_key like ${`${bodyKey}%`}
+          and trigger_id in (select id from triggers where service in ('github', 'custom-git'))
+        on conflict do nothing
+      `.execute(db);
+      const { numAffectedRows } = await sql`delete from trigger_deliveries where ${which}`.execute(db);
+      return Number(numAffectedRows ?? 0);
+    });
   }
 
   async #finishAll(all: readonly Finish[]): Promise<undefined[]> {

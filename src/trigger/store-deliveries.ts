@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { Database, Sql } from '../db/database.ts';
 import { rowSet } from '../db/row-set.ts';
 import { deliveryIdOf, outcomeColumns } from './delivery-rows.ts';
+import { refRemovedBy } from './later-delivery.ts';
 import type { NewDelivery, StoredDelivery } from './new-delivery.ts';
 import { newDeliveryId } from './trigger.ts';
 
@@ -25,7 +26,12 @@ const columns = {
   due_at: 'int',
 } as const;
 
-type Values = { readonly [name in keyof typeof columns]: string | number | null } & { readonly id: string };
+/** Not kept with the delivery. */
+const besides = { once_digest: 'text' } as const;
+
+type Values = { readonly [name in keyof typeof columns | keyof typeof besides]: string | number | null } & {
+  readonly id: string;
+};
 
 /** Milliseconds after which an equal body may be another delivery; see `NewDelivery.mayRecur`. */
 const sameFor = 24 * 3_600_000;
@@ -62,8 +68,11 @@ async function insert(db: Sql, { dialect }: Database, rows: readonly Values[]): 
   // Those of triggers that are gone are left out, and do not take the others with them.
   const { rows: made } = await sql<{ id: string }>`
     insert into trigger_deliveries (${list})
-    select ${taken} from ${rowSet(dialect, 'new', columns, rows)}
+    select ${taken} from ${rowSet(dialect, 'new', { ...columns, ...besides }, rows)}
     where exists (select 1 from triggers where triggers.id = new.trigger_id)
+      and not exists (
+        select 1 from past_deliveries as past
+        where past.trigger_id = new.trigger_id and past.digest = new.once_digest)
     on conflict do nothing returning id
   `.execute(db);
   return new Set(made.map(({ id }) => id));
@@ -88,8 +97,9 @@ async function again(
         and (received_at < ${old} or exists (
           select 1 from trigger_deliveries as later
           where later.trigger_id = trigger_deliveries.trigger_id and later.ref = trigger_deliveries.ref
-            and later.number > trigger_deliveries.number and later.commit_sha <> trigger_deliveries.commit_sha
-            and later.outcome in ('waiting', 'queued')))
+            and later.number > trigger_deliveries.number
+            and (later.commit_sha <> trigger_deliveries.commit_sha and later.outcome in ('waiting', 'queued')
+              or ${refRemovedBy('later')})))
     `.execute(db);
     if ((await insert(db, database, [row])).has(row.id)) return { id: deliveryIdOf(row.id), repeated: false };
   }
@@ -101,7 +111,15 @@ async function again(
     returning id
   `.execute(db);
   const [first] = rows;
-  return first === undefined ? undefined : { id: deliveryIdOf(first.id), repeated: true };
+  if (first !== undefined) return { id: deliveryIdOf(first.id), repeated: true };
+  return (await isPast(db, row)) ? { repeated: true } : undefined;
+}
+
+async function isPast(db: Sql, row: Values): Promise<boolean> {
+  const { rows } = await sql`
+    select 1 from past_deliveries where trigger_id = ${row.trigger_id} and digest = ${row.once_digest}
+  `.execute(db);
+  return rows.length > 0;
 }
 
 function valuesOf(delivery: NewDelivery, now: number): Values {
@@ -121,5 +139,6 @@ function valuesOf(delivery: NewDelivery, now: number): Values {
     trace_parent: delivery.traceParent ?? null,
     ...outcomeColumns(delivery.outcome),
     due_at: now,
+    once_digest: delivery.onceDigest ?? null,
   };
 }

@@ -6,7 +6,7 @@ import { checkConfig } from './check-config.ts';
 import type { HostConnections } from './connections.ts';
 import { nextDue } from './cron-schedule.ts';
 import type { HookDelivery } from './git-host.ts';
-import type { HostReporter } from './host-reporter.ts';
+import { type HostReporter, longestLeave } from './host-reporter.ts';
 import type { Intake } from './intake.ts';
 import type { ManualStart } from './manual-start.ts';
 import type { SourceAnalysis } from './source-analysis.ts';
@@ -39,6 +39,8 @@ export interface TriggerServiceParts {
 /** Secrets that the builds of one trigger get, and bytes of each. */
 const mostSecrets = 100;
 const largestSecret = 512 * 1024;
+/** Milliseconds for what a host is asked when a trigger is deleted. */
+const longestUninstall = 30_000;
 
 /** Triggers as the REST interface sees them. What it does is in the parts beside it. */
 export class TriggerService implements Triggers {
@@ -127,11 +129,12 @@ export class TriggerService implements Triggers {
     return after;
   }
 
-  async remove(id: TriggerId, signal: AbortSignal): Promise<{ readonly leftAtHost: readonly string[] }> {
+  async remove(id: TriggerId): Promise<{ readonly leftAtHost: readonly string[] }> {
     const { store, activation, reporter } = this.#parts;
     const found = await this.#found(id);
-    const pending = await reporter.takeLeave(found, signal);
-    const leftAtHost = await activation.uninstall(found, signal);
+    // Each has its own time: a host that is slow to take one does not keep the other from being tried.
+    const pending = await reporter.takeLeave(found, AbortSignal.timeout(longestLeave));
+    const leftAtHost = await activation.uninstall(found, AbortSignal.timeout(longestUninstall));
     await store.remove(id);
     return { leftAtHost: pending === 0 ? leftAtHost : [...leftAtHost, statusesLeft(found.trigger, pending)] };
   }
@@ -230,6 +233,12 @@ export class TriggerService implements Triggers {
         'bad-config',
         'There was nothing to build in this delivery, so there is nothing to send again.',
       );
+    // Nobody who sends an old push again wants a newer one not to be built for that.
+    if (trigger.config?.newest_only === true && (await deliveries.isOvertaken(delivery)))
+      throw new TriggerError(
+        'bad-config',
+        'A newer push of the same ref waits to be built, and the trigger builds only the newest. Send this one again when that build has started, or cancel it.',
+      );
     const stored = await deliveries.store({
       triggerId: id,
       by: 'person',
@@ -243,7 +252,7 @@ export class TriggerService implements Triggers {
       redeliveryOf: delivery,
       askedBy: user,
     });
-    const after = stored === undefined ? undefined : await deliveries.find(stored.id);
+    const after = stored?.id === undefined ? undefined : await deliveries.find(stored.id);
     if (after === undefined) throw gone();
     onWaiting();
     return after;

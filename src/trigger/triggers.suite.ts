@@ -153,13 +153,13 @@ export function triggersSuite(name: string, open: OpenScratch): void {
       await triggers().deliver(trigger.id, push('refs/heads/main'), token);
       await site.settle();
       const [build] = await triggers().builds(trigger.id, 10);
-      expect(await triggers().remove(trigger.id, never)).toEqual({ leftAtHost: [] });
+      expect(await triggers().remove(trigger.id)).toEqual({ leftAtHost: [] });
       for (const table of ['triggers', 'trigger_secrets', 'trigger_deliveries'] as const)
         expect(await site.database.sql.selectFrom(table).selectAll().execute()).toEqual([]);
       expect(build === undefined ? undefined : await site.queue.build(build.id)).toMatchObject({
         id: build?.id,
       });
-      await expect(triggers().remove(trigger.id, never)).rejects.toMatchObject({ code: 'unknown' });
+      await expect(triggers().remove(trigger.id)).rejects.toMatchObject({ code: 'unknown' });
       await expect(start({ ...trigger, id: newTriggerId() }, 'main')).rejects.toMatchObject({
         code: 'unknown',
       });
@@ -169,7 +169,7 @@ export function triggersSuite(name: string, open: OpenScratch): void {
       const [one, two] = [await site.custom(), await site.custom()];
       const { SqlDeliveryStore } = await import('./sql-delivery-store.ts');
       const store = new SqlDeliveryStore(site);
-      await triggers().remove(one.trigger.id, never);
+      await triggers().remove(one.trigger.id);
       const delivery = (id: Trigger['id']) =>
         store.store({
           triggerId: id,

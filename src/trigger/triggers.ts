@@ -83,8 +83,11 @@ export interface Triggers {
   setEnabled(id: TriggerId, enabled: boolean, user?: string): Promise<Trigger>;
   /** Changes what an active trigger builds, but not its source. */
   configure(id: TriggerId, change: Partial<TriggerConfig>, pullRobot?: string | null): Promise<Trigger>;
-  /** Takes hook and key away at the host; the trigger goes even if that fails. */
-  remove(id: TriggerId, signal: AbortSignal): Promise<{ readonly leftAtHost: readonly string[] }>;
+  /**
+   * Takes hook and key away at the host; the trigger goes even if that fails. Takes a minute at most, and goes on when
+   * whoever asked is gone: what it would leave there, nobody else takes away.
+   */
+  remove(id: TriggerId): Promise<{ readonly leftAtHost: readonly string[] }>;
 
   /** Ids of the secrets that its builds get (RUN --mount=type=secret); their values are never read again. */
   secretIds(id: TriggerId): Promise<readonly string[]>;

@@ -34,6 +34,8 @@ export class BitbucketApi extends GitHostServer {
     route('GET', '/commit/([^/]+)', (request) => this.#commit(request)),
     route('GET', '/src/([^/]+)/(.*)', (request) => this.#source(request)),
     route('GET', '/diffstat/([^/]+)', (request) => this.#diffstat(request)),
+    route('GET', '/hooks', (request) => this.#hooks(request)),
+    route('GET', '/deploy-keys', (request) => this.#keys(request)),
     route('POST', '/hooks', (request) => this.#addHook(request)),
     route('DELETE', '/hooks/([^/]+)', (request) => this.#remove(request, 'hooks')),
     route('POST', '/deploy-keys', (request) => this.#addKey(request)),
@@ -302,6 +304,37 @@ export class BitbucketApi extends GitHostServer {
         new: side(path),
       })),
     ]);
+  }
+
+  #hooks(request: FakeRequest): FakeAnswer {
+    const hooks = [...this.#admin(request).hooks.values()];
+    return this.#listed(
+      request,
+      hooks.map(({ id, url, events }) => ({
+        type: 'webhook_subscription',
+        uuid: id,
+        url,
+        secret_set: true,
+        events,
+      })),
+    );
+  }
+
+  #keys(request: FakeRequest): FakeAnswer {
+    const keys = [...this.#admin(request).keys.values()];
+    return this.#listed(
+      request,
+      keys.map(({ id, title, key }) => {
+        const [type = '', bytes = '', ...comment] = key.split(' ');
+        return {
+          type: 'deploy_key',
+          id: Number(id),
+          label: title,
+          key: `${type} ${bytes}`,
+          comment: comment.join(' '),
+        };
+      }),
+    );
   }
 
   #addHook(request: FakeRequest): FakeAnswer {

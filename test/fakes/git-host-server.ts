@@ -30,8 +30,11 @@ export interface FakeFault extends FakeAnswer {
   readonly times?: number;
   /** The request is carried out, but not before: whoever waits may have gone by then. */
   readonly until?: Promise<unknown>;
-  /** `hang`: no answer at all. `cut`: the connection is closed in the middle of it. */
-  readonly how?: 'hang' | 'cut';
+  /**
+   * `hang`: no answer at all. `cut`: the connection is closed in the middle of it. `lost`: the request is carried out, and
+   * this is answered nevertheless; with status 0 the connection is closed.
+   */
+  readonly how?: 'hang' | 'cut' | 'lost';
 }
 
 export type FakeRoute = readonly [method: string, path: RegExp, handle: (request: FakeRequest) => FakeAnswer];
@@ -187,10 +190,12 @@ export abstract class GitHostServer {
     this.requests.push(`${method} ${url}`);
     if (headers.authorization !== undefined) this.authorizations.push(headers.authorization);
     const broken = this.#faults.find(({ fault, left }) => left > 0 && fault.at.test(line));
+    let lost: FakeFault | undefined;
     if (broken !== undefined) {
       broken.left -= 1;
       const { until, how } = broken.fault;
-      if (until === undefined) return how ?? broken.fault;
+      if (how === 'lost') lost = broken.fault;
+      else if (until === undefined) return how ?? broken.fault;
       await until;
     }
     const request = {
@@ -206,7 +211,9 @@ export abstract class GitHostServer {
       if (path === this.oauthPaths.authorize) return this.#authorize(request);
       if (path === this.oauthPaths.token && method === 'POST') return this.#grant(request);
       if (!path.startsWith(this.prefix)) return { status: 404, body: this.refusal(404, 'Not Found') };
-      return this.#route({ ...request, username: this.#userOf(headers.authorization) });
+      const answer = this.#route({ ...request, username: this.#userOf(headers.authorization) });
+      if (lost === undefined) return answer;
+      return lost.status === 0 ? 'cut' : lost;
     } catch (thrown) {
       if (thrown instanceof FakeRefusal) return thrown.answer;
       throw thrown;

@@ -34,6 +34,8 @@ export class GithubApi extends GitHostServer {
     ['GET', /^\/repos\/([^/]+)\/([^/]+)\/git\/trees\/([^/]+)$/, (request) => this.#tree(request)],
     ['GET', /^\/repos\/([^/]+)\/([^/]+)\/contents\/(.*)$/, (request) => this.#contents(request)],
     ['GET', /^\/repos\/([^/]+)\/([^/]+)\/compare\/([^/]+)$/, (request) => this.#compare(request)],
+    ['GET', /^\/repos\/([^/]+)\/([^/]+)\/hooks$/, (request) => this.#hooks(request)],
+    ['GET', /^\/repos\/([^/]+)\/([^/]+)\/keys$/, (request) => this.#keys(request)],
     ['POST', /^\/repos\/([^/]+)\/([^/]+)\/hooks$/, (request) => this.#addHook(request)],
     ['DELETE', /^\/repos\/([^/]+)\/([^/]+)\/hooks\/(\d+)$/, (request) => this.#remove(request, 'hooks')],
     ['POST', /^\/repos\/([^/]+)\/([^/]+)\/keys$/, (request) => this.#addKey(request)],
@@ -303,6 +305,36 @@ export class GithubApi extends GitHostServer {
       ...modified.map((filename) => ({ filename, status: 'modified' })),
     ];
     return this.#ok({ status: 'ahead', total_commits: 1, commits: [], files: files.slice(0, 300) });
+  }
+
+  #hooks(request: FakeRequest): FakeAnswer {
+    const hooks = [...this.#admin(request).hooks.values()];
+    return this.#listed(
+      request,
+      hooks.map(({ id, url, events }) => ({
+        id: Number(id),
+        type: 'Repository',
+        name: 'web',
+        active: true,
+        events,
+        config: { url, content_type: 'json', insecure_ssl: '0', secret: '********' },
+      })),
+    );
+  }
+
+  #keys(request: FakeRequest): FakeAnswer {
+    const keys = [...this.#admin(request).keys.values()];
+    return this.#listed(
+      request,
+      keys.map(({ id, title, key, readOnly }) => ({
+        id: Number(id),
+        title,
+        // Without its comment.
+        key: key.split(' ').slice(0, 2).join(' '),
+        verified: true,
+        read_only: readOnly,
+      })),
+    );
   }
 
   #addHook(request: FakeRequest): FakeAnswer {

@@ -34,6 +34,8 @@ export class GitlabApi extends GitHostServer {
     route('GET', '/repository/tree', (request) => this.#tree(request)),
     route('GET', '/repository/files/([^/]+)', (request) => this.#file(request)),
     route('GET', '/repository/compare', (request) => this.#compare(request)),
+    route('GET', '/hooks', (request) => this.#hooks(request)),
+    route('GET', '/deploy_keys', (request) => this.#keys(request)),
     route('POST', '/hooks', (request) => this.#addHook(request)),
     route('DELETE', '/hooks/(\\d+)', (request) => this.#remove(request, 'hooks')),
     route('POST', '/deploy_keys', (request) => this.#addKey(request)),
@@ -339,6 +341,23 @@ export class GitlabApi extends GitHostServer {
       compare_timeout: false,
       compare_same_ref: false,
     });
+  }
+
+  #hooks(request: FakeRequest): FakeAnswer {
+    const repository = this.#admin(request);
+    const hooks = [...repository.hooks.values()];
+    return this.#listed(
+      request,
+      hooks.map(({ id, url }) => ({ id: Number(id), url, project_id: repository.id })),
+    );
+  }
+
+  #keys(request: FakeRequest): FakeAnswer {
+    const keys = [...this.#admin(request).keys.values()];
+    return this.#listed(
+      request,
+      keys.map(({ id, title, key, readOnly }) => ({ id: Number(id), title, key, can_push: !readOnly })),
+    );
   }
 
   #addHook(request: FakeRequest): FakeAnswer {

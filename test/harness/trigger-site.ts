@@ -21,6 +21,7 @@ export const never = new AbortController().signal;
 
 export interface TriggerSite extends AsyncDisposable {
   readonly database: Database;
+  readonly secretBox: SecretBox;
   readonly queue: SqlBuildQueue;
   readonly audit: SqlAuditLog;
   readonly clock: ManualClock;
@@ -101,6 +102,7 @@ export async function triggerSite(
   return {
     ...first,
     database,
+    secretBox,
     clock,
     counted,
     async another() {

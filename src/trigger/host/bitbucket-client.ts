@@ -6,6 +6,7 @@ import type { AuthorizedHttp } from './authorized-http.ts';
 import { BitbucketRefusal, bitbucketError } from './bitbucket-error.ts';
 import { anyCommit, fullCommit, isDockerfile, isRefName, isRepositoryPath } from './git-names.ts';
 import { person, withoutGaps } from './hook-event.ts';
+import { isSameKey } from './installed-key.ts';
 import { Payload } from './payload.ts';
 import { removeIfThere } from './removal.ts';
 
@@ -227,6 +228,14 @@ export class BitbucketClient implements HostClient {
     return added.at('uuid').text();
   }
 
+  async hooksTo(repository: string, url: string, signal: AbortSignal): Promise<readonly string[]> {
+    const call = this.#call(`listing the webhooks of ${repository}`, signal);
+    const found = await call.all(`${pathOf(repository)}/hooks`);
+    return found
+      .filter((each) => each.at('url').optionalText() === url)
+      .map((each) => each.at('uuid').text());
+  }
+
   async removeHook(repository: string, id: string, signal: AbortSignal): Promise<void> {
     await this.#remove('webhook', repository, `hooks/${encodeURIComponent(id)}`, signal);
   }
@@ -247,6 +256,14 @@ export class BitbucketClient implements HostClient {
       },
     );
     return String(added.at('id').whole());
+  }
+
+  async keysOf(repository: string, publicKey: string, signal: AbortSignal): Promise<readonly string[]> {
+    const call = this.#call(`listing the deploy keys of ${repository}`, signal);
+    const found = await call.all(`${pathOf(repository)}/deploy-keys`);
+    return found
+      .filter((each) => isSameKey(each.at('key').text(), publicKey))
+      .map((each) => String(each.at('id').whole()));
   }
 
   async removeKey(repository: string, id: string, signal: AbortSignal): Promise<void> {

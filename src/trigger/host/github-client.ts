@@ -7,6 +7,7 @@ import type { AuthorizedHttp } from './authorized-http.ts';
 import { anyCommit, isDockerfile, isRefName, isRepositoryPath } from './git-names.ts';
 import { githubError } from './github-error.ts';
 import { person, withoutGaps } from './hook-event.ts';
+import { isSameKey } from './installed-key.ts';
 import { Payload } from './payload.ts';
 import { removeIfThere } from './removal.ts';
 
@@ -251,6 +252,15 @@ export class GithubClient implements HostClient {
     );
   }
 
+  async hooksTo(repository: string, url: string, signal: AbortSignal): Promise<readonly string[]> {
+    return await this.#call(`listing the webhooks of ${repository}`, signal, async (api) => {
+      const found = await all(api, api.rest.repos.listWebhooks, split(repository));
+      return found
+        .filter((each) => each.at('config', 'url').optionalText() === url)
+        .map((each) => String(each.at('id').whole()));
+    });
+  }
+
   async removeHook(repository: string, id: string, signal: AbortSignal): Promise<void> {
     await removeIfThere(this, repository, signal, () =>
       this.#call(`removing the webhook at ${repository}`, signal, async ({ rest }) => {
@@ -272,6 +282,15 @@ export class GithubClient implements HostClient {
         read_only: true,
       });
       return String(answer(data).at('id').whole());
+    });
+  }
+
+  async keysOf(repository: string, publicKey: string, signal: AbortSignal): Promise<readonly string[]> {
+    return await this.#call(`listing the deploy keys of ${repository}`, signal, async (api) => {
+      const found = await all(api, api.rest.repos.listDeployKeys, split(repository));
+      return found
+        .filter((each) => isSameKey(each.at('key').text(), publicKey))
+        .map((each) => String(each.at('id').whole()));
     });
   }
 
@@ -331,6 +350,8 @@ function answer(value: unknown): Payload {
 type Listing =
   | Rest['repos']['listBranches']
   | Rest['repos']['listTags']
+  | Rest['repos']['listWebhooks']
+  | Rest['repos']['listDeployKeys']
   | Rest['repos']['listForAuthenticatedUser']
   | Rest['orgs']['listForAuthenticatedUser'];
 

@@ -6,6 +6,7 @@ import type { AuthorizedHttp } from './authorized-http.ts';
 import { anyCommit, isDockerfile, isRefName, isRepositoryPath } from './git-names.ts';
 import { GitlabRefusal, gitlabError } from './gitlab-error.ts';
 import { person, withoutGaps } from './hook-event.ts';
+import { isSameKey } from './installed-key.ts';
 import { Payload } from './payload.ts';
 import { removeIfThere } from './removal.ts';
 
@@ -238,6 +239,15 @@ export class GitlabClient implements HostClient {
     );
   }
 
+  async hooksTo(repository: string, url: string, signal: AbortSignal): Promise<readonly string[]> {
+    return await this.#call(`listing the webhooks of ${repository}`, signal, async ({ gitlab, at }) => {
+      const found = answers(await new gitlab.ProjectHooks(at).all(project(repository), pages));
+      return found
+        .filter((each) => each.at('url').optionalText() === url)
+        .map((each) => String(each.at('id').whole()));
+    });
+  }
+
   async removeHook(repository: string, id: string, signal: AbortSignal): Promise<void> {
     await removeIfThere(this, repository, signal, () =>
       this.#call(`removing the webhook at ${repository}`, signal, async ({ gitlab, at }) => {
@@ -255,6 +265,17 @@ export class GitlabClient implements HostClient {
       const keys = new gitlab.DeployKeys(at);
       const added = await keys.create(project(repository), key.title, key.publicKey, { canPush: false });
       return String(answer(added).at('id').whole());
+    });
+  }
+
+  async keysOf(repository: string, publicKey: string, signal: AbortSignal): Promise<readonly string[]> {
+    return await this.#call(`listing the deploy keys of ${repository}`, signal, async ({ gitlab, at }) => {
+      const found = answers(
+        await new gitlab.DeployKeys(at).all({ projectId: project(repository), ...pages }),
+      );
+      return found
+        .filter((each) => isSameKey(each.at('key').text(), publicKey))
+        .map((each) => String(each.at('id').whole()));
     });
   }
 

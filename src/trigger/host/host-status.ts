@@ -41,9 +41,11 @@ export function statusError(failure: {
   const code = failure.code ?? codeOfStatus(failure.status);
   const detail = failure.detail === undefined ? '' : tame(failure.detail);
   const message = `${failure.host} answered ${failure.status} when ${failure.what}${detail === '' ? '' : ` (${detail})`}. ${advice[code]}`;
-  if (code !== 'rate-limited') return new HostError(code, message);
+  // 408 is said also by what stands between.
+  const refused = failure.status >= 400 && failure.status < 500 && failure.status !== 408;
+  if (code !== 'rate-limited') return new HostError(code, message, { refused });
   const wait = failure.retryAfter ?? 60_000;
-  return new HostError(code, message, { retryAfter: Math.min(Math.max(wait, shortest), longest) });
+  return new HostError(code, message, { refused, retryAfter: Math.min(Math.max(wait, shortest), longest) });
 }
 
 /** A host's words may repeat what was sent to it, and are anybody's words. */
