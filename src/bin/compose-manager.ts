@@ -64,7 +64,8 @@ export function composeManager(options: ManagerOptions): ManagerParts {
   const publisher = new Publisher({
     queue,
     registry,
-    ...(options.targets === undefined ? {} : { others: { targets: options.targets, name: options.name } }),
+    name: options.name,
+    ...(options.targets === undefined ? {} : { targets: options.targets }),
     end: buildEnd,
     clock,
     settings,
@@ -72,6 +73,7 @@ export function composeManager(options: ManagerOptions): ManagerParts {
     metrics,
   });
   const attemptEnd = new AttemptEnd({
+    name: options.name,
     queue,
     orchestrator,
     end: buildEnd,
