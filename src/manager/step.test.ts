@@ -287,6 +287,7 @@ const anyObserved: fc.Arbitrary<Observed> = fc.record(
       'worker',
       'reportsItsEnd',
       'lastLines',
+      'unserved',
       'reporting',
     ],
   },
