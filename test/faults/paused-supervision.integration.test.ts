@@ -80,7 +80,10 @@ test('a manager that was stopped for ten minutes leaves a build alone that anoth
       monotonic,
       attemptEnd,
       starter: undefined as never,
-      sessions: { isReporting: () => false, isUnserved: () => false } as unknown as SupervisionOptions['sessions'],
+      sessions: {
+        isReporting: () => false,
+        isUnserved: () => false,
+      } as unknown as SupervisionOptions['sessions'],
     },
     () => {
       released += 1;
