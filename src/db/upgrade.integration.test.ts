@@ -138,10 +138,9 @@ describe.each(['sqlite', 'postgres'] as const)('from 0007 on %s', (dialect) => {
     await clock.advance(30_000);
     const later = await queue.claim({ manager: 'new', limit: 5, capacity: 10, lease: 300_000 });
     expect(later.map(({ buildId }) => buildId)).toEqual([ids.retry]);
-    let taken;
     const all = [];
     for (let i = 0; i < 12; i++) {
-      taken = await queue.beat('new', 300_000);
+      const taken = await queue.beat('new', 300_000);
       all.push(
         ...taken.attempts.map(({ buildId }) => buildId as string),
         ...taken.unpublished.map((id) => `p ${id}`),
