@@ -67,7 +67,8 @@ export function composeManager(options: ManagerOptions): ManagerParts {
   const publisher = new Publisher({
     queue,
     registry,
-    ...(options.targets === undefined ? {} : { others: { targets: options.targets, name: options.name } }),
+    name: options.name,
+    ...(options.targets === undefined ? {} : { targets: options.targets }),
     end: buildEnd,
     clock,
     settings,
@@ -75,6 +76,7 @@ export function composeManager(options: ManagerOptions): ManagerParts {
     metrics,
   });
   const attemptEnd = new AttemptEnd({
+    name: options.name,
     queue,
     orchestrator,
     end: buildEnd,

@@ -85,7 +85,7 @@ export function composeRegistry(options: RegistryOptions): RegistryParts {
   const registry = new OciRegistry({
     client,
     pusher: 'slipway',
-    onPush,
+    fence: history,
   });
   return {
     embedded,

@@ -3,7 +3,7 @@ import { unreachable } from '../base/unreachable.ts';
 import type { Outcome } from '../model/attempt.ts';
 import type { AttemptId } from '../model/ids.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
-import type { BuildQueue, Finished, RunningAttempt } from '../queue/build-queue.ts';
+import type { BuildQueue, Finished, FinishedBy, RunningAttempt } from '../queue/build-queue.ts';
 import type { BuildEnd } from './build-end.ts';
 import { BuildTraces } from './build-traces.ts';
 import type { ManagerLog } from './manager-log.ts';
@@ -13,6 +13,8 @@ import { retryDelayOf } from './retry-delay.ts';
 import type { ManagerSettings } from './settings.ts';
 
 export interface AttemptEndOptions {
+  /** This manager's. */
+  readonly name: string;
   readonly queue: BuildQueue;
   readonly orchestrator: Orchestrator;
   readonly end: BuildEnd;
@@ -23,9 +25,15 @@ export interface AttemptEndOptions {
   readonly metrics: ManagerMetrics;
 }
 
+export interface EndOptions {
+  readonly retryDelay?: number | undefined;
+  readonly supervising?: boolean;
+  readonly report?: FinishedBy['report'];
+}
+
 /**
  * The one way an attempt ends, whoever found out: the worker's own report, or the manager's reconciling. The queue
- * decides under the epoch who was first; everybody else learns `stale` and changes nothing.
+ * decides under the epoch who was first; everybody else learns `stale`, or `lost`, and changes nothing.
  */
 export class AttemptEnd {
   readonly #options: AttemptEndOptions;
@@ -37,14 +45,26 @@ export class AttemptEnd {
     this.#traces = new BuildTraces(options);
   }
 
-  /** `retryDelay`: milliseconds until the next attempt may begin, when there is to be one. */
+  /**
+   * `retryDelay`: milliseconds until the next attempt may begin, when there is to be one. `supervising`: it is what this
+   * manager saw that ends the attempt; when another one looks after it by now the answer is `lost`.
+   */
   async finish(
     attempt: Pick<RunningAttempt, 'id' | 'buildId' | 'epoch' | 'scheduledAt' | 'executor'>,
     outcome: Outcome,
-    retryDelay = retryDelayOf(outcome, attempt.epoch, this.#options.settings),
+    {
+      retryDelay = retryDelayOf(outcome, attempt.epoch, this.#options.settings),
+      supervising = false,
+      report,
+    }: EndOptions = {},
   ): Promise<Finished['kind']> {
-    const { queue, orchestrator, metrics, logger, clock } = this.#options;
-    const finished = await queue.finish(attempt.id, attempt.epoch, outcome, retryDelay);
+    const { queue, orchestrator, metrics, logger, clock, name } = this.#options;
+    const finished = await queue.finish(attempt.id, attempt.epoch, outcome, retryDelay, {
+      publisher: name,
+      ...(supervising ? { supervisor: name } : {}),
+      ...(report === undefined ? {} : { report }),
+    });
+    if (finished.kind === 'lost') return finished.kind;
     if (finished.kind !== 'stale') {
       metrics.attemptFinished(
         attempt.executor ?? noExecutor,
@@ -79,6 +99,7 @@ export class AttemptEnd {
     const { end, publisher, metrics } = this.#options;
     switch (finished.kind) {
       case 'stale':
+      case 'lost':
       case 'others-running':
         return;
       case 'publish':

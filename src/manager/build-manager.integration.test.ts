@@ -66,7 +66,11 @@ beforeAll(async () => {
     credentials: { kind: 'none' },
     clock: systemClock,
   });
-  registry = new OciRegistry({ client, pusher: 'slipway', onPush: async () => {} });
+  registry = new OciRegistry({
+    client,
+    pusher: 'slipway',
+    fence: { holds: async () => true, recordHeld: async () => true, recorded: async () => undefined },
+  });
 });
 
 afterAll(async () => {
@@ -223,8 +227,8 @@ async function openRig(
     const base = { queue, log, orchestrator, executor, registry, clock, settings: all };
     const shared = { ...base, logger, metrics: noMetrics };
     const buildEnd = new BuildEnd(shared);
-    const publisher = new Publisher({ ...shared, end: buildEnd });
-    const attemptEnd = new AttemptEnd({ ...shared, end: buildEnd, publisher });
+    const publisher = new Publisher({ ...shared, name, end: buildEnd });
+    const attemptEnd = new AttemptEnd({ ...shared, name, end: buildEnd, publisher });
     const sessions = new WorkerSessionService({
       tokenOpenings: [],
       ...shared,

@@ -26,8 +26,10 @@ export interface PublisherOptions {
   readonly registry: Registry;
   readonly end: BuildEnd;
   readonly clock: Clock;
-  /** Absent: everything is published to the embedded registry. `name` is this manager's. */
-  readonly others?: { readonly targets: Targets; readonly name: string };
+  /** This manager's. */
+  readonly name: string;
+  /** Absent: everything is published to the embedded registry. */
+  readonly targets?: Targets;
   readonly settings: Pick<
     ManagerSettings,
     'publishTries' | 'targetTries' | 'publishBackOff' | 'publishBackOffCap' | 'lease'
@@ -72,7 +74,7 @@ export class Publisher {
   }
 
   async #publishBuild(build: Build, span: Span): Promise<void> {
-    const { queue, end, logger } = this.#options;
+    const { queue, end, logger, name } = this.#options;
     const buildId = build.id;
     const attempts = build.jobs.map((job) => job.attempts.at(-1)).filter((last) => last !== undefined);
     try {
@@ -92,10 +94,8 @@ export class Publisher {
           : thrown;
       if (!(failure instanceof ManagerError)) throw thrown;
       markFailed(span, failure.code);
-      const failed = await queue.failPublish(buildId, {
-        code: faultCodes[failure.code] ?? 'publishissue',
-        message: failure.message,
-      });
+      const fault = { code: faultCodes[failure.code] ?? 'publishissue', message: failure.message };
+      const failed = await queue.failPublish(buildId, fault, name);
       if (failed !== 'stale') await end.end(failed);
     }
   }
@@ -109,24 +109,27 @@ export class Publisher {
         `The build has ${images.length} images, and exactly one can be published. Build for one platform.`,
       );
     }
-    const { others } = this.#options;
+    const { targets } = this.#options;
     const elsewhere =
-      others === undefined
+      targets === undefined
         ? undefined
-        : await publishToTarget(build, image, { ...this.#options, ...others }, this.#stopping.signal);
+        : await publishToTarget(build, image, { ...this.#options, targets }, this.#stopping.signal);
     return elsewhere ?? (await this.#putTags(build, image));
   }
 
   async #putTags(build: Build, image: PushedImage): Promise<PublishedImage> {
-    const { registry, settings, clock, logger } = this.#options;
+    const { registry, settings, clock, logger, name } = this.#options;
+    const by = { buildId: build.id, manager: name };
     const repository = formatRepositoryName(build.repository);
     const { signal } = this.#stopping;
     for (let tried = 1; ; tried += 1) {
       try {
-        await registry.publish({ repository, digest: image.digest, tags: build.tags }, signal);
+        const publication = { repository, digest: image.digest, tags: build.tags };
+        if ((await registry.publish(publication, by, signal)) === 'lost') throw new PublicationLost();
         return image;
       } catch (thrown) {
         signal.throwIfAborted();
+        if (thrown instanceof PublicationLost) throw thrown;
         this.#options.metrics.publishFailed();
         if (tried >= settings.publishTries) {
           throw new ManagerError(

@@ -20,6 +20,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
     worker: { kind: 'alive', startedAt: t0 },
     reportsItsEnd: true,
     lastLines: [],
+    unserved: false,
     reporting: false,
     ...changes,
   };
@@ -101,6 +102,30 @@ describe('what is done', () => {
         {
           kind: 'finish',
           outcome: { kind: 'internal-error', refunded: false, fault: { code: 'workernotregistered' } },
+        },
+      ],
+    ],
+    ...(['scheduled', 'registered'] as const).map((state): (typeof cases)[number] => [
+      `a worker that ends ${state} after we could not answer it`,
+      { state, worker: gone, unserved: true },
+      run,
+      0,
+      [
+        {
+          kind: 'finish',
+          outcome: { kind: 'internal-error', refunded: true, fault: { code: 'internalerror' } },
+        },
+      ],
+    ]),
+    [
+      'a worker that is killed later on, although we could not answer it once',
+      { worker: gone, unserved: true },
+      run,
+      0,
+      [
+        {
+          kind: 'finish',
+          outcome: { kind: 'internal-error', refunded: false, fault: { code: 'workerlost' } },
         },
       ],
     ],
@@ -248,6 +273,7 @@ const anyObserved: fc.Arbitrary<Observed> = fc.record(
     lastLines: fc.array(fc.constantFrom('exit status 1', 'no space left on device', 'hello'), {
       maxLength: 3,
     }),
+    unserved: fc.boolean(),
     reporting: fc.boolean(),
     cancelToldAt: offset,
   },
@@ -261,6 +287,7 @@ const anyObserved: fc.Arbitrary<Observed> = fc.record(
       'worker',
       'reportsItsEnd',
       'lastLines',
+      'unserved',
       'reporting',
     ],
   },

@@ -35,6 +35,8 @@ export interface Observed {
   readonly reportsItsEnd: boolean;
   /** The last lines of the build's log. Needed only for a worker that is gone and does not report its end. */
   readonly lastLines: readonly string[];
+  /** It asked for its build, and the manager it asked could not answer. */
+  readonly unserved: boolean;
   /** Its last report (complete or error) is being looked into right now. */
   readonly reporting: boolean;
   /** When it was told to cancel. */
@@ -109,6 +111,7 @@ function lost(observed: Observed, now: number, { settleTime }: StepSettings): Ou
   const { worker, state } = observed;
   if (worker.kind !== 'gone') return undefined;
   const registered = state !== 'scheduled';
+  if (observed.unserved && (!registered || state === 'registered')) return notServed(worker);
   // Its last report may be on its way, through another manager perhaps.
   if (registered && worker.exitCode === 0 && now < worker.at + settleTime) return undefined;
   if (registered && !observed.reportsItsEnd) {
@@ -124,6 +127,13 @@ function lost(observed: Observed, now: number, { settleTime }: StepSettings): Ou
     },
     'infrastructure',
   );
+}
+
+function notServed(worker: Extract<Observed['worker'], { kind: 'gone' }>): Outcome {
+  const message =
+    'The worker asked for its build while Slipway could not answer, and ended. The build is tried again; if this goes on, ' +
+    `see the log of the build manager. ${lastWords(worker)}`;
+  return outcomeOfFault({ code: 'internalerror', message }, 'slipway');
 }
 
 function lastWords({ reason, output }: { readonly reason: string; readonly output?: string }): string {

@@ -1,13 +1,14 @@
 import type { Clock } from '../base/clock.ts';
 import { SteadyClock } from '../base/steady-clock.ts';
 import { unreachable } from '../base/unreachable.ts';
-import type { Executor, WorkerStatus } from '../executor/executor.ts';
+import type { Executor } from '../executor/executor.ts';
 import type { LogStore } from '../log/log-store.ts';
 import { isRunning, type Outcome, outcomeOfFault } from '../model/attempt.ts';
 import type { BuildId } from '../model/ids.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { BuildQueue, RunningAttempt } from '../queue/build-queue.ts';
 import type { AttemptEnd } from './attempt-end.ts';
+import { withoutSecrets } from './last-words.ts';
 import type { ManagerLog } from './manager-log.ts';
 import type { ManagerSettings } from './settings.ts';
 import { type Action, type Observed, step } from './step.ts';
@@ -162,6 +163,7 @@ export class Supervision {
       worker,
       reportsItsEnd,
       lastLines: worker.kind === 'gone' && !reportsItsEnd ? await this.#lastLines() : [],
+      unserved: sessions.isUnserved(id),
       reporting: sessions.isReporting(id),
       ...(this.#cancelToldAt === undefined ? {} : { cancelToldAt: this.#cancelToldAt }),
     };
@@ -188,7 +190,8 @@ export class Supervision {
     this.#startedAt ??= this.#clock.now();
     const status = await this.#options.executor.status(worker);
     if (status.kind !== 'gone') return { kind: 'alive', startedAt: this.#startedAt };
-    this.#gone = goneAt(status, this.#clock.now());
+    const unspeakable = await this.#options.sessions.unspeakable(this.#attempt);
+    this.#gone = { ...withoutSecrets(status, unspeakable), at: this.#clock.now() };
     return this.#gone;
   }
 
@@ -260,9 +263,15 @@ export class Supervision {
 
   /** Ends the attempt and its worker. `retryDelay`: milliseconds until the next one may begin. */
   async end(outcome: Outcome, retryDelay?: number): Promise<void> {
+    const enforced = this.#enforced;
+    // Before the end is known: it is told to `finished` first.
     this.#enforced = true;
-    await this.#options.attemptEnd.finish(this.#attempt, outcome, retryDelay);
-    await this.#leave(false);
+    const { attemptEnd } = this.#options;
+    const ended = await attemptEnd.finish(this.#attempt, outcome, { retryDelay, supervising: true });
+    if (ended === 'lost') {
+      this.#enforced = enforced;
+      this.#release();
+    } else await this.#leave(false);
   }
 
   /** The attempt is over. A worker that brought it to its end itself has a moment to exit by itself. */
@@ -328,8 +337,4 @@ export class Supervision {
     await this.#round?.catch(() => {});
     if (left) this.#ended();
   }
-}
-
-function goneAt(status: Extract<WorkerStatus, { kind: 'gone' }>, at: number): Observed['worker'] {
-  return { ...status, at };
 }

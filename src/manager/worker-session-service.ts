@@ -4,7 +4,7 @@ import { unreachable } from '../base/unreachable.ts';
 import type { HostKeys } from '../host-key/host-keys.ts';
 import type { LogRun, LogStore } from '../log/log-store.ts';
 import { isRunning, type Outcome, outcomeOfFault, type PushedImage } from '../model/attempt.ts';
-import { type Fault, ownerOf } from '../model/fault.ts';
+import { type Fault, type FaultOwner, ownerOf } from '../model/fault.ts';
 import type { HostKey } from '../model/host-key.ts';
 import type { AttemptId } from '../model/ids.ts';
 import type { RepositoryName } from '../model/repository-name.ts';
@@ -25,6 +25,7 @@ import type { SourceLinks } from './source-links.ts';
 import { WorkerSession } from './worker-session.ts';
 import {
   type BuildPack,
+  JobUnstartable,
   type Refusal,
   type StageReport,
   type Unspeakable,
@@ -79,10 +80,28 @@ export class WorkerSessionService implements WorkerSessions {
     this.#options = options;
     this.#unsubscribe = options.orchestrator.subscribe((event) => {
       if (event.kind === 'cancel') this.#sessions.get(event.attemptId)?.cancel();
+      // Its manager may not have seen the worker yet.
+      if (event.kind === 'unserved') this.#session(event).unserved = true;
     });
   }
 
   async register(identity: WorkerIdentity, capabilities: WorkerCapabilities | undefined): Promise<BuildPack> {
+    try {
+      const pack = await this.#register(identity, capabilities);
+      this.#session(identity).unserved = false;
+      return pack;
+    } catch (thrown) {
+      // A database that was away for a moment, say. A worker may ask again, or give up at once: then that is our fault.
+      if (!(thrown instanceof WorkerRefused) && !(thrown instanceof JobUnstartable))
+        await this.#options.orchestrator.publish({ kind: 'unserved', attemptId: identity.attemptId });
+      throw thrown;
+    }
+  }
+
+  async #register(
+    identity: WorkerIdentity,
+    capabilities: WorkerCapabilities | undefined,
+  ): Promise<BuildPack> {
     const { queue, orchestrator, settings, clock, metrics, buildEnd, attemptEnd } = this.#options;
     const attempt = await this.#current(identity);
     const first =
@@ -107,10 +126,10 @@ export class WorkerSessionService implements WorkerSessions {
       const registered = { ...identity, registration };
       return await this.#pack(registered, attempt, capabilities?.pushesByDigest === true);
     } catch (thrown) {
-      const code = thrown instanceof ManagerError ? 'sourcemissing' : 'internalerror';
-      const message = `The build could not be handed to a worker: ${messageOf(thrown)}`;
-      await attemptEnd.finish(attempt, outcomeOfFault({ code, message }, 'infrastructure'));
-      throw thrown instanceof ManagerError ? thrown : new ManagerError('pack-failed', message, thrown);
+      if (thrown instanceof WorkerRefused) throw thrown;
+      const { fault, owner } = packFault(thrown);
+      await attemptEnd.finish(attempt, outcomeOfFault(fault, owner));
+      throw new JobUnstartable(fault.message, { cause: thrown });
     }
   }
 
@@ -211,13 +230,6 @@ export class WorkerSessionService implements WorkerSessions {
     return true;
   }
 
-  /** The attempt ended so before: the answer to that was lost, perhaps with the manager that was to give it. */
-  async #endedAs(identity: WorkerIdentity, kind: 'complete' | 'error'): Promise<boolean> {
-    const build = await this.#options.queue.build(identity.buildId);
-    const attempts = build?.jobs.flatMap((job) => job.attempts) ?? [];
-    return attempts.find(({ id }) => id === identity.attemptId)?.outcome?.kind === kind;
-  }
-
   async #recordHostKeys({ buildId }: WorkerIdentity, keys: readonly HostKey[]): Promise<void> {
     const build = await this.#options.queue.build(buildId);
     if (build?.source.kind !== 'git') return;
@@ -231,7 +243,8 @@ export class WorkerSessionService implements WorkerSessions {
     judge: (attempt: RunningAttempt) => Promise<Outcome>,
   ): Promise<boolean> {
     const attempt = await this.#known(identity);
-    if (attempt.state === 'done' && (await this.#endedAs(identity, kind))) return true;
+    // The answer to that was lost, perhaps with the manager that was to give it. What was judged of it does not matter.
+    if (attempt.state === 'done' && Object.values(attempt.reports ?? {}).includes(kind)) return true;
     if (!isRunning(attempt.state)) throw this.#refuse('attempt-over');
     // Another process took a stage under this number.
     if (attempt.reports?.[sequence] !== undefined) return true;
@@ -243,7 +256,8 @@ export class WorkerSessionService implements WorkerSessions {
       const settled: Outcome =
         desired === 'cancel' ? { kind: 'cancelled', by: cancelledBy ?? 'slipway' } : outcome;
       session.concluding = true;
-      const finished = await this.#options.attemptEnd.finish(attempt, settled);
+      const report = { sequence, kind };
+      const finished = await this.#options.attemptEnd.finish(attempt, settled, { report });
       if (finished === 'stale') throw await this.#refusal(identity);
       session.ended = true;
       return true;
@@ -294,8 +308,17 @@ export class WorkerSessionService implements WorkerSessions {
   }
 
   async secrets(identity: WorkerIdentity): Promise<Unspeakable> {
+    return await this.unspeakable(await this.#current(identity));
+  }
+
+  /** The same of an attempt that may be over. For the manager. */
+  async unspeakable({
+    id,
+    epoch,
+    buildId,
+    repository,
+  }: Pick<RunningAttempt, 'id' | 'epoch' | 'buildId' | 'repository'>): Promise<Unspeakable> {
     const { queue, credentials, baseImages, tokenOpenings } = this.#options;
-    const { buildId, repository } = await this.#current(identity);
     // What opens the git repository is among them.
     const [secrets, registries] = await Promise.all([
       queue.secrets(buildId),
@@ -307,11 +330,7 @@ export class WorkerSessionService implements WorkerSessions {
         ...registries.map(({ password }) => Buffer.from(password)),
       ],
       // Another manager may have made the tokens and signed the link, so they are known by how they begin.
-      openings: [
-        ...tokenOpenings,
-        ...credentials.openings,
-        Buffer.from(`/${identity.attemptId}/${identity.epoch}?`),
-      ],
+      openings: [...tokenOpenings, ...credentials.openings, Buffer.from(`/${id}/${epoch}?`)],
     };
   }
 
@@ -322,6 +341,11 @@ export class WorkerSessionService implements WorkerSessions {
   /** Whether this process is looking into the attempt's last report. For the manager. */
   isReporting(attemptId: AttemptId): boolean {
     return this.#sessions.get(attemptId)?.reporting === true;
+  }
+
+  /** Whether the attempt's worker asked for its build in vain, as far as is known here. For the manager. */
+  isUnserved(attemptId: AttemptId): boolean {
+    return this.#sessions.get(attemptId)?.unserved === true;
   }
 
   async #current(identity: WorkerIdentity): Promise<RunningAttempt> {
@@ -387,7 +411,7 @@ export class WorkerSessionService implements WorkerSessions {
     return new WorkerRefused(refusal, refusals[refusal]);
   }
 
-  #session({ attemptId }: WorkerIdentity): WorkerSession {
+  #session({ attemptId }: Pick<WorkerIdentity, 'attemptId'>): WorkerSession {
     const known = this.#sessions.get(attemptId);
     if (known !== undefined) return known;
     const session = new WorkerSession();
@@ -403,6 +427,17 @@ export class WorkerSessionService implements WorkerSessions {
     this.#stopping.abort();
     this.#unsubscribe();
   }
+}
+
+/** The try is given back for what failed in Slipway; of that people are told nothing that could name hosts or files. */
+function packFault(thrown: unknown): { readonly fault: Fault; readonly owner: FaultOwner } {
+  if (thrown instanceof ManagerError) {
+    const message = `The build could not be handed to a worker: ${messageOf(thrown)}`;
+    return { fault: { code: 'sourcemissing', message }, owner: 'infrastructure' };
+  }
+  const message =
+    'The build could not be handed to a worker: something in Slipway failed. It is tried again; if this goes on, see the log of the build manager.';
+  return { fault: { code: 'internalerror', message }, owner: ownerOf('internalerror') };
 }
 
 const refusals: Readonly<Record<Refusal, string>> = {

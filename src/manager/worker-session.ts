@@ -13,6 +13,8 @@ export class WorkerSession {
   proven: WorkerIdentity | undefined;
   /** The registration whose worker has the attempt, since it was heard: it has its build pack. As the queue said. */
   heard: number | undefined;
+  /** It asked for its build, at this manager or another, and could not be answered. */
+  unserved = false;
   /** The worker's last report is being looked into. */
   reporting = false;
   /** The attempt is being ended as the worker reported, or was a moment ago. */

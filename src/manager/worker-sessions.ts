@@ -91,6 +91,11 @@ export class WorkerRefused extends Error {
   }
 }
 
+/** The attempt is over, for its worker could not be given its build. The message is for whoever sees the worker's output. */
+export class JobUnstartable extends Error {
+  override readonly name = 'JobUnstartable';
+}
+
 /** What must not show in a log. */
 export interface Unspeakable {
   /** Whole secrets. */
@@ -107,6 +112,8 @@ export interface WorkerSessions {
   /**
    * May be repeated until a worker was heard: its answer may have been lost. The identity in the pack has the number of this
    * registration, and of several workers that hold answers, the one that speaks first has the attempt.
+   *
+   * Throws JobUnstartable; after anything else that is no WorkerRefused the worker may ask again.
    *
    * Undefined capabilities: a worker that knows only the shared part of the protocol.
    */

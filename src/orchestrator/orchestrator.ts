@@ -4,6 +4,8 @@ import type { AttemptId } from '../model/ids.ts';
 export type OrchestratorEvent =
   | { readonly kind: 'expired'; readonly attemptId: AttemptId }
   | { readonly kind: 'cancel'; readonly attemptId: AttemptId }
+  /** Its worker asked for the build, and the manager could not answer: what becomes of the worker is no fault of its own. */
+  | { readonly kind: 'unserved'; readonly attemptId: AttemptId }
   | { readonly kind: 'log'; readonly buildId: string };
 
 /**

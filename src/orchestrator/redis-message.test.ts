@@ -8,6 +8,7 @@ test('what is sent is what is read', () => {
     from: 'a manager',
     events: [
       { kind: 'cancel', attemptId: newAttemptId() },
+      { kind: 'unserved', attemptId: newAttemptId() },
       { kind: 'log', buildId: newBuildId() },
       { kind: 'expired', attemptId: newAttemptId() },
     ],

@@ -46,7 +46,7 @@ function parseEvent(value: unknown): OrchestratorEvent | undefined {
     const buildId = typeof value.buildId === 'string' ? parseBuildId(value.buildId) : undefined;
     return buildId === undefined ? undefined : { kind, buildId };
   }
-  if (kind !== 'expired' && kind !== 'cancel') return undefined;
+  if (kind !== 'expired' && kind !== 'cancel' && kind !== 'unserved') return undefined;
   const attemptId = parseAttempt(value.attemptId);
   return attemptId === undefined ? undefined : { kind, attemptId };
 }

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pausedAt } from '../../test/harness/paused-at.ts';
 import type { OpenScratch, ScratchDatabase } from '../../test/harness/scratch-database.ts';
 import { ManualClock } from '../base/clock.ts';
 import { Database } from '../db/database.ts';
@@ -649,6 +650,27 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
           expect(attempts.map(({ age }) => age)).toEqual([1_200_000]);
         });
 
+        it.each([
+          ['started', { executor: 'local', worker: 'pid 1' }],
+          ['about to start', undefined],
+        ])('takes no attempt, %s, whose lease moves after it was looked at', async (_, worker) => {
+          const { attempt } = await running();
+          if (worker !== undefined) await queue.recordWorker(attempt.id, 1, worker);
+          let extended = 0;
+          const late = pausedAt(database, 'transaction', 'before', async () => {
+            extended += 1;
+            await queue.extendLease(attempt.id, 1, 'm1', clock.now() + lease);
+          });
+          const c = new SqlBuildQueue(late, { secretBox, clock, monotonic: () => monotonic });
+          for (const end = monotonic + 2 * lease; monotonic < end; monotonic += 5_000) {
+            await clock.advance(5_000);
+            expect(await c.adopt('m3', lease)).toEqual({ attempts: [], retried: 0, unpublished: [] });
+          }
+          expect(extended).toBeGreaterThan(0);
+          expect(await queue.attempt(attempt.id)).toMatchObject({ manager: 'm1', epoch: 1 });
+          await c.stop();
+        });
+
         it('leaves publishing to a living one', async () => {
           const { attempt } = await running();
           await end(attempt);
@@ -1081,6 +1103,47 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
         expect(Buffer.from(secret?.value ?? [])).toEqual(value);
         await queue.cancel(build.id, 'ann');
         expect(await queue.secrets(build.id)).toEqual([]);
+      });
+    });
+
+    describe('an end', () => {
+      it('that a manager decides by what it saw changes nothing once another one looks after the attempt', async () => {
+        const { build, attempt } = await running();
+        await queue.recordWorker(attempt.id, 1, { executor: 'local', worker: 'pid 1' });
+        await queue.takeBack(attempt.id, 1, 'm2', 300_000);
+        const by = { publisher: 'm1', supervisor: 'm1' };
+        expect(await queue.finish(attempt.id, 1, expired, 0, by)).toEqual({ kind: 'lost' });
+        expect(await queue.attempt(attempt.id)).toMatchObject({ state: 'scheduled', manager: 'm2' });
+        expect(await reload(build)).toMatchObject({ phase: 'build-scheduled' });
+        const own = { publisher: 'm2', supervisor: 'm2' };
+        expect(await queue.finish(attempt.id, 1, expired, 0, own)).toMatchObject({ kind: 'retry' });
+        expect(await queue.finish(attempt.id, 1, expired, 0, by)).toEqual({ kind: 'stale' });
+      });
+
+      it('that its worker reports is taken at any manager, and remembered whatever is judged', async () => {
+        const { build, attempt } = await running();
+        await queue.register(attempt.id, 1, { capabilities: {} });
+        await queue.enterStage(attempt.id, 1, 'building', { sequence: 1 });
+        const by = { publisher: 'm2', report: { sequence: 2, kind: 'complete' } } as const;
+        expect(await queue.finish(attempt.id, 1, refunded, 0, by)).toMatchObject({ kind: 'retry' });
+        expect(await queue.attempt(attempt.id)).toMatchObject({
+          state: 'done',
+          reports: { 1: 'building', 2: 'complete' },
+        });
+        expect((await reload(build)).jobs[0]?.attempts).toHaveLength(2);
+      });
+
+      it('that completes a build is published by the manager that took it', async () => {
+        const { build, attempt } = await running();
+        expect(await queue.finish(attempt.id, 1, complete, 0, { publisher: 'm2' })).toMatchObject({
+          kind: 'publish',
+        });
+        const fault = { code: 'publishissue', message: 'The tags could not be written.' } as const;
+        const options = { lease: 60_000, takes: false };
+        expect(await queue.holdPublication(build.id, 'm1', options)).toBe('lost');
+        expect(await queue.failPublish(build.id, fault, 'm1')).toBe('stale');
+        expect(await reload(build)).toMatchObject({ phase: 'pushing' });
+        expect(await queue.failPublish(build.id, fault, 'm2')).toMatchObject({ phase: 'internalerror' });
       });
     });
 

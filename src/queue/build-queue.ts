@@ -67,15 +67,33 @@ export interface RunningAttempt {
   readonly registeredAt?: number;
   /** What the worker said of itself when it registered; empty for one that knows only the shared protocol. */
   readonly capabilities?: Readonly<Record<string, unknown>>;
-  /** The stages that the worker's reports moved the attempt to, by the sequence numbers of those; absent: none yet. */
+  /**
+   * The stages that the worker's reports moved the attempt to, and `complete` or `error` for the one that ended it, by the
+   * sequence numbers of those; absent: none yet.
+   */
   readonly reports?: Readonly<Record<string, string>>;
   readonly leaseUntil: number;
+}
+
+/** Who ends an attempt. */
+export interface FinishedBy {
+  /** The manager that publishes the build if this completes it; the one that supervises the attempt unless given. */
+  readonly publisher?: string;
+  /**
+   * For ends that a manager decides by what it saw: nothing changes unless it is still the one that supervises the
+   * attempt. A manager that was stopped in between does not know that another one has heard the worker since.
+   */
+  readonly supervisor?: string;
+  /** The worker's own report that brings the end; `RunningAttempt.reports` has it from then on, whatever was judged. */
+  readonly report?: { readonly sequence: number; readonly kind: 'complete' | 'error' };
 }
 
 /** What happened to the build when an attempt was finished. */
 export type Finished =
   /** The epoch is no longer current, or the attempt was over already: nothing changed. */
   | { readonly kind: 'stale' }
+  /** Another manager supervises the attempt, which runs: nothing changed. */
+  | { readonly kind: 'lost' }
   /** A new attempt waits in the queue. */
   | {
       readonly kind: 'retry';
@@ -190,7 +208,13 @@ export interface BuildQueue {
   extendLease(id: AttemptId, epoch: number, manager: string, until: number): Promise<boolean>;
 
   /** Ends an attempt. `retryDelay` is milliseconds until the next one may start, when there is to be one. */
-  finish(id: AttemptId, epoch: number, outcome: Outcome, retryDelay: number): Promise<Finished>;
+  finish(
+    id: AttemptId,
+    epoch: number,
+    outcome: Outcome,
+    retryDelay: number,
+    by?: FinishedBy,
+  ): Promise<Finished>;
 
   /** The tags are in the registry: the build is complete. Stale when the epoch of any job is no longer current. */
   publish(
@@ -213,8 +237,8 @@ export interface BuildQueue {
   /** Builds whose jobs are all complete but whose tags are not published yet (their manager died in between). */
   unpublished(manager: string, lease: number): Promise<readonly BuildId[]>;
 
-  /** Fails a build that could not be published after all tries. */
-  failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'>;
+  /** Fails a build that could not be published after all tries. Stale also when it is not `publisher` that publishes it. */
+  failPublish(buildId: BuildId, fault: Fault, publisher?: string): Promise<Build | 'stale'>;
 
   cancel(buildId: BuildId, by: string): Promise<CancelVerdict>;
 

@@ -1,8 +1,8 @@
 import { afterAttempt, type Outcome, type PushedImage } from '../model/attempt.ts';
 import { type AttemptId, newAttemptId } from '../model/ids.ts';
 import { isFinal } from '../model/phase.ts';
-import type { Finished } from './build-queue.ts';
-import { outcomeOf, phaseOf } from './build-rows.ts';
+import type { Finished, FinishedBy } from './build-queue.ts';
+import { outcomeOf, phaseOf, reportsOf } from './build-rows.ts';
 import { queuedAttempt } from './enqueue.ts';
 import type { HeldBuild } from './held-build.ts';
 import { type HeldAttempt, HeldBuilds } from './held-builds.ts';
@@ -23,6 +23,7 @@ export interface Finish {
   readonly outcome: Outcome;
   /** Milliseconds until the next attempt may start, when there is to be one. */
   readonly retryDelay: number;
+  readonly by: FinishedBy;
 }
 
 /**
@@ -45,7 +46,7 @@ export async function finish(
   reported: Outcome,
   settings: FinishSettings & { readonly retryDelay: number },
 ): Promise<Finished> {
-  const decided = await decide(step, held, reported, settings);
+  const decided = await decide(step, held, reported, { ...settings, by: {} });
   return (await answers(held.builds, [decided]))[0] ?? { kind: 'stale' };
 }
 
@@ -58,12 +59,15 @@ export async function finishAll(
   const ids = finishes.map(({ id }) => id);
   const builds = await HeldBuilds.ofAttempts(step, ids, { mayEndBuild: true });
   const decided: Decided[] = [];
-  for (const { id, epoch, outcome, retryDelay } of finishes) {
+  for (const { id, epoch, outcome, retryDelay, by } of finishes) {
     const held = builds.attempt(id, epoch);
-    if (held !== undefined) builds.answer(held.build);
-    decided.push(
-      held === undefined ? { kind: 'stale' } : await decide(step, held, outcome, { ...settings, retryDelay }),
-    );
+    if (held === undefined) decided.push({ kind: 'stale' });
+    else if (by.supervisor !== undefined && by.supervisor !== held.attempt.manager) {
+      decided.push({ kind: 'lost' });
+    } else {
+      builds.answer(held.build);
+      decided.push(await decide(step, held, outcome, { ...settings, retryDelay, by }));
+    }
   }
   return answers(builds, decided);
 }
@@ -85,10 +89,15 @@ async function decide(
   step: Step,
   held: HeldAttempt,
   reported: Outcome,
-  settings: FinishSettings & { readonly retryDelay: number },
+  settings: FinishSettings & { readonly retryDelay: number; readonly by: FinishedBy },
 ): Promise<Decided> {
   const { builds, attempt, job, build } = held;
   const { row } = build;
+  const { report, publisher } = settings.by;
+  if (report !== undefined) {
+    const reports = { ...reportsOf(attempt), [report.sequence]: report.kind };
+    builds.changeAttempt(attempt, { reports_json: JSON.stringify(reports) });
+  }
   step.changes.push({ kind: 'finished', buildId: step.buildId(row.id) });
   if (isFinal(phaseOf(row.phase))) {
     builds.endAttempt(attempt, JSON.stringify(reported));
@@ -118,7 +127,7 @@ async function decide(
   const publishes = images !== undefined && row.pushes !== 0;
   if (publishes) {
     builds.changeBuild(build, {
-      publisher: attempt.manager,
+      publisher: publisher ?? attempt.manager,
       publish_until: step.now + settings.publishLease,
     });
   } else if (images !== undefined) {

@@ -22,7 +22,13 @@ export type Publication =
       readonly epochs: readonly { readonly id: AttemptId; readonly epoch: number }[];
       readonly image: PublishedImage | undefined;
     }
-  | { readonly kind: 'failed'; readonly buildId: BuildId; readonly fault: Fault };
+  | {
+      readonly kind: 'failed';
+      readonly buildId: BuildId;
+      readonly fault: Fault;
+      /** Absent: whoever publishes it. */
+      readonly publisher: string | undefined;
+    };
 
 /** Ends many builds whose publication is over in one transaction: each as it would alone, in their order. */
 export async function publishAll(
@@ -58,6 +64,8 @@ function end(builds: HeldBuilds, build: HeldBuild, publication: Publication): bo
   const open = row.publish_until !== null && !isFinal(phaseOf(row.phase));
   if (publication.kind === 'failed') {
     if (!open) return false;
+    // A manager that was stopped while it tried has no say: another one is publishing.
+    if (publication.publisher !== undefined && publication.publisher !== row.publisher) return false;
     const verdict: Verdict = row.desired === 'cancel' ? 'cancelled' : 'publish-failed';
     builds.changeBuild(build, { verdict, fault_json: JSON.stringify(publication.fault) });
     builds.settle(build);

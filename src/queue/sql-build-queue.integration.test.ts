@@ -6,6 +6,7 @@ import { Database } from '../db/database.ts';
 import { SecretBox } from '../db/secret-box.ts';
 import { buildQueueSuite, request } from './build-queue.suite.ts';
 import { buildQueueProperties } from './build-queue-properties.suite.ts';
+import { postgresStatements } from './postgres-statements.ts';
 import { SqlBuildQueue } from './sql-build-queue.ts';
 
 buildQueueSuite('PostgreSQL', scratchPostgres);
@@ -56,6 +57,39 @@ describe('two managers on PostgreSQL', () => {
     expect(started.toSorted()).toEqual(builds.map(({ id }) => id).toSorted());
     expect(most).toBeLessThanOrEqual(capacity);
     expect(await front.counts()).toEqual({ queued: 0, running: 0, ownerless: 0 });
+  });
+});
+
+describe('newest only on PostgreSQL', () => {
+  it.each([
+    ['one platform', []],
+    ['several platforms', ['linux/amd64', 'linux/arm64']],
+  ])('leaves a build for %s that is claimed in between', async (_, platforms) => {
+    await using scratch = await scratchPostgres();
+    await using second = await Database.open(scratch.options);
+    const options = { secretBox: new SecretBox({ key: randomBytes(32) }) };
+    await using queue = new SqlBuildQueue(scratch.database, options);
+    await using other = new SqlBuildQueue(second, options);
+    const newestOnly = { newestOnly: 'main' };
+    const old = await queue.enqueue(request('team/app', { platforms }), newestOnly);
+    const { lockFreeBuilds } = postgresStatements;
+    let claimed = 0;
+    // Between what was read of the builds that wait and their locks.
+    postgresStatements.lockFreeBuilds = async (...given) => {
+      postgresStatements.lockFreeBuilds = lockFreeBuilds;
+      claimed = (await other.claim({ manager: 'm2', limit: 1, capacity: 9, lease: 60_000 })).length;
+      return await lockFreeBuilds(...given);
+    };
+    try {
+      await queue.enqueue(request('team/app', { platforms }), newestOnly);
+    } finally {
+      postgresStatements.lockFreeBuilds = lockFreeBuilds;
+    }
+    expect(claimed).toBe(1);
+    const build = await queue.build(old.id);
+    expect(build).toMatchObject({ desired: 'run' });
+    expect(build).not.toHaveProperty('finishedAt');
+    expect(build).not.toHaveProperty('supersededBy');
   });
 });
 

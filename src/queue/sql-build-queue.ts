@@ -19,6 +19,7 @@ import type {
   ClaimRequest,
   EnqueueOptions,
   Finished,
+  FinishedBy,
   PublicationHold,
   PublishedImage,
   QueuePosition,
@@ -317,8 +318,14 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return this.#leases.submit({ id, epoch, manager, until });
   }
 
-  finish(id: AttemptId, epoch: number, outcome: Outcome, retryDelay: number): Promise<Finished> {
-    return this.#finishes.submit({ id, epoch, outcome, retryDelay });
+  finish(
+    id: AttemptId,
+    epoch: number,
+    outcome: Outcome,
+    retryDelay: number,
+    by: FinishedBy = {},
+  ): Promise<Finished> {
+    return this.#finishes.submit({ id, epoch, outcome, retryDelay, by });
   }
 
   publish(
@@ -338,8 +345,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     return await this.#database.statement((sql) => holdPublication(sql, { buildId, manager, until, takes }));
   }
 
-  failPublish(buildId: BuildId, fault: Fault): Promise<Build | 'stale'> {
-    return this.#publications.submit({ kind: 'failed', buildId, fault });
+  failPublish(buildId: BuildId, fault: Fault, publisher?: string): Promise<Build | 'stale'> {
+    return this.#publications.submit({ kind: 'failed', buildId, fault, publisher });
   }
 
   async unpublished(manager: string, lease: number): Promise<readonly BuildId[]> {

@@ -1,4 +1,5 @@
 import type { Row } from '../db/schema.ts';
+import type { HeldBuild } from './held-build.ts';
 import { HeldBuilds } from './held-builds.ts';
 import type { Step } from './step.ts';
 
@@ -32,7 +33,7 @@ export async function supersede(
   const ended: string[] = [];
   for (const id of free) {
     const build = builds.build(id);
-    if (build === undefined || build.row.phase !== 'waiting') continue;
+    if (build === undefined || hasStarted(build)) continue;
     for (const { attempt } of build.jobs) {
       builds.changeAttempt(attempt, { desired: 'cancel', cancelled_by: supersededBy, ready: 0 });
     }
@@ -44,4 +45,9 @@ export async function supersede(
   await step.sql.updateTable('builds').set({ superseded_by: newest.id }).where('id', 'in', ended).execute();
   await builds.write();
   return ended;
+}
+
+/** Its phase does not say: a build for several platforms waits as long as one of its jobs does. */
+function hasStarted({ jobs }: HeldBuild): boolean {
+  return jobs.some(({ attempt }) => attempt.state !== 'queued' || attempt.epoch > 1);
 }

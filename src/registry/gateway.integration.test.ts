@@ -336,7 +336,10 @@ describe('builds', () => {
       mediaType: mediaTypes.ociManifest,
       pusher: `build ${grant.buildId}`,
     });
-    await server.registry().publish({ repository, digest: manifest.digest, tags: ['latest' as Tag] }, signal);
+    const by = { buildId: newBuildId(), manager: 'm' };
+    await server
+      .registry()
+      .publish({ repository, digest: manifest.digest, tags: ['latest' as Tag] }, by, signal);
     expect((await ann().headManifest(repository, 'latest' as Tag, signal))?.digest).toBe(manifest.digest);
   });
 

@@ -6,7 +6,9 @@ import { type Digest, digestOf } from '../model/digest.ts';
 import type { Tag } from '../model/tag.ts';
 import type { OciClient } from './oci-client.ts';
 import { mediaTypes, type StoredManifest } from './oci-manifest.ts';
-import { imageSize, publish } from './publish.ts';
+import { imageSize, publish, putBack, type TagFence } from './publish.ts';
+
+const open: TagFence = { before: async () => true, written: async () => true };
 
 export interface RegistryUnderTest {
   readonly client: OciClient;
@@ -225,21 +227,65 @@ export function ociClientSuite(name: string, start: () => Promise<RegistryUnderT
       const first = await putImage(repository);
       const tags = [tag('latest'), tag('v1')];
       for (let n = 0; n < 2; n += 1) {
-        expect(await publish(client, { repository, digest: first.digest, tags }, signal)).toEqual({
-          mediaType: first.mediaType,
-        });
+        const written: (readonly string[])[] = [];
+        const fence: TagFence = {
+          before: async () => true,
+          written: async (...given) => written.push(given) > 0,
+        };
+        const publication = { repository, digest: first.digest, tags };
+        expect(await publish(client, publication, fence, signal)).toBe('published');
+        expect(written).toEqual(tags.map((each) => [each, first.mediaType]));
       }
       const second = await putImage(repository);
-      await publish(client, { repository, digest: second.digest, tags: [tag('latest')] }, signal);
+      const newer = { repository, digest: second.digest, tags: [tag('latest')] };
+      await publish(client, newer, open, signal);
       expect((await client.headManifest(repository, tag('latest'), signal))?.digest).toBe(second.digest);
       expect((await client.headManifest(repository, tag('v1'), signal))?.digest).toBe(first.digest);
+    });
+
+    test('publishes no further tag than it may', async () => {
+      const repository = registry.newRepository();
+      const { digest } = await putImage(repository);
+      const publication = { repository, digest, tags: [tag('a'), tag('b'), tag('c')] };
+      const times = (left: number) => async () => left-- > 0;
+      expect(await publish(client, publication, { ...open, before: times(1) }, signal)).toBe('lost');
+      expect(await client.listTags(repository, signal)).toEqual(['a']);
+      expect(await publish(client, publication, { ...open, written: times(1) }, signal)).toBe('lost');
+      expect((await client.listTags(repository, signal)).toSorted()).toEqual(['a', 'b']);
+    });
+
+    test('puts a tag back to what was recorded last, also when that changes meanwhile', async () => {
+      const repository = registry.newRepository();
+      const old = await putImage(repository);
+      const newer = await putImage(repository);
+      const newest = await putImage(repository);
+      const all = [tag('moved'), tag('own'), tag('same'), tag('gone')];
+      await publish(client, { repository, digest: old.digest, tags: all }, open, signal);
+      const records = new Map([
+        ['moved', [newer.digest, newest.digest]],
+        ['same', [old.digest]],
+        ['gone', [absent]],
+        ['deleted', [old.digest]],
+      ]);
+      const recorded = async (_: string, name: string) => {
+        const known = records.get(name) ?? [];
+        return known.length > 1 ? known.shift() : known[0];
+      };
+      await putBack(client, { repository, tags: [...all, tag('deleted')] }, { recorded }, signal);
+      const served = async (name: string) =>
+        (await client.headManifest(repository, tag(name), signal))?.digest;
+      expect(await served('moved')).toBe(newest.digest);
+      expect(await served('own')).toBe(old.digest);
+      expect(await served('same')).toBe(old.digest);
+      expect(await served('gone')).toBe(old.digest);
+      expect(await served('deleted')).toBeUndefined();
     });
 
     test('publishes nothing of what is not there', async () => {
       const repository = registry.newRepository();
       await putImage(repository);
       await expect(
-        publish(client, { repository, digest: absent, tags: [tag('v1')] }, signal),
+        publish(client, { repository, digest: absent, tags: [tag('v1')] }, open, signal),
       ).rejects.toMatchObject({
         code: 'manifest-unknown',
       });

@@ -1,33 +1,47 @@
 import type { Digest } from '../model/digest.ts';
 import type { Tag } from '../model/tag.ts';
 import type { OciClient } from './oci-client.ts';
-import { imageSize, publish } from './publish.ts';
-import type { ImageSize, Publication, Push, Registry } from './registry.ts';
+import type { PublicationFence, PublishingManager } from './publication-fence.ts';
+import { imageSize, publish, putBack } from './publish.ts';
+import type { ImageSize, Publication, Registry } from './registry.ts';
 
 export interface OciRegistryOptions {
   readonly client: OciClient;
   /** Who the pushes of `publish` are recorded for. */
   readonly pusher: string;
-  /** Told of every tag that was published. */
-  readonly onPush: (push: Push) => Promise<void>;
+  readonly fence: PublicationFence;
 }
 
 /** Any registry that speaks the OCI protocol, the embedded one included. */
 export class OciRegistry implements Registry {
+  readonly #options: OciRegistryOptions;
   readonly #client: OciClient;
-  readonly #pusher: string;
-  readonly #onPush: (push: Push) => Promise<void>;
 
-  constructor({ client, pusher, onPush }: OciRegistryOptions) {
-    this.#client = client;
-    this.#pusher = pusher;
-    this.#onPush = onPush;
+  constructor(options: OciRegistryOptions) {
+    this.#options = options;
+    this.#client = options.client;
   }
 
-  async publish(publication: Publication, signal: AbortSignal): Promise<void> {
-    const { repository, digest, tags } = publication;
-    const { mediaType } = await publish(this.#client, publication, signal);
-    for (const tag of tags) await this.#onPush({ repository, tag, digest, mediaType, pusher: this.#pusher });
+  async publish(
+    publication: Publication,
+    by: PublishingManager,
+    signal: AbortSignal,
+  ): Promise<'published' | 'lost'> {
+    const { fence, pusher } = this.#options;
+    const { repository, digest } = publication;
+    const published = await publish(
+      this.#client,
+      publication,
+      {
+        before: async () => await fence.holds(by),
+        written: async (tag, mediaType) =>
+          await fence.recordHeld({ repository, tag, digest, mediaType, pusher }, by),
+      },
+      signal,
+    );
+    // An earlier try may have written any of them, also when it failed.
+    if (published === 'lost') await putBack(this.#client, publication, fence, signal);
+    return published;
   }
 
   async digestOf(repository: string, tag: Tag, signal: AbortSignal): Promise<Digest | undefined> {

@@ -1,5 +1,6 @@
 import type { Digest } from '../model/digest.ts';
 import type { Tag } from '../model/tag.ts';
+import type { PublishingManager } from './publication-fence.ts';
 
 /** An image, or an index of images, that is to be known by tags. */
 export interface Publication {
@@ -34,9 +35,14 @@ export interface Registry {
   /**
    * Puts the tags on a manifest that is in the repository already, and returns when the registry serves that
    * digest under every tag. `manifest-unknown` when the manifest is not there. Tags are moved one after the
-   * other: on an error some may have moved.
+   * other: on an error some may have moved. `lost`: `by` does not publish the build any more; a tag that it may have
+   * moved since stands for what was pushed last by others.
    */
-  publish(publication: Publication, signal: AbortSignal): Promise<void>;
+  publish(
+    publication: Publication,
+    by: PublishingManager,
+    signal: AbortSignal,
+  ): Promise<'published' | 'lost'>;
 
   /** The digest that a tag stands for now; undefined when there is no such tag or repository. */
   digestOf(repository: string, tag: Tag, signal: AbortSignal): Promise<Digest | undefined>;

@@ -25,12 +25,11 @@ export function unary<Request, Response>(
   rpc: string,
   context: CallContext,
   answer: (request: Request) => Promise<Response>,
-  otherwise: 'internal' | 'unavailable' = 'unavailable',
 ): handleUnaryCall<Request, Response> {
   return (call, callback) => {
     answer(call.request).then(
       (response) => callback(null, response),
-      (thrown: unknown) => callback(statusOf(thrown, rpc, context.log, otherwise)),
+      (thrown: unknown) => callback(statusOf(thrown, rpc, context.log)),
     );
   };
 }
@@ -59,7 +58,7 @@ export function stream<Request, Response>(
     serve(call, answers)
       .catch((thrown: unknown) => {
         if (call.cancelled || context.stopping.aborted) return;
-        call.emit('error', statusOf(thrown, rpc, context.log, 'unavailable'));
+        call.emit('error', statusOf(thrown, rpc, context.log));
       })
       .finally(() => {
         context.stopping.removeEventListener('abort', onStop);

@@ -15,6 +15,5 @@ export function registerBuildJob(context: CallContext) {
       const lifetime = pack.maxSeconds + leewaySeconds;
       return packToWire(pack, await context.tokens.sign('build_job_token', pack.identity, lifetime));
     },
-    'internal',
   );
 }

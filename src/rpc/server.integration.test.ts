@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManagerServer } from '../../test/fakes/manager-server.ts';
 import { logText, type MemoryAttempt } from '../../test/fakes/memory-sessions.ts';
 import { ReferenceWorker } from '../../test/fakes/reference-worker/reference-worker.ts';
+import { JobUnstartable } from '../manager/worker-sessions.ts';
 import { BuildManagerClient, type LogBatchReply } from './generated/buildman.ts';
 
 let manager: ManagerServer;
@@ -168,11 +169,19 @@ describe('refuses with UNAUTHENTICATED', () => {
   });
 });
 
-test('a job that cannot be started is INTERNAL, and a fault of ours is not told in detail', async () => {
-  manager.sessions.registerFailure = new Error('database at /var/secret is gone');
+test('a job that cannot be started is INTERNAL, and says why', async () => {
+  manager.sessions.registerFailure = new JobUnstartable('There is no source.');
   const { identity } = manager.sessions.add();
   const { code, details } = await statusOf(worker.register(await manager.registrationToken(identity)));
   expect(code).toBe(status.INTERNAL);
+  expect(details).toContain('There is no source.');
+});
+
+test('a fault of ours when a worker registers is UNAVAILABLE, so it asks again, and is not told in detail', async () => {
+  manager.sessions.registerFailure = new Error('database at /var/secret is gone');
+  const { identity } = manager.sessions.add();
+  const { code, details } = await statusOf(worker.register(await manager.registrationToken(identity)));
+  expect(code).toBe(status.UNAVAILABLE);
   expect(details).not.toContain('/var/secret');
   expect(manager.logged.some(({ level }) => level === 'error')).toBe(true);
 });

@@ -1,6 +1,5 @@
 import { type StatusObject, status } from '@grpc/grpc-js';
-import { CodedError, messageOf } from '../base/coded-error.ts';
-import { WorkerRefused } from '../manager/worker-sessions.ts';
+import { JobUnstartable, WorkerRefused } from '../manager/worker-sessions.ts';
 import { TokenError } from './token-error.ts';
 
 /** What goes wrong in a call, for the operator; pino's loggers fit. */
@@ -14,15 +13,9 @@ export type CallStatus = Pick<StatusObject, 'code' | 'details'>;
 
 /**
  * The one place that turns what was thrown into a gRPC status. Faults of our own are logged and sent without their
- * text, which may name files and hosts. `otherwise`: INTERNAL when the job cannot be started at all, else UNAVAILABLE,
- * after which a worker tries again.
+ * text, which may name files and hosts: UNAVAILABLE, after which a worker tries again.
  */
-export function statusOf(
-  thrown: unknown,
-  rpc: string,
-  log: RpcLog,
-  otherwise: 'internal' | 'unavailable',
-): CallStatus {
+export function statusOf(thrown: unknown, rpc: string, log: RpcLog): CallStatus {
   if (thrown instanceof TokenError) {
     log.info({ rpc, reason: thrown.code }, 'refused a worker token');
     return { code: status.UNAUTHENTICATED, details: `Invalid build token: ${thrown.message}` };
@@ -32,9 +25,8 @@ export function statusOf(
     return { code: status.UNAUTHENTICATED, details: `Invalid build token: ${thrown.message}` };
   }
   log.error({ rpc, err: thrown }, 'a call of a worker failed');
-  if (otherwise === 'unavailable') {
-    return { code: status.UNAVAILABLE, details: 'The build manager could not answer this call; try again.' };
+  if (thrown instanceof JobUnstartable) {
+    return { code: status.INTERNAL, details: `The build job cannot be started: ${thrown.message}` };
   }
-  const reason = thrown instanceof CodedError ? messageOf(thrown) : 'see the log of the build manager';
-  return { code: status.INTERNAL, details: `The build job cannot be started: ${reason}` };
+  return { code: status.UNAVAILABLE, details: 'The build manager could not answer this call; try again.' };
 }

@@ -128,7 +128,9 @@ export class FinalCheck {
             superseded: {
               planned:
                 planned.line !== undefined &&
-                line.some((other) => other.build.id === build.superseded_by && other.build.id !== id),
+                line.some(
+                  (other) => other.build.id === build.superseded_by && other.build.number > build.number,
+                ),
               started: build.started_at !== null || attempts.some((row) => row.registered_at !== null),
             },
           }),
