@@ -20,7 +20,7 @@ import { openServerLog } from '../telemetry/server-log.ts';
 import { UrlSigner } from '../upload/url-signer.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import { composeApi } from './compose-api.ts';
-import { composeExecutors, localExecutorsOf } from './compose-executors.ts';
+import { composeExecutors, runnableExecutorsOf } from './compose-executors.ts';
 import { composeGitHosts } from './compose-git-hosts.ts';
 import { composeLogins } from './compose-logins.ts';
 import { composeManager } from './compose-manager.ts';
@@ -73,14 +73,15 @@ export async function startClusterServer(
   { setup, report }: ClusterServerOptions,
 ): Promise<ClusterServer> {
   const { site, listen, limits } = config;
-  const executorEntries = localExecutorsOf(config.manager?.executors ?? []);
+  const executorEntries = runnableExecutorsOf(config.manager?.executors ?? []);
   // What was started is stopped in the reverse order, also when a later part does not start.
   const stops: (() => Promise<void> | void)[] = [];
   const stopAll = async () => {
     for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop();
   };
   try {
-    const account = await prepareMachine(environment, executorEntries, { setup, report });
+    const locals = executorEntries.filter((entry) => entry.type === 'local');
+    const account = await prepareMachine(environment, locals, { setup, report });
     if (listen.port !== 0) await expectFree({ host: listen.address, port: listen.port }, portSetting);
     const folder = await openDataFolder(config.dataFolder);
     stops.push(() => folder.release());
@@ -303,6 +304,7 @@ export async function startClusterServer(
         folder,
         ...(account === undefined ? {} : { account }),
         workerEnvironment: authorities.variables,
+        kubernetes: { site: site.hostname, allowedWorkers: settings.allowedWorkerCount },
         onFallback: fallbackMetrics(metrics),
         clock,
         logger,

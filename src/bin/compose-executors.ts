@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
-import type { ExecutorConfig, LocalExecutorConfig } from '../config/config.ts';
+import type { ExecutorConfig, KubernetesExecutorConfig, LocalExecutorConfig } from '../config/config.ts';
 import type { DiskKeeper } from '../executor/disk-keeper.ts';
 import type { Executor } from '../executor/executor.ts';
 import { FailoverExecutor, type FailoverOptions } from '../executor/failover.ts';
@@ -11,6 +11,7 @@ import type { BuildQueue } from '../queue/build-queue.ts';
 import type { DataFolder } from '../setup/data-folder.ts';
 import { SetupError } from '../setup/setup-error.ts';
 import type { WorkerAccount } from '../setup/worker-account.ts';
+import { composeKubernetes, type KubernetesOptions } from './compose-kubernetes.ts';
 import { composeLocalWorkers } from './compose-local-executor.ts';
 import type { ProcessEnvironment } from './environment.ts';
 
@@ -20,6 +21,7 @@ export interface ExecutorsOptions {
   readonly account?: Omit<WorkerAccount, 'home'>;
   /** Variables for every local worker, such as where the authorities are that it has to trust. */
   readonly workerEnvironment: Readonly<Record<string, string>>;
+  readonly kubernetes: Pick<KubernetesOptions, 'site' | 'allowedWorkers' | 'userData'>;
   readonly onFallback: NonNullable<FailoverOptions['onFallback']>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -31,23 +33,35 @@ export interface Executors {
   diskKeepers(queue: Pick<BuildQueue, 'counts'>): readonly DiskKeeper[];
 }
 
+export type RunnableExecutorConfig = LocalExecutorConfig | KubernetesExecutorConfig;
+
 /** Those this version can run. Throws SetupError `not-supported`, which names the first that it cannot. */
-export function localExecutorsOf(executors: readonly ExecutorConfig[]): readonly LocalExecutorConfig[] {
+export function runnableExecutorsOf(executors: readonly ExecutorConfig[]): readonly RunnableExecutorConfig[] {
   return executors.map((entry, index) => {
-    if (entry.type === 'local') return entry;
+    if (entry.type !== 'ec2') return entry;
     throw new SetupError(
       'not-supported',
-      `Entry ${index + 1} of EXECUTORS (NAME ${entry.name}) has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use local or popen, or remove the entry.`,
+      `Entry ${index + 1} of EXECUTORS (NAME ${entry.name}) has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use another type, or remove the entry.`,
     );
   });
 }
 
 /** The executors of EXECUTORS, asked in their order. */
 export async function composeExecutors(
-  entries: readonly LocalExecutorConfig[],
+  entries: readonly RunnableExecutorConfig[],
   options: ExecutorsOptions,
 ): Promise<Executors> {
-  const made = await Promise.all(entries.map((entry) => composeLocal(entry, entries.length, options)));
+  const locals = entries.filter(({ type }) => type === 'local').length;
+  const made = await Promise.all(
+    entries.map(async (entry) =>
+      entry.type === 'local'
+        ? await composeLocal(entry, locals, options)
+        : {
+            executor: await composeKubernetes(entry, { ...options.kubernetes, ...options }),
+            diskKeeper: () => undefined,
+          },
+    ),
+  );
   return {
     executor: new FailoverExecutor({
       entries: made.map(({ executor }, index) => ({ executor, ...entries[index]?.rules })),
