@@ -1,9 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Four projects: `unit` needs nothing but Node.js, `integration` real servers and engines, `faults` kills, freezes and
- * starves them, `scenarios` builds images. The last two run one file at a time: what they wait for is how soon something
- * happens, or they load the machine by themselves.
+ * Five projects: `unit` needs nothing but Node.js, `integration` real servers and engines, `faults` kills, freezes and
+ * starves them, `scenarios` builds images, `kubernetes` has a control plane. The last three run one file at a time: what
+ * they wait for is how soon something happens, or they load the machine by themselves.
  */
 const never = ['**/node_modules/**', '**/fixtures/**'];
 const withServices = {
@@ -11,6 +11,7 @@ const withServices = {
   testTimeout: 120_000,
   hookTimeout: 120_000,
 };
+const kubernetes = '**/*.kubernetes.test.ts';
 const faults = ['test/faults/**/*.integration.test.ts', 'test/chaos/**/*.integration.test.ts'];
 
 export default defineConfig({
@@ -22,7 +23,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'scripts/**/*.test.ts'],
-          exclude: [...never, '**/*.integration.test.ts'],
+          exclude: [...never, '**/*.integration.test.ts', kubernetes],
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },
@@ -46,6 +47,15 @@ export default defineConfig({
         test: {
           name: 'scenarios',
           include: ['test/scenarios/**/*.test.ts', 'test/scenarios.test.ts'],
+          exclude: never,
+          fileParallelism: false,
+          ...withServices,
+        },
+      },
+      {
+        test: {
+          name: 'kubernetes',
+          include: [kubernetes],
           exclude: never,
           fileParallelism: false,
           ...withServices,

@@ -1,7 +1,8 @@
 /**
- * `npm test [STAGE...]`: installs what the tests need and runs the stages check, unit, integration, faults and scenarios
- * (or those named). Ends with a table and the line `N passed, N failed` (skipped ones are told on the line before); the status is 0 only when
- * nothing failed and every stage ran a test.
+ * `npm test [STAGE...]`: installs what the tests need and runs the stages check, unit, integration, faults, scenarios and
+ * kubernetes (or those named). The last one builds a Kubernetes when it is named, else it runs where that has been built.
+ * Ends with a table and the line `N passed, N failed` (skipped ones are told on the line before); the status is 0 only when
+ * nothing failed and every stage ran a test, but for kubernetes where it cannot.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -10,15 +11,16 @@ import { dirname, join } from 'node:path';
 import { messageOf } from '../src/base/coded-error.ts';
 import { buildPackages, testPackages } from '../src/setup/package-list.ts';
 import { ensurePackages } from '../src/setup/packages.ts';
+import { buildBinaries, findBinaries } from '../test/kubernetes/binaries.ts';
 import { startServices } from '../test/services/environment.ts';
 import { type Counts, countResults } from './test-counts.ts';
 
 const root = dirname(import.meta.dirname);
-const stages = ['check', 'unit', 'integration', 'faults', 'scenarios'] as const;
+const stages = ['check', 'unit', 'integration', 'faults', 'scenarios', 'kubernetes'] as const;
 type Stage = (typeof stages)[number];
 
 /** Those that need packages, PostgreSQL and Redis. */
-const withServices: ReadonlySet<Stage> = new Set(['integration', 'faults', 'scenarios']);
+const withServices: ReadonlySet<Stage> = new Set(['integration', 'faults', 'scenarios', 'kubernetes']);
 
 /** A stage that takes longer hangs. */
 const stageLimit = 30 * 60_000;
@@ -74,6 +76,13 @@ async function runStage(stage: Stage, folder: string): Promise<Counts> {
   return countResults(results, ok);
 }
 
+/** Why the stage cannot run here; undefined when it can. */
+async function obstacle(stage: Stage, named: boolean): Promise<string | undefined> {
+  if (stage !== 'kubernetes') return undefined;
+  const binaries = named ? await buildBinaries({ report: say, signal: stopping.signal }) : findBinaries();
+  return 'missing' in binaries ? binaries.missing : undefined;
+}
+
 async function prepare(wanted: readonly Stage[]): Promise<AsyncDisposable | undefined> {
   if (!wanted.some((stage) => withServices.has(stage))) return undefined;
   const proxies = Object.entries(process.env).filter(([name]) => /^(https?|no)_proxy$/i.test(name));
@@ -97,13 +106,18 @@ async function main(): Promise<number> {
   }
   const wanted = stages.filter((stage) => named.length === 0 || named.includes(stage));
   const folder = mkdtempSync(join(tmpdir(), 'slipway-test-results-'));
-  const table: [string, Counts, number][] = [];
+  const table: [string, Counts | string, number][] = [];
   let services: AsyncDisposable | undefined;
   try {
     for (const stage of wanted) {
       const start = Date.now();
-      let counts: Counts;
+      let counts: Counts | string;
       try {
+        const why = await obstacle(stage, named.includes(stage));
+        if (why !== undefined) {
+          table.push([stage, why, 0]);
+          continue;
+        }
         if (withServices.has(stage)) services ??= await prepare(wanted);
         say(`stage ${stage}`);
         counts = await runStage(stage, folder);
@@ -120,7 +134,12 @@ async function main(): Promise<number> {
 
   const total = { passed: 0, failed: 0, skipped: 0 };
   console.log('');
-  for (const [stage, { passed, failed, skipped }, milliseconds] of table) {
+  for (const [stage, result, milliseconds] of table) {
+    if (typeof result === 'string') {
+      console.log(`${stage.padEnd(12)} not run: ${result}`);
+      continue;
+    }
+    const { passed, failed, skipped } = result;
     total.passed += passed;
     total.failed += failed;
     total.skipped += skipped;

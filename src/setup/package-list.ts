@@ -58,4 +58,10 @@ export const testPackages: readonly SystemPackage[] = [
     why: 'serves git repositories to tests',
     service: 'ssh.service',
   },
+  {
+    name: 'etcd-server',
+    programs: ['etcd'],
+    why: 'stores what the Kubernetes of tests knows',
+    service: 'etcd.service',
+  },
 ];

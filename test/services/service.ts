@@ -88,18 +88,18 @@ export class ServerProcess {
     });
   }
 
-  /** True once `probe` succeeds; false when the server ended first. Throws after 30 s. */
-  async ready(probe: () => Promise<boolean>): Promise<boolean> {
+  /** True once `probe` succeeds; false when the server ended first. Throws after `limit` milliseconds. */
+  async ready(probe: () => Promise<boolean>, limit = 30_000): Promise<boolean> {
     let over = false;
     void this.#ended.then(() => {
       over = true;
     });
-    for (const deadline = Date.now() + 30_000; Date.now() < deadline; ) {
+    for (const deadline = Date.now() + limit; Date.now() < deadline; ) {
       if (over) return false;
       if (await probe()) return true;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    throw new Error(`${this.#child.spawnfile} did not come up in 30 s: ${this.#output}`);
+    throw new Error(`${this.#child.spawnfile} did not come up in ${limit / 1000} s: ${this.#output}`);
   }
 
   get output(): string {
