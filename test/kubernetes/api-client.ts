@@ -177,6 +177,7 @@ export class ApiClient implements Disposable {
     path: string,
     { body, contentType, signal }: CallOptions,
   ): Promise<IncomingMessage> {
+    const content = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
     return await new Promise((resolve, reject) => {
       const outgoing = request(new URL(path, this.#url), {
         method,
@@ -184,13 +185,19 @@ export class ApiClient implements Disposable {
         ...(signal === undefined ? {} : { signal }),
         headers: {
           accept: 'application/json',
-          ...(body === undefined ? {} : { 'content-type': contentType ?? 'application/json' }),
+          // Node.js does not frame the body of a DELETE by itself.
+          ...(content === undefined
+            ? {}
+            : {
+                'content-type': contentType ?? 'application/json',
+                'content-length': `${content.length}`,
+              }),
           ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
         },
       });
       outgoing.once('response', resolve);
       outgoing.once('error', reject);
-      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+      outgoing.end(content);
     });
   }
 

@@ -16,7 +16,7 @@ function pinned(pattern: RegExp): string {
 }
 
 export function kubernetesVersion(): string {
-  return pinned(/k8s\.io\/kubernetes (v[0-9.]+)$/m);
+  return pinned(/k8s\.io\/kubernetes (v[0-9.]+)\b/);
 }
 
 function cacheFolder(): string {

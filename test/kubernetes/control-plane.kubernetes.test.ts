@@ -306,8 +306,10 @@ describe.skipIf('missing' in findBinaries())('a control plane of its own', () =>
   test('loses a node that is frozen, and its pods', { timeout: 300_000 }, async () => {
     await using plane = await ControlPlane.start({ nodeLostAfter: 8 });
     await using kubelet = await FakeKubelet.join(plane);
+    await using _other = await FakeKubelet.join(plane, { name: 'node-2' });
     await plane.admin.apply(setUp);
-    await plane.admin.create(jobs, job('orphan'));
+    const nodeSelector = { 'kubernetes.io/hostname': kubelet.node.name };
+    await plane.admin.create(jobs, job('orphan', { nodeSelector }));
     await vi.waitFor(() => expect(kubelet.pods).toHaveLength(1), wait);
     kubelet.freeze();
     await vi.waitFor(

@@ -11,8 +11,9 @@ import { kubeconfig } from './kubeconfig.ts';
 
 export interface ControlPlaneOptions {
   /**
-   * Seconds without a heartbeat after which a node is lost, and its pods with it. Default: 40, as everywhere, and pods stay
-   * for five more minutes.
+   * Seconds without a heartbeat after which a node is lost, and its pods with it. Default: as everywhere, most of a minute,
+   * and pods stay for five more. It needs another node that lives: when all are silent, Kubernetes takes it for its own
+   * fault and evicts nothing.
    */
   readonly nodeLostAfter?: number;
   /** More flags for the API server. */
@@ -281,7 +282,11 @@ async function controllerManagerIn(place: Place): Promise<Component> {
       '--use-service-account-credentials=true',
       ...(nodeLostAfter === undefined
         ? []
-        : [`--node-monitor-grace-period=${nodeLostAfter}s`, '--node-monitor-period=1s']),
+        : [
+            `--node-monitor-grace-period=${nodeLostAfter}s`,
+            '--node-monitor-period=1s',
+            '--node-eviction-rate=10',
+          ]),
     ],
     // What pods need before they can be made in a namespace, and its controllers make.
     probe: async () =>

@@ -1,4 +1,4 @@
-// The Kubernetes control plane that tests run: pinned here, built by build.ts.
+// The Kubernetes control plane that tests run: pinned here, built by binaries.ts.
 module slipway.test/kubernetes
 
 go 1.25.0
