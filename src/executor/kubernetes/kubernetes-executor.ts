@@ -199,6 +199,8 @@ export class KubernetesExecutor implements Executor {
     let listing: Listing;
     try {
       listing = await this.#recent();
+      // Another manager may have started it a moment ago.
+      if (!listing.jobs.has(worker)) listing = await this.#look();
     } catch {
       return { kind: this.#verdicts.get(worker)?.kind === 'starting' ? 'starting' : 'running' };
     }
@@ -206,7 +208,7 @@ export class KubernetesExecutor implements Executor {
     if (verdict === undefined) {
       const minded = this.#minded.get(worker);
       if (minded !== undefined && minded.after >= listing.look) return { kind: 'starting' };
-      return await this.#end(worker, vanished, undefined);
+      return (await this.#ends.get(worker)) ?? { kind: 'gone', reason: vanished.reason };
     }
     return verdict.kind === 'gone'
       ? await this.#end(worker, verdict, listing.pods.get(worker))

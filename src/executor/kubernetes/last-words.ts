@@ -51,6 +51,9 @@ async function eventsOf(api: BuilderApi, uid: string, signal: AbortSignal): Prom
 
 /** Without what would move a terminal's cursor, and bounded: its end is kept. */
 function printable(text: string): string | undefined {
-  const clean = text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '').trim();
+  const clean = text
+    .replaceAll(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, '')
+    .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '')
+    .trim();
   return clean === '' ? undefined : clean.slice(-logBytes);
 }
