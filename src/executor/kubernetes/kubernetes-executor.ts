@@ -11,11 +11,11 @@ import { attemptOf, identityLabels, isJobName, jobNameOf, labelValue, selectorOf
 import { lastWordsOf } from './last-words.ts';
 import { isStatus, launch } from './launch.ts';
 import { type Listing, Looks } from './listing.ts';
-import type { Pod } from './objects.ts';
+import { jobOf, type Pod } from './objects.ts';
 import { Patience } from './patience.ts';
 import { watchPods } from './pod-watch.ts';
 import type { JobMaker, KubernetesSettings, UserData } from './settings.ts';
-import { type Verdict, verdictOf } from './verdict.ts';
+import { type Verdict, type VerdictLimits, verdictOf } from './verdict.ts';
 
 export interface KubernetesExecutorOptions {
   readonly settings: KubernetesSettings;
@@ -281,11 +281,34 @@ export class KubernetesExecutor implements Executor {
           clock: this.#options.clock,
           // There is nothing to watch while nobody works.
           resourceVersion: () => (this.#busy ? this.#looks.latest?.resourceVersion : undefined),
-          hurry: () => this.#hurry.abort(),
+          hurry: (pod) => {
+            if (pod === undefined || !this.#seeEnd(pod)) this.#hurry.abort();
+          },
         },
         this.#closing.signal,
       ),
     ]);
+  }
+
+  /**
+   * A pod that has ended by itself has ended for good. One that is being deleted is looked at together with its Job, which
+   * says why. False: a look is needed.
+   */
+  #seeEnd(pod: Pod): boolean {
+    const worker = jobOf(pod);
+    const minded = worker === undefined ? undefined : this.#minded.get(worker);
+    if (worker === undefined || minded === undefined || pod.metadata.deletionTimestamp !== undefined)
+      return false;
+    const job = this.#looks.latest?.jobs.get(worker) ?? { metadata: { name: worker, uid: '' } };
+    const verdict = verdictOf(job, pod, this.#limits, undefined);
+    if (verdict.kind !== 'gone') return false;
+    this.#tell(worker, minded.attemptId, this.#end(worker, verdict, pod));
+    return true;
+  }
+
+  get #limits(): VerdictLimits {
+    const { maximumJobTime, memoryLimit } = this.#options.settings;
+    return { maximumJobTime: Math.round(maximumJobTime / 1000), memoryLimit };
   }
 
   get #busy(): boolean {
@@ -302,8 +325,11 @@ export class KubernetesExecutor implements Executor {
         .catch(() => {});
       if (closing.aborted) return;
       this.#hurry = new AbortController();
-      await this.#look().catch(() => {});
-      await clock.sleep(leastPause, closing).catch(() => {});
+      const from = performance.now();
+      await this.#look('glance').catch(() => {});
+      // A cluster with much to do is not asked all the time.
+      const pause = Math.max(leastPause, performance.now() - from);
+      await clock.sleep(pause, closing).catch(() => {});
     }
   }
 
@@ -318,12 +344,11 @@ export class KubernetesExecutor implements Executor {
     return await this.#look();
   }
 
-  async #look(): Promise<Listing> {
+  async #look(how: 'look' | 'glance' = 'look'): Promise<Listing> {
     const { clock, onTrouble } = this.#options;
-    const at = clock.now();
     let listing: Listing;
     try {
-      listing = await this.#looks.look(this.#closing.signal);
+      listing = await this.#looks.look(this.#closing.signal, how);
     } catch (thrown) {
       const trouble = this.#translate(thrown);
       if (this.#trouble?.message !== trouble.message && !this.#closing.signal.aborted) onTrouble?.(trouble);
@@ -332,20 +357,16 @@ export class KubernetesExecutor implements Executor {
     }
     if (this.#trouble !== undefined) onTrouble?.(undefined);
     this.#trouble = undefined;
-    this.#lookedAt = at;
+    this.#lookedAt = clock.now();
     await this.#reconcile(listing);
     return listing;
   }
 
   async #reconcile(listing: Listing): Promise<void> {
     const now = this.#options.clock.now();
-    const limits = {
-      maximumJobTime: Math.round(this.#options.settings.maximumJobTime / 1000),
-      memoryLimit: this.#options.settings.memoryLimit,
-    };
     const verdicts = new Map<string, Verdict>();
     for (const [worker, job] of listing.jobs) {
-      const verdict = verdictOf(job, listing.pods.get(worker), limits, listing.refusals.get(worker));
+      const verdict = verdictOf(job, listing.pods.get(worker), this.#limits, listing.refusals.get(worker));
       verdicts.set(worker, this.#patience.judge(worker, verdict, now));
     }
     this.#verdicts = verdicts;

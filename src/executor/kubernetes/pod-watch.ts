@@ -2,6 +2,7 @@ import { backOff } from '../../base/back-off.ts';
 import type { Clock } from '../../base/clock.ts';
 import { ApiFailure } from './api-client.ts';
 import type { BuilderApi } from './builder-api.ts';
+import type { Pod } from './objects.ts';
 
 export interface PodWatchOptions {
   readonly api: BuilderApi;
@@ -9,8 +10,8 @@ export interface PodWatchOptions {
   readonly clock: Clock;
   /** Where the last list ended; undefined: not listed yet. */
   readonly resourceVersion: () => string | undefined;
-  /** Something has changed: look now. */
-  readonly hurry: () => void;
+  /** Something has changed: look now. `pod`, when a pod is what has ended: that is final, whatever else was missed. */
+  readonly hurry: (pod?: Pod) => void;
 }
 
 const seconds = 240;
@@ -21,8 +22,8 @@ const slowest = 10_000;
 const ending = /^\{"type":"DELETED"|"deletionTimestamp":|"phase":"(Failed|Succeeded)"|"terminated":\{/;
 
 /**
- * Watches the pods of an executor, and says no more than that something has changed. Nothing depends on it: what is
- * missed while it is cut, or because it began too late, the next look sees. Runs until the signal.
+ * Watches the pods of an executor for ends. Nothing depends on it: what is missed while it is cut, or because it began too
+ * late, the next look sees. Runs until the signal.
  */
 export async function watchPods(options: PodWatchOptions, signal: AbortSignal): Promise<void> {
   const { clock } = options;
@@ -53,10 +54,19 @@ async function once(
         return first ? 'failed' : 'ended';
       }
       first = false;
-      if (ending.test(line)) hurry();
+      if (ending.test(line)) hurry(podOf(line));
     }
     return 'ended';
   } catch (thrown) {
     return thrown instanceof ApiFailure && thrown.status === 403 ? 'forbidden' : 'failed';
+  }
+}
+
+function podOf(line: string): Pod | undefined {
+  try {
+    const { type, object } = JSON.parse(line) as { readonly type: string; readonly object: Pod };
+    return type === 'DELETED' ? undefined : object;
+  } catch {
+    return undefined;
   }
 }
