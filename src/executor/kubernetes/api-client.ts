@@ -1,7 +1,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { createInterface } from 'node:readline';
-import { type Access, type Connection, fingerprintOf } from './connection.ts';
+import { type Access, type Connection, fingerprintOf } from './access.ts';
 
 /** What a call was for, for messages: `create jobs`. */
 export interface Call {

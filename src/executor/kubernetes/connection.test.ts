@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type ConnectionOptions, fingerprintOf, openConnection } from './connection.ts';
+import { fingerprintOf } from './access.ts';
+import { type ConnectionOptions, openConnection } from './connection.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -1,26 +1,9 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../base/coded-error.ts';
 import { ExecutorError } from '../executor-error.ts';
+import type { Access, Connection } from './access.ts';
 import { openKubeconfig } from './kubeconfig.ts';
-
-/** How the Kubernetes API is reached now. */
-export interface Access {
-  /** `http(s)://host:port`, without a slash at the end. */
-  readonly server: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly tls: {
-    readonly ca?: string | Buffer;
-    readonly cert?: string | Buffer;
-    readonly key?: string | Buffer;
-    readonly servername?: string;
-    readonly rejectUnauthorized: boolean;
-  };
-}
-
-/** Asked before every call, because tokens and certificates rotate. Throws ExecutorError `misconfigured`. */
-export type Connection = () => Promise<Access>;
 
 export interface ConnectionOptions {
   /** `host:port`, or with a scheme. Undefined: kubeconfig, or the cluster this process runs in. */
@@ -97,12 +80,4 @@ async function read(key: string, file: string): Promise<string> {
   } catch (thrown) {
     throw new ExecutorError('misconfigured', `${key} ${file} cannot be read: ${messageOf(thrown)}.`);
   }
-}
-
-/** Connections of one way of access may be used again by the same only. */
-export function fingerprintOf({ server, tls }: Access): string {
-  const hash = createHash('sha256').update(server);
-  for (const part of [tls.ca, tls.cert, tls.key, tls.servername, String(tls.rejectUnauthorized)])
-    hash.update('\0').update(part ?? '');
-  return hash.digest('hex');
 }

@@ -3,7 +3,7 @@ import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { messageOf } from '../../base/coded-error.ts';
 import { ExecutorError } from '../executor-error.ts';
-import type { Access, Connection } from './connection.ts';
+import type { Access, Connection } from './access.ts';
 
 /**
  * Access as a kubeconfig says, with all its ways to prove who one is (certificates, tokens, programs, OpenID Connect).
