@@ -54,7 +54,10 @@ export function verdictOf(
   const ended = pod === undefined ? undefined : endOf(pod, limits);
   if (ended !== undefined) return ended;
   if (failed !== undefined)
-    return gone(`The pod of the worker is gone (${detail(failed.reason, failed.message)}).`, 'events');
+    return gone(
+      `The pod of the worker is not there any more: it was deleted by somebody else than Slipway, or by its node (${detail(failed.reason, failed.message)}).`,
+      'events',
+    );
   if (isTrue(job.status?.conditions, 'Complete') !== undefined)
     return { ...gone('The worker exited with status 0.', 'nothing'), exitCode: 0 };
   if (job.metadata.deletionTimestamp !== undefined)
