@@ -8,10 +8,10 @@ import type { Executor } from '../executor/executor.ts';
 import { LocalExecutor } from '../executor/local-executor.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { DataFolder } from '../setup/data-folder.ts';
-import { SetupError } from '../setup/setup-error.ts';
 import type { WorkerAccount } from '../setup/worker-account.ts';
 import { composeEc2 } from './compose-ec2.ts';
 import type { FleetEntry } from './compose-fleet.ts';
+import { composeKubernetes } from './compose-kubernetes.ts';
 import { composeLocalWorkers, workersHome } from './compose-local-executor.ts';
 import type { ProcessEnvironment } from './environment.ts';
 
@@ -86,11 +86,7 @@ export async function composeRemoteExecutor(
   entry: RemoteExecutorConfig,
   options: Pick<ExecutorsOptions, 'environment' | 'site' | 'allowedWorkers' | 'clock' | 'logger'>,
 ): Promise<Executor> {
-  if (entry.type === 'ec2') return await composeEc2(entry, options);
-  throw new SetupError(
-    'not-supported',
-    `The entry of EXECUTORS with NAME ${entry.name} has EXECUTOR ${entry.type}, which this version of Slipway cannot run. Use another type, or remove the entry.`,
-  );
+  return entry.type === 'ec2' ? await composeEc2(entry, options) : await composeKubernetes(entry, options);
 }
 
 async function composeLocal(

@@ -100,7 +100,7 @@ describe('serve refuses to start', () => {
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
-  test('with an executor this version cannot run, naming its entry', async () => {
+  test('with an executor whose keys are missing, naming its entry', async () => {
     const executors = [{ EXECUTOR: 'local' }, { EXECUTOR: 'kubernetes', NAME: 'far' }];
     const config = await configure({
       BUILD_MANAGER: ['ephemeral', { EXECUTORS: executors }],
@@ -109,7 +109,7 @@ describe('serve refuses to start', () => {
     const { status, stderr } = slipway(['serve', '--config', config]);
     expect({ status, stderr }).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/Entry 2 of EXECUTORS \(NAME far\) has EXECUTOR kubernetes/),
+      stderr: expect.stringMatching(/EXECUTORS\[1\].*BUILDER_VM_CONTAINER_IMAGE/),
     });
   });
 

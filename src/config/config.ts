@@ -289,6 +289,10 @@ export interface KubernetesExecutorConfig extends ExecutorCommon {
   readonly cpuLimit: string;
   readonly runtimeClass: string | undefined;
   readonly priorityClass: string | undefined;
+  /** False: pods have a user namespace of their own. */
+  readonly hostUsers: boolean;
+  /** Of rootless pods; undefined: what rootless building needs. */
+  readonly seccompProfile: string | undefined;
 }
 
 export interface Ec2ExecutorConfig extends ExecutorCommon {

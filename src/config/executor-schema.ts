@@ -118,6 +118,14 @@ const kubernetes = {
   CONTAINER_CPU_LIMITS: quantity('Processor time a pod may use.', '1000m'),
   RUNTIME_CLASS: Type.Optional(text('Runtime class of the pods, such as kata or gvisor.')),
   PRIORITY_CLASS: Type.Optional(text('Priority class of the pods.')),
+  HOST_USERS: flag('False gives each pod a user namespace of its own, where the cluster can do that.', {
+    default: true,
+  }),
+  SECCOMP_PROFILE: Type.Optional(
+    text(
+      'Seccomp profile of rootless pods: `RuntimeDefault`, `Unconfined`, or the path of a profile on the nodes. Without it, `Unconfined`, which rootless building needs with most profiles; with RUNTIME_CLASS, `RuntimeDefault`.',
+    ),
+  ),
 };
 
 const ec2 = {
@@ -144,9 +152,6 @@ const vmImage = text('Image that runs a virtual machine.', { default: 'slipway/b
 /** Keys of one form of Kubernetes executor that mean nothing to the other; one file has both often. */
 const vmOnly = ['BUILDER_VM_CONTAINER_IMAGE', 'VM_MEMORY_LIMIT'];
 const podOnly = ['BUILDER_CONTAINER_IMAGE'];
-
-/** The types that this version can run. The others are checked, and refused by a server that should build. */
-export const runnableTypes: readonly string[] = ['local', 'popen', 'ec2'];
 
 export const executorSchema = Type.Union(
   [

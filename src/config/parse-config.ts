@@ -3,7 +3,6 @@ import type { Config } from './config.ts';
 import { type ConfigFault, FaultList } from './config-fault.ts';
 import type { ConfigNode, Origin } from './config-node.ts';
 import { overlayEnvironment } from './environment.ts';
-import { runnableTypes } from './executor-schema.ts';
 import { gatherLogins, isOidcLoginKey } from './gather-logins.ts';
 import { isIgnoredKey } from './ignored-keys.ts';
 import { writeOutManager } from './manager-form.ts';
@@ -87,12 +86,6 @@ function warningsOf(config: CheckedConfig, origin: Origin): ConfigRemark[] {
       'BUILD_MANAGER[1].ORCHESTRATOR',
       'BUILD_MANAGER[1].ORCHESTRATOR is not Redis: this works for a single manager only.',
     );
-  for (const [index, { EXECUTOR: type }] of (manager?.EXECUTORS ?? []).entries())
-    if (!runnableTypes.includes(type))
-      warn(
-        `BUILD_MANAGER[1].EXECUTORS[${index}]`,
-        `BUILD_MANAGER[1].EXECUTORS[${index}] is of type ${type}, which this version cannot run; a server that should build does not start.`,
-      );
   if (postgres && config.DISTRIBUTED_STORAGE_CONFIG === undefined)
     warn(
       'DISTRIBUTED_STORAGE_CONFIG',

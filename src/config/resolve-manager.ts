@@ -191,5 +191,7 @@ function resolveKubernetes(
     cpuLimit: executor.CONTAINER_CPU_LIMITS,
     runtimeClass: executor.RUNTIME_CLASS,
     priorityClass: executor.PRIORITY_CLASS,
+    hostUsers: executor.HOST_USERS,
+    seccompProfile: executor.SECCOMP_PROFILE,
   };
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { newAttemptId, newBuildId } from '../model/ids.ts';
 import type { Executor, WorkerOrder, WorkerStatus } from './executor.ts';
 import { ExecutorError } from './executor-error.ts';
@@ -42,6 +42,18 @@ export function untilGone(executor: Executor, attemptId: string): Promise<Worker
   });
 }
 
+/** Its status once it is not about to start any more: somewhere else that takes a while. */
+function onceStarted(executor: Executor, worker: string): Promise<WorkerStatus> {
+  return vi.waitFor(
+    async () => {
+      const status = await executor.status(worker);
+      if (status.kind === 'starting') throw new Error('it is still starting');
+      return status;
+    },
+    { timeout: 60_000, interval: 50 },
+  );
+}
+
 const never = new AbortController().signal;
 
 /** What every executor does, wherever it runs workers. */
@@ -51,7 +63,7 @@ export function executorSuite(open: () => Promise<ExecutorSubject>): void {
     const { executor } = subject;
     const order = orderFor('run');
     const { worker } = await executor.start(order, never);
-    await expect.poll(() => executor.status(worker), { timeout: 10_000 }).toEqual({ kind: 'running' });
+    expect(await onceStarted(executor, worker)).toEqual({ kind: 'running' });
     expect(await executor.running()).toEqual([{ worker, attemptId: order.attemptId }]);
     await executor.stop(worker, never);
     expect(await executor.running()).toEqual([]);
@@ -136,7 +148,7 @@ export function executorSuite(open: () => Promise<ExecutorSubject>): void {
     const order = orderFor('run');
     const { worker } = await executor.start(order, never);
     await executor.adopt(async (attemptId) => attemptId === order.attemptId);
-    await expect.poll(() => executor.status(worker), { timeout: 10_000 }).toEqual({ kind: 'running' });
+    expect(await onceStarted(executor, worker)).toEqual({ kind: 'running' });
     await executor.stop(worker, never);
     await subject.assertNothingLeft();
   });

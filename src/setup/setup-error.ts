@@ -13,7 +13,6 @@ import { CodedError } from '../base/coded-error.ts';
  * - already-running: another server uses the data folder
  * - port-taken: something else listens on the port
  * - wrong-secret-key: the database was sealed with another key than the one configured
- * - not-supported: the configuration asks for what this version cannot do
  */
 export type SetupErrorCode =
   | 'packages-missing'
@@ -27,7 +26,6 @@ export type SetupErrorCode =
   | 'folder-closed'
   | 'already-running'
   | 'port-taken'
-  | 'wrong-secret-key'
-  | 'not-supported';
+  | 'wrong-secret-key';
 
 export class SetupError extends CodedError<SetupErrorCode> {}
