@@ -100,19 +100,6 @@ describe('serve refuses to start', () => {
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
-  test('with an executor whose keys are missing, naming its entry', async () => {
-    const executors = [{ EXECUTOR: 'local' }, { EXECUTOR: 'kubernetes', NAME: 'far' }];
-    const config = await configure({
-      BUILD_MANAGER: ['ephemeral', { EXECUTORS: executors }],
-      BUILDMAN_HOSTNAME: 'builds.example.com:50051',
-    });
-    const { status, stderr } = slipway(['serve', '--config', config]);
-    expect({ status, stderr }).toMatchObject({
-      status: 1,
-      stderr: expect.stringMatching(/EXECUTORS\[1\].*BUILDER_VM_CONTAINER_IMAGE/),
-    });
-  });
-
   test('with a certificate that cannot be read, naming the file', async () => {
     const config = await configure({
       PREFERRED_URL_SCHEME: 'https',

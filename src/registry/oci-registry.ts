@@ -1,9 +1,9 @@
 import type { Digest } from '../model/digest.ts';
 import type { Tag } from '../model/tag.ts';
 import type { OciClient } from './oci-client.ts';
-import type { PublicationFence, PublishingManager } from './publication-fence.ts';
+import type { PublicationFence } from './publication-fence.ts';
 import { imageSize, publish, putBack } from './publish.ts';
-import type { ImageSize, Publication, Registry } from './registry.ts';
+import type { ImageSize, Publication, PublishingManager, Registry } from './registry.ts';
 
 export interface OciRegistryOptions {
   readonly client: OciClient;

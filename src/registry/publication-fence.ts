@@ -1,13 +1,6 @@
 import type { Digest } from '../model/digest.ts';
-import type { BuildId } from '../model/ids.ts';
 import type { Tag } from '../model/tag.ts';
-import type { Push } from './registry.ts';
-
-/** The manager that publishes a build, as far as it knows itself. */
-export interface PublishingManager {
-  readonly buildId: BuildId;
-  readonly manager: string;
-}
+import type { PublishingManager, Push } from './registry.ts';
 
 /**
  * Keeps a manager that was stopped while it published from having the last word: the registry takes a tag from whoever

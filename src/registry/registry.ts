@@ -1,6 +1,12 @@
 import type { Digest } from '../model/digest.ts';
+import type { BuildId } from '../model/ids.ts';
 import type { Tag } from '../model/tag.ts';
-import type { PublishingManager } from './publication-fence.ts';
+
+/** The manager that publishes a build, as far as it knows itself. */
+export interface PublishingManager {
+  readonly buildId: BuildId;
+  readonly manager: string;
+}
 
 /** An image, or an index of images, that is to be known by tags. */
 export interface Publication {

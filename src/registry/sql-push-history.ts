@@ -4,8 +4,8 @@ import type { Database } from '../db/database.ts';
 import { type Digest, parseDigest } from '../model/digest.ts';
 import { parseTag, type Tag } from '../model/tag.ts';
 import type { PushHistory } from './cached-tag.ts';
-import type { PublicationFence, PublishingManager } from './publication-fence.ts';
-import type { Push } from './registry.ts';
+import type { PublicationFence } from './publication-fence.ts';
+import type { PublishingManager, Push } from './registry.ts';
 
 /** Remembers the last push to every tag, in the database: a registry does not say when a tag was pushed. */
 export class SqlPushHistory implements PushHistory, PublicationFence {
