@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { DummyExecutor } from '../../src/executor/dummy-executor.ts';
 import type { WorkerOrder } from '../../src/executor/executor.ts';
-import { packFolder } from '../harness/build-client.ts';
+import { createRepository, packFolder } from '../harness/build-client.ts';
 import { ownCertificate } from '../harness/own-certificate.ts';
 import { SlipwayServer } from '../harness/slipway-server.ts';
 import { startWholeServer, type WholeServer } from '../harness/whole-server.ts';
@@ -19,7 +19,8 @@ const minutes = 60_000;
 
 /**
  * Slipway builds the image of its own worker, and a container of that image builds for a Slipway. As root, because
- * a container needs all ids (as in a pod): podman without root gives it 65,536, too few to map any into.
+ * a container needs all ids (as in a pod): podman without root gives it 65,536, too few to map any into. To try it often,
+ * set SLIPWAY_TEST_BASE to the tar file of a Debian, which mmdebstrap needs a minute to make.
  */
 describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
   let folder: string;
@@ -38,8 +39,10 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
     certificate = (await ownCertificate(folder)).pem;
     builder = await SlipwayServer.start();
     await makeContext(join(folder, 'context'));
-    const base = join(folder, 'base.tar');
-    await run('mmdebstrap', ['--variant=minbase', '--quiet', 'bookworm', base]);
+    await createRepository(builder, 'admin', 'base');
+    const base = process.env.SLIPWAY_TEST_BASE ?? join(folder, 'base.tar');
+    if (process.env.SLIPWAY_TEST_BASE === undefined)
+      await run('mmdebstrap', ['--variant=minbase', '--quiet', 'bookworm', base]);
     await podman('import', '--quiet', base, 'localhost/base:1');
     await podman('push', '--quiet', ...login(), 'localhost/base:1', `${builder.host}/admin/base:1`);
     server = await startWholeServer({
