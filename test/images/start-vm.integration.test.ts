@@ -17,10 +17,18 @@ beforeEach(async () => {
   for (const name of ['qemu-system-x86_64', 'qemu-img'])
     await writeFile(
       join(folder, 'bin', name),
-      `#!/bin/sh\nprintf '%s\\0' "$@" >>'${folder}/${name}.arguments'\nenv -0 >'${folder}/${name}.environment'\n`,
+      [
+        '#!/bin/sh',
+        // A try, whether KVM works: does it with this processor?
+        `case "$*" in *' -S '*) case "$*" in *"-cpu $(cat '${folder}/kvm') "*) exit 0 ;; *) exit 134 ;; esac ;; esac`,
+        `printf '%s\\0' "$@" >>'${folder}/${name}.arguments'`,
+        `env -0 >'${folder}/${name}.environment'`,
+        '',
+      ].join('\n'),
       { mode: 0o755 },
     );
-  await writeFile(join(folder, 'kvm'), '');
+  // Stands for the device, and says which processor it can.
+  await writeFile(join(folder, 'kvm'), 'host');
 });
 
 afterEach(async () => await rm(folder, { recursive: true }));
@@ -80,6 +88,19 @@ test('two processors, 4G and 32G by default, port 2222 for SSH, the hardware’s
   expect(made.at(-1)).toBe('32G');
   expect(after(qemu, '-drive')).toBe(`file=${made.at(-2)},if=virtio,format=qcow2,discard=unmap`);
   expect(output).not.toContain('Warning');
+});
+
+test.each([
+  ['host', 'kvm', 'host'],
+  ['host,-arch-capabilities', 'kvm', 'host,-arch-capabilities'],
+  ['none', 'tcg,thread=multi', 'max'],
+])('where KVM can %s: %s with the processor %s', async (can, accelerator, processor) => {
+  await writeFile(join(folder, 'kvm'), can);
+  const { code, output } = await start({ USERDATA: '{}' });
+  expect(code, output).toBe(0);
+  const qemu = await argumentsOf('qemu-system-x86_64');
+  expect([after(qemu, '-accel'), after(qemu, '-cpu')]).toEqual([accelerator, processor]);
+  expect(output.includes('Warning: /dev/kvm does not work')).toBe(can === 'none');
 });
 
 test('without a usable /dev/kvm the processor is emulated, with a warning', async () => {

@@ -94,7 +94,7 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
       'podman',
       podmanArguments([
         'run',
-        ...['--rm', '--network=host', '--pull=never', '--cgroups=disabled'],
+        ...['--rm', '--network=host', '--pull=never'],
         // Those podman chooses are more than a machine may allow.
         ...['--ulimit=nproc=4096:4096', '--ulimit=nofile=4096:4096'],
         ...flags,
@@ -131,8 +131,8 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
     return { exitCode, output: printed };
   }
 
-  async function buildImage(target: string): Promise<string> {
-    const { stdout } = await run(
+  async function buildImage(target: string): Promise<void> {
+    await run(
       process.execPath,
       [
         ...['--disable-warning=ExperimentalWarning', join(project, 'src/bin/slipway.ts'), 'build'],
@@ -141,9 +141,10 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
         ...['--build-arg', `BASE=${builder.host}/admin/base:1`],
       ],
       { env: { ...process.env, SLIPWAY_PROFILE: builder.profileFile }, maxBuffer: 1e8 },
-    );
+    ).catch((thrown: { stdout?: string; stderr?: string }) => {
+      throw new Error(`the image was not built:\n${thrown.stdout?.slice(-4000)}\n${thrown.stderr}`);
+    });
     await podman('pull', '--quiet', ...login(), `${builder.host}/admin/worker:${target}`);
-    return stdout;
   }
 
   /** Has a real image built by a container of the image; what came of it. */
