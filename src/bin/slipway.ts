@@ -168,6 +168,20 @@ admin
   );
 
 program
+  .command('worker')
+  .summary('Carry out one attempt of a build; executors start it')
+  .description(
+    'Registers with a build manager, builds, pushes, and ends. It takes everything from its environment, which\n' +
+      'docs/worker-protocol.md describes, and the token from standard input when TOKEN is not set.',
+  )
+  .action(async () => {
+    // What it says is for whoever looks; it goes on when nobody does.
+    process.stderr.removeAllListeners('error');
+    // It ends the process itself.
+    await import('./worker.ts');
+  });
+
+program
   .command('demo')
   .summary('See it work: from nothing to an image in a registry')
   .description(

@@ -53,6 +53,39 @@ test('everything that may be set', () => {
   });
 });
 
+test('the environment that executors of this protocol give a container is taken as it is', () => {
+  expect(
+    read({
+      BUILD_UUID: 'b',
+      SERVER: 'manager.example.com:55443',
+      REGISTRY_HOSTNAME: 'registry.example.com',
+      CONTAINER_RUNTIME: 'podman',
+      BULDAH_ISOLATION: 'chroot',
+      CA_CERT: '',
+      GIT_SSL_CAINFO: '/certs/cacert.crt',
+      TLS_CERT_PATH: '/certs/cacert.crt',
+      SSL_CERT_FILE: '/certs/cacert.crt',
+      DEBUG: 'False',
+      HTTP_PROXY: '',
+      HTTPS_PROXY: 'http://proxy:3128',
+      NO_PROXY: '',
+      DOCKER_HOST: 'unix:///tmp/podman-run-1000/podman/podman.sock',
+      EXECUTOR: 'kubernetesPodman',
+    }),
+  ).toMatchObject({
+    server: 'manager.example.com:55443',
+    engine: 'auto',
+    isolation: 'chroot',
+    tls: { caFile: '/certs/cacert.crt' },
+    debug: false,
+    network: {
+      HTTPS_PROXY: 'http://proxy:3128',
+      SSL_CERT_FILE: '/certs/cacert.crt',
+      GIT_SSL_CAINFO: '/certs/cacert.crt',
+    },
+  });
+});
+
 test.each([
   ['chroot', 'chroot'],
   ['rootless', 'namespaces'],

@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
-import { type BuildahCommand, type CommandSettings, housekeepingCommand } from './buildah-command.ts';
+import { type BuildahCommand, type ConfinedSettings, housekeepingCommand } from './buildah-command.ts';
 import type { BuildahHome } from './buildah-home.ts';
 import { lockIsHeld, runConfined } from './confinement.ts';
 import type { CleanPolicy, CleanReport } from './engine.ts';
@@ -13,14 +13,14 @@ import { EngineError } from './engine-error.ts';
  * belongs to a build that was killed.
  */
 export async function cleanHome(
-  settings: CommandSettings,
+  settings: ConfinedSettings,
   policy: CleanPolicy,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<CleanReport> {
   const { home } = settings;
   const run = async (args: readonly string[]) =>
-    await exclusively(housekeepingCommand(args, settings), home, signal);
+    await exclusively(housekeepingCommand(args, settings), settings, signal);
   let removedLeftovers = 0;
   let removedImages = 0;
   const report = async (busy: boolean): Promise<CleanReport> => ({
@@ -40,7 +40,7 @@ export async function cleanHome(
     if (
       !(await exclusively(
         { argv: ['rm', '-rf', '--', ...paths], env: { PATH: settings.path } },
-        home,
+        settings,
         signal,
       ))
     ) {
@@ -76,11 +76,11 @@ const scratchPortion = 200;
 /** False when builds hold the lock. One image that cannot be removed does not fail the rest. */
 async function exclusively(
   command: BuildahCommand,
-  home: BuildahHome,
+  { home, proc }: ConfinedSettings,
   signal: AbortSignal,
 ): Promise<boolean> {
   const ending = await runConfined(
-    { ...command, cwd: home.root, exclusiveLock: home.lock },
+    { ...command, cwd: home.root, exclusiveLock: home.lock, proc },
     async () => {},
     signal,
   );

@@ -36,6 +36,11 @@ export interface CommandSettings {
   readonly extraEnv: Readonly<Record<string, string>>;
 }
 
+/** How commands are confined, once the machine is known. */
+export interface ConfinedSettings extends CommandSettings {
+  readonly proc: 'own' | 'outer';
+}
+
 export function buildCommand(
   request: EngineBuild,
   settings: CommandSettings & { readonly isolation: Isolation; readonly jobs: number },

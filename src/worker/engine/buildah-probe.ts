@@ -5,9 +5,11 @@ import type { HomeSettings, StorageDriver } from './buildah-home.ts';
 import type { Isolation } from './engine.ts';
 import { EngineError } from './engine-error.ts';
 
-/** What this machine and account offer to buildah, learnt from files alone. */
+/** What this machine and account offer to buildah, learnt from files, and by trying what files do not tell. */
 export interface MachineFindings extends HomeSettings {
   readonly isolation: Isolation;
+  /** See ConfinedCommand. */
+  readonly proc: 'own' | 'outer';
   readonly warnings: readonly string[];
 }
 
@@ -18,6 +20,8 @@ export interface ProbeOptions {
   readonly uid: number;
   /** `auto`: namespaces when the machine has what they need, else chroot with a warning. */
   readonly isolation: 'auto' | 'namespaces' | 'chroot';
+  /** Whether a namespace can have a /proc of its own. Asked once the programs are known to be there. */
+  readonly mountsProc: () => Promise<boolean>;
 }
 
 export async function inspectMachine(options: ProbeOptions): Promise<MachineFindings> {
@@ -45,6 +49,12 @@ export async function inspectMachine(options: ProbeOptions): Promise<MachineFind
   if (!(await mayUse('/dev/net/tun'))) {
     lacking.push('/dev/net/tun cannot be opened by this account (chmod 0666 /dev/net/tun)');
   }
+  const proc = (await options.mountsProc()) ? 'own' : 'outer';
+  if (proc === 'outer') {
+    lacking.push(
+      'this container keeps parts of /proc from its processes, so that no namespace gets one of its own',
+    );
+  }
   const isolation =
     options.isolation === 'auto' ? (lacking.length === 0 ? 'namespaces' : 'chroot') : options.isolation;
   if (isolation === 'namespaces' && lacking.length > 0) {
@@ -66,7 +76,7 @@ export async function inspectMachine(options: ProbeOptions): Promise<MachineFind
       `Images are stored by ${storageDriver}, which is slower: native overlay needs Linux 5.13 and a disk that is not itself an overlay.`,
     );
   }
-  return { isolation, storageDriver, slirp4netns, fuseOverlayfs, warnings };
+  return { isolation, proc, storageDriver, slirp4netns, fuseOverlayfs, warnings };
 }
 
 const required = [

@@ -107,6 +107,7 @@ export class BuildahEngine implements Engine {
       jobs: this.#options.jobs ?? 2,
     });
     const { ending, leastFree } = await this.#run(
+      machine,
       command,
       request.contextDir,
       tail,
@@ -136,7 +137,7 @@ export class BuildahEngine implements Engine {
     events: EngineEvents,
     signal: AbortSignal,
   ): Promise<PushedImage> {
-    await this.#prepare(signal);
+    const { machine } = await this.#prepare(signal);
     const { credentials, insecure, registry } = target;
     await writeScratch(
       target.scratchDir,
@@ -146,7 +147,7 @@ export class BuildahEngine implements Engine {
     await new Phases(events, ['pushing']).reach('pushing');
     const { pushTries = 6, pushBackOff = { first: 2000, cap: 20_000 }, clock } = this.#options;
     for (let tries = 1; ; tries += 1) {
-      const outcome = await this.#pushOnce(image, target, events, signal);
+      const outcome = await this.#pushOnce(machine, image, target, events, signal);
       if ('pushed' in outcome) return outcome.pushed;
       throwIfCancelled(signal);
       if (!outcome.mayRecover || tries >= pushTries) {
@@ -165,15 +166,16 @@ export class BuildahEngine implements Engine {
   }
 
   async clean(policy: CleanPolicy, signal: AbortSignal): Promise<CleanReport> {
-    await this.#prepare(signal);
+    const { machine } = await this.#prepare(signal);
     try {
-      return await cleanHome(this.#settings, policy, this.#options.clock, signal);
+      return await cleanHome({ ...this.#settings, proc: machine.proc }, policy, this.#options.clock, signal);
     } catch (thrown) {
       throw thrown instanceof EngineError ? thrown : fileFailure(thrown);
     }
   }
 
   async #pushOnce(
+    machine: MachineFindings,
     image: BuiltImage,
     target: PushTarget,
     events: EngineEvents,
@@ -182,7 +184,7 @@ export class BuildahEngine implements Engine {
     const tail = new OutputTail();
     const command = pushCommand(image.imageId.slice('sha256:'.length), target, this.#settings);
     const write = (bytes: Buffer) => events.write(bytes);
-    const { ending, leastFree } = await this.#run(command, target.scratchDir, tail, signal, write);
+    const { ending, leastFree } = await this.#run(machine, command, target.scratchDir, tail, signal, write);
     const destination = `${target.registry}/${target.repository}`;
     if (!succeeded(ending)) {
       const error = explain('push', ending, tail, leastFree, destination);
@@ -200,6 +202,7 @@ export class BuildahEngine implements Engine {
   }
 
   async #run(
+    { proc }: MachineFindings,
     { argv, env }: BuildahCommand,
     cwd: string,
     tail: OutputTail,
@@ -208,7 +211,7 @@ export class BuildahEngine implements Engine {
   ): Promise<{ ending: Ending; leastFree: number }> {
     let leastFree = Number.POSITIVE_INFINITY;
     const ending = await runConfined(
-      { argv, env, cwd, sharedLock: this.#home.lock },
+      { argv, env, cwd, sharedLock: this.#home.lock, proc },
       async (bytes) => {
         // Now, when a step has just complained: afterwards buildah removes what the step had filled the disk with.
         leastFree = Math.min(leastFree, freeBytes(this.#home.storage));
@@ -244,9 +247,19 @@ export class BuildahEngine implements Engine {
 
   async #prepareNow(signal: AbortSignal): Promise<Prepared> {
     const { path, uid, isolation = 'auto' } = this.#options;
-    const machine = await inspectMachine({ path, uid, isolation, onDisk: join(this.#home.root, '..') });
+    let version: string | undefined;
+    const machine = await inspectMachine({
+      path,
+      uid,
+      isolation,
+      onDisk: join(this.#home.root, '..'),
+      mountsProc: async () => {
+        version = await this.#version('own', signal);
+        return version !== undefined;
+      },
+    });
     await prepareHome(this.#home, machine);
-    const version = await this.#version(signal);
+    version ??= (await this.#version('outer', signal)) ?? '';
     const [major = 0, minor = 0] = version.split('.').map(Number);
     const report: EngineReport = {
       name: 'buildah',
@@ -260,15 +273,20 @@ export class BuildahEngine implements Engine {
     return { machine, report };
   }
 
-  /** Asked inside the namespaces, so that it also shows whether this account may make them. */
-  async #version(signal: AbortSignal): Promise<string> {
+  /**
+   * Asked inside the namespaces, so that it also shows whether this account may make them. Undefined when they cannot have
+   * a /proc of their own.
+   */
+  async #version(proc: 'own' | 'outer', signal: AbortSignal): Promise<string | undefined> {
     const tail = new OutputTail();
     const env = { PATH: this.#options.path, HOME: this.#home.root };
     const ending = await runConfined(
-      { argv: ['buildah', '--version'], env, cwd: this.#home.root },
+      { argv: ['buildah', '--version'], env, cwd: '/', proc },
       async (bytes) => tail.add(bytes),
       signal,
     );
+    if (proc === 'own' && tail.lines().some((line) => /^unshare: mount \/proc failed: /.test(line)))
+      return undefined;
     if (!succeeded(ending)) throw explain('build', ending, tail, Number.POSITIVE_INFINITY);
     const version = /version (\d+\.\d+\.\d+)/.exec(tail.lines().join('\n'))?.[1];
     if (version === undefined) {

@@ -24,6 +24,11 @@ export interface ConfinedCommand {
   readonly sharedLock?: string;
   /** Taken exclusively without waiting; status 75 when it is held. */
   readonly exclusiveLock?: string;
+  /**
+   * `own` (default): /proc is that of the new pid namespace. `outer`: it is left as it is, for containers, whose masked
+   * /proc keeps the kernel from mounting another one. Processes outside can then be seen, but not looked into.
+   */
+  readonly proc?: 'own' | 'outer';
 }
 
 export const lockIsHeld = 75;
@@ -36,16 +41,7 @@ export type Ending = { readonly status: number } | { readonly killedBy: NodeJS.S
  */
 const launcher = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@" 2>&1';
 
-const namespaces = [
-  'unshare',
-  '--user',
-  '--map-auto',
-  '--map-root-user',
-  '--pid',
-  '--fork',
-  '--kill-child',
-  '--mount-proc',
-];
+const namespaces = ['unshare', '--user', '--map-auto', '--map-root-user', '--pid', '--fork', '--kill-child'];
 
 export async function runConfined(
   command: ConfinedCommand,
@@ -65,6 +61,7 @@ export async function runConfined(
       String(process.pid),
       ...lockPrefix(command),
       ...namespaces,
+      command.proc === 'outer' ? '--mount' : '--mount-proc',
       '--',
       ...command.argv,
     ],
