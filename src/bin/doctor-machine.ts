@@ -41,6 +41,8 @@ async function storage(
       onDisk: nearestFolder(data),
       uid: ids?.uid ?? 1,
       isolation: 'auto',
+      // Of no account for how layers are stored.
+      mountsProc: async () => true,
     });
     if (storageDriver !== 'vfs') return ok('layer storage', storageDriver);
     return warning(
