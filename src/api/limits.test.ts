@@ -67,7 +67,7 @@ test('what does not exist is not found', async () => {
   expect((await server.call('GET', none, { token: kim })).status).toBe(404);
   expect((await server.call('PUT', none, { token: kim, body: { concurrency: 2 } })).status).toBe(404);
   const odd = '/api/v1/superuser/namespaces/a%00b/limits';
-  expect((await server.call('GET', odd, { token: root })).status).toBe(404);
+  expect((await server.call('GET', odd, { token: root })).status).toBe(400);
 });
 
 test.each([
