@@ -76,6 +76,7 @@ describe('the documentation', () => {
     metrics.live.watchPool(() => ({ idle: 0, busy: 0, waiting: 0 }));
     metrics.live.watchManager(() => 0);
     metrics.live.watchArchive(async () => 0);
+    metrics.live.watchExecutors(async () => ({ executors: [], alerts: 0 }));
     const { body } = await metrics.text();
     const names = [...body.matchAll(/^# HELP (\S+)/gm)]
       .map(([, name = '']) => name)
