@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManagerServer } from '../../test/fakes/manager-server.ts';
 import { logText, type MemoryAttempt } from '../../test/fakes/memory-sessions.ts';
 import { systemClock } from '../base/clock.ts';
-import type { BuildPack } from '../manager/worker-sessions.ts';
+import { type BuildPack, JobUnstartable } from '../manager/worker-sessions.ts';
 import { ManagerLink, type ManagerLinkOptions } from '../rpc/manager-link.ts';
 import { type AgentResult, runAgent } from './agent.ts';
 import { DummyEngine } from './engine/dummy.ts';
@@ -225,7 +225,7 @@ describe('a manager', () => {
 
   test('that refuses the token, or cannot start the job, ends the worker', async () => {
     expect((await start('no token').result).end).toMatchObject({ reason: { code: 'refused' } });
-    manager.sessions.registerFailure = new Error('no');
+    manager.sessions.registerFailure = new JobUnstartable('no');
     expect((await run(attempt([]))).end).toMatchObject({ reason: { code: 'not-started' } });
   });
 });
