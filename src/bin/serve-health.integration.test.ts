@@ -127,7 +127,7 @@ test.each(['cut', 'stalled'] as const)(
   async (kind) => {
     database.set({ kind });
     await eventually('instance', 503, ['database']);
-    await eventually('endtoend', 503, ['auth', 'database', 'queue']);
+    await eventually('endtoend', 503, ['auth', 'database', 'executors', 'queue']);
     // An answer comes, whatever the database does: who asks has to know before it gives up.
     const asked = performance.now();
     await seen('instance');
