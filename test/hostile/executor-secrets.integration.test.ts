@@ -183,9 +183,13 @@ describe.skipIf('missing' in moto)('a build through all executors', () => {
     expect(serverLog).toContain('burst');
     expectClean('the log of the server', serverLog);
     expectClean('the output of the server', await server.output());
-    await until('the end of the workers', async () =>
-      (await readdir(join(server.data, 'workers'))).every((name) => !/^[0-9a-f-]{36}$/.test(name)),
-    );
+    // Each executor has its workers in a folder of its own.
+    await until('the end of the workers', async () => {
+      const workers = join(server.data, 'workers');
+      const of = async (name: string) => await readdir(join(workers, name)).catch(() => []);
+      const all = await Promise.all(['', 'here', 'theirs'].map(of));
+      return all.flat().every((name) => !/^[0-9a-f-]{36}$/.test(name));
+    });
     let searched = 0;
     for (const root of [server.data, join(folder, 'storage')]) {
       for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
