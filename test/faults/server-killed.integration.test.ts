@@ -147,7 +147,12 @@ test('pushing: layers are on their way', async () => {
   process.kill((await registryOf(server.data)) ?? 0, 'SIGSTOP');
   await build.reaches('pushing');
   await crash();
-  expect(await registryOf(server.data), 'the registry ends with its server').toBeUndefined();
+  await expect
+    .poll(async () => await registryOf(server.data), {
+      timeout: 5_000,
+      message: 'the registry ends with its server',
+    })
+    .toBeUndefined();
   await server.start();
   await expectWhole(build, following);
   expect(ticksIn(await build.log()).map(({ numbers }) => numbers)).toEqual([upTo(40)]);
