@@ -23,7 +23,7 @@ import { nameMarks } from './migrations/0019-name-marks.ts';
 import { pastDeliveries } from './migrations/0020-past-deliveries.ts';
 import { SqlError } from './sql-error.ts';
 
-const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
+export const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
   sqlite: {
     int: 'integer',
     real: 'real',

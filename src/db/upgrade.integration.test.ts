@@ -16,27 +16,10 @@ import { audit } from './migrations/0004-audit.ts';
 import { loggedStages } from './migrations/0005-logged-stages.ts';
 import { appendFunction } from './migrations/0006-append-function.ts';
 import { registrations } from './migrations/0007-registrations.ts';
+import { columnTypes } from './migrations.ts';
 import { SecretBox } from './secret-box.ts';
 import { SqliteDialect } from './sqlite-dialect.ts';
 
-const types = {
-  sqlite: {
-    int: 'integer',
-    real: 'real',
-    bytes: 'blob',
-    text: 'text',
-    serial: 'integer primary key autoincrement',
-    end: 'strict',
-  },
-  postgres: {
-    int: 'bigint',
-    real: 'double precision',
-    bytes: 'bytea',
-    text: 'text collate "C"',
-    serial: 'bigint generated always as identity primary key',
-    end: '',
-  },
-} as const;
 const steps = {
   '0001-first': first,
   '0002-managers': managers,
@@ -74,7 +57,7 @@ async function old(
 describe.each(['sqlite', 'postgres'] as const)('from 0007 on %s', (dialect) => {
   test('with attempts that run, wait and are to be tried again', async () => {
     const { db, options } = await old(dialect);
-    for (const up of Object.values(steps)) await up(db, types[dialect], dialect);
+    for (const up of Object.values(steps)) await up(db, columnTypes[dialect], dialect);
     await sql`create table schema_migrations (name varchar(255) not null primary key, timestamp varchar(255) not null)`.execute(
       db,
     );

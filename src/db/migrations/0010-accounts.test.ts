@@ -1,18 +1,11 @@
 import { Kysely, sql } from 'kysely';
 import { expect, test } from 'vitest';
-import type { ColumnTypes } from '../column-types.ts';
+import { columnTypes } from '../migrations.ts';
 import { SqliteDialect } from '../sqlite-dialect.ts';
 import { first } from './0001-first.ts';
 import { accounts } from './0010-accounts.ts';
 
-const types: ColumnTypes = {
-  int: 'integer',
-  real: 'real',
-  bytes: 'blob',
-  text: 'text',
-  serial: 'integer primary key autoincrement',
-  end: 'strict',
-};
+const { sqlite: types } = columnTypes;
 
 test('members of namespaces become teams, and no namespace is left for somebody to claim', async () => {
   const db = new Kysely<unknown>({ dialect: new SqliteDialect({ file: ':memory:' }) });

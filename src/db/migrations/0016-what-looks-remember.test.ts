@@ -1,19 +1,12 @@
 import { Kysely, sql } from 'kysely';
 import { expect, test } from 'vitest';
-import type { ColumnTypes } from '../column-types.ts';
+import { columnTypes } from '../migrations.ts';
 import { SqliteDialect } from '../sqlite-dialect.ts';
 import { first } from './0001-first.ts';
 import { triggers } from './0013-triggers.ts';
 import { whatLooksRemember } from './0016-what-looks-remember.ts';
 
-const types: ColumnTypes = {
-  int: 'integer',
-  real: 'real',
-  bytes: 'blob',
-  text: 'text',
-  serial: 'integer primary key autoincrement',
-  end: 'strict',
-};
+const { sqlite: types } = columnTypes;
 
 test('what was seen stays known, and deliveries of before say nothing more', async () => {
   const db = new Kysely<unknown>({ dialect: new SqliteDialect({ file: ':memory:' }) });

@@ -1,10 +1,10 @@
 import { messageOf } from '../../base/coded-error.ts';
+import { lastOutput, outputBytes } from '../last-output.ts';
 import { brief } from './api-error.ts';
 import type { BuilderApi } from './builder-api.ts';
 import type { Pod } from './objects.ts';
 
 const logLines = 40;
-const logBytes = 16 * 1024;
 const shownEvents = 6;
 
 export interface LastWords {
@@ -29,8 +29,8 @@ export async function lastWordsOf(
 
 async function logOf(api: BuilderApi, pod: string, signal: AbortSignal): Promise<string | undefined> {
   try {
-    const query = `container=builder&tailLines=${logLines}&limitBytes=${logBytes * 4}`;
-    return printable(await api.podLog(pod, query, signal));
+    const query = `container=builder&tailLines=${logLines}&limitBytes=${outputBytes * 4}`;
+    return lastOutput(Buffer.from(await api.podLog(pod, query, signal)));
   } catch (thrown) {
     return `(The log of its pod could not be read: ${brief(messageOf(thrown))})`;
   }
@@ -47,13 +47,4 @@ async function eventsOf(api: BuilderApi, uid: string, signal: AbortSignal): Prom
   } catch (thrown) {
     return `(The events of its pod could not be read: ${brief(messageOf(thrown))})`;
   }
-}
-
-/** Without what would move a terminal's cursor, and bounded: its end is kept. */
-function printable(text: string): string | undefined {
-  const clean = text
-    .replaceAll(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, '')
-    .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '')
-    .trim();
-  return clean === '' ? undefined : clean.slice(-logBytes);
 }
