@@ -21,6 +21,7 @@ import { remains } from './migrations/0017-remains.ts';
 import { executorStates } from './migrations/0018-executor-states.ts';
 import { nameMarks } from './migrations/0019-name-marks.ts';
 import { pastDeliveries } from './migrations/0020-past-deliveries.ts';
+import { admitTogether } from './migrations/0021-admit-together.ts';
 import { SqlError } from './sql-error.ts';
 
 export const columnTypes: Readonly<Record<DialectName, ColumnTypes>> = {
@@ -64,6 +65,7 @@ const steps: Readonly<
   '0018-executor-states': executorStates,
   '0019-name-marks': nameMarks,
   '0020-past-deliveries': pastDeliveries,
+  '0021-admit-together': admitTogether,
 };
 
 const table = 'schema_migrations';

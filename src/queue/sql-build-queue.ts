@@ -165,6 +165,8 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
     });
     this.#finishes = new GroupCommit({
       ...written,
+      // What waits for the disk and for the locks of other namespaces does not hold up the rest.
+      ...(database.dialect === 'sqlite' ? {} : { most: 32, lanes: 2 }),
       commit: (finishes) => this.#change((step) => finishAll(step, finishes, this.#finishSettings)),
     });
     this.#publications = new GroupCommit({
