@@ -1,80 +1,48 @@
-import { statSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
-
 export interface CheckpointSettings {
-  /** Milliseconds between two looks while something is written. */
-  readonly pause: number;
-  /** The write-ahead log's bytes from which on it is worth a thread: a machine with little to do never starts it. */
-  readonly worthAThread: number;
+  /** Transactions after which a checkpoint is worth its two waits for the disk. */
+  readonly transactions: number;
+  /** Milliseconds without any use after which nobody is expected at once. */
+  readonly quiet: number;
 }
 
-const usual: CheckpointSettings = { pause: 1_000, worthAThread: 4 * 1024 * 1024 };
+const usual: CheckpointSettings = { transactions: 24, quiet: 3 };
 
 /**
- * Keeps the write-ahead log of an SQLite database short, in a thread of its own: with many builds a change touches pages
- * far apart, and SQLite's own checkpoint lets whoever happened to come last wait until all of them are on the disk.
+ * Picks the moments at which the write-ahead log of an SQLite database is copied into its file: those in which nobody uses
+ * the database. SQLite's own checkpoint makes whoever happens to commit wait for it, and with many builds, whose pages lie
+ * far apart, that was one transaction in thirty. Where there never is such a moment SQLite's own is left, which is rarer
+ * then (sqlite-dialect.ts).
  */
 export class Checkpoints {
-  readonly #file: string;
+  readonly #copy: () => void;
   readonly #settings: CheckpointSettings;
   #timer: NodeJS.Timeout | undefined;
-  #thread: Worker | undefined;
-  #ended: Promise<unknown> | undefined;
-  #copying = false;
-  #changedSince = false;
-  #closed = false;
+  #committed = 0;
 
-  constructor(file: string, settings = usual) {
-    this.#file = file;
+  /** `copy` makes a checkpoint that waits for nobody. */
+  constructor(copy: () => void, settings = usual) {
+    this.#copy = copy;
     this.#settings = settings;
   }
 
-  /** Something was committed. Costs nothing. */
-  changed(): void {
-    this.#changedSince = true;
-    if (this.#timer !== undefined || this.#closed) return;
-    this.#timer = setTimeout(() => this.#look(), this.#settings.pause);
-    this.#timer.unref();
+  committed(): void {
+    this.#committed += 1;
   }
 
-  #look(): void {
-    this.#timer = undefined;
-    if (this.#closed || !this.#changedSince) return;
-    if (this.#copying || (this.#thread === undefined && this.#size() < this.#settings.worthAThread)) return;
-    this.#changedSince = false;
-    this.#copying = true;
-    this.#thread ??= this.#start();
-    this.#thread.postMessage('copy');
-  }
-
-  #size(): number {
-    return statSync(`${this.#file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
-  }
-
-  /** Without it SQLite's own checkpoint does the same, later and in everybody's way. */
-  #start(): Worker {
-    const thread = new Worker(new URL('./checkpoint-thread.ts', import.meta.url), {
-      workerData: this.#file,
-      resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 },
-    });
-    thread.unref();
-    thread.on('message', () => {
-      this.#copying = false;
-      if (this.#changedSince) this.changed();
-    });
-    thread.on('error', () => {
-      this.#closed = true;
-    });
-    this.#ended = new Promise((resolve) => thread.once('exit', resolve));
-    return thread;
-  }
-
-  /** Before the database's own connection, which then has the last word about the file. */
-  async close(): Promise<void> {
-    this.#closed = true;
+  /** Somebody has the database. */
+  used(): void {
     clearTimeout(this.#timer);
-    this.#thread?.ref();
-    this.#thread?.postMessage('close');
-    await this.#ended;
+    this.#timer = undefined;
+  }
+
+  /** Nobody has it any more. */
+  free(): void {
+    if (this.#committed < this.#settings.transactions) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#committed = 0;
+      this.#copy();
+    }, this.#settings.quiet);
+    this.#timer.unref();
   }
 }

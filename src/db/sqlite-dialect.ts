@@ -75,9 +75,9 @@ class SqliteDriver implements Driver {
   }
 
   async init(): Promise<void> {
-    const { file } = this.#options;
-    this.#connection = new SqliteConnection(this.#options);
-    if (file !== ':memory:') this.#checkpoints = new Checkpoints(file);
+    const connection = new SqliteConnection(this.#options);
+    this.#connection = connection;
+    this.#checkpoints = new Checkpoints(() => connection.checkpoint());
   }
 
   acquireConnection(): Promise<SqliteConnection> {
@@ -87,6 +87,7 @@ class SqliteDriver implements Driver {
     }
     if (!this.#taken) {
       this.#taken = true;
+      this.#checkpoints?.used();
       return Promise.resolve(connection);
     }
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -94,8 +95,10 @@ class SqliteDriver implements Driver {
 
   async releaseConnection(connection: SqliteConnection): Promise<void> {
     const next = this.#waiting.shift();
-    if (next === undefined) this.#taken = false;
-    else next(connection);
+    if (next === undefined) {
+      this.#taken = false;
+      this.#checkpoints?.free();
+    } else next(connection);
   }
 
   /** IMMEDIATE: a second process can make it wait here, but never fail half-way. */
@@ -105,7 +108,7 @@ class SqliteDriver implements Driver {
 
   async commitTransaction(connection: SqliteConnection): Promise<void> {
     connection.run('commit');
-    this.#checkpoints?.changed();
+    this.#checkpoints?.committed();
   }
 
   async rollbackTransaction(connection: SqliteConnection): Promise<void> {
@@ -114,7 +117,8 @@ class SqliteDriver implements Driver {
   }
 
   async destroy(): Promise<void> {
-    await this.#checkpoints?.close();
+    this.#checkpoints?.used();
+    this.#checkpoints = undefined;
     this.#connection?.close();
     this.#connection = undefined;
   }
@@ -128,7 +132,7 @@ const busyPatience = 10_000;
 const statementCacheSize = 300;
 
 /**
- * 32 MB of the log, half of what its file may keep. Checkpoints.ts is sooner as a rule; this one holds up everybody, for
+ * 32 MB of the log, half of what its file may keep. What checkpoints.ts does is sooner as a rule; this one holds up somebody, for
  * 30 ms or so, and costs half of what as many pages cost in checkpoints of SQLite's own 1,000.
  */
 const pagesBeforeCheckpoint = 8_000;
@@ -171,6 +175,13 @@ class SqliteConnection implements DatabaseConnection {
     } catch (thrown) {
       throw fromSqlite(thrown);
     }
+  }
+
+  /** Copies what it can of the log into the file. What stands in its way will be told by a write, to who can be told of it. */
+  checkpoint(): void {
+    try {
+      this.#database.exec('pragma wal_checkpoint(passive)');
+    } catch {}
   }
 
   async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
