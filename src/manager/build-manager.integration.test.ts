@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { sql as raw } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OffsetClock } from '../../test/chaos/offset-clock.ts';
 import { TcpProxy } from '../../test/fakes/tcp-proxy.ts';
@@ -908,6 +909,45 @@ describe('managers', () => {
     expect((await rig.queue.build(queued.id))?.phase).toBe('pushing');
     await rig.manager('two', ['one']).manager.start();
     expect(await rig.final(queued)).toMatchObject({ phase: 'complete' });
+  });
+
+  describe('whose database fails when a build has been published', () => {
+    async function failing(settings: Partial<ManagerSettings> = {}) {
+      const database = await Database.open({ provider: 'sqlite', file: ':memory:' });
+      await raw`create trigger fails before update on builds when new.verdict = 'published'
+        begin select raise(abort, 'for a while'); end`.execute(database.sql);
+      const told: string[] = [];
+      const logger: ManagerLog = { ...silent, error: (_, text) => void told.push(text) };
+      const rig = await openRig(wholeBuild, { database, logger, settings });
+      return { database, rig, told };
+    }
+
+    test('ends the build as soon as it answers, long before a lease is over', async () => {
+      const { database, rig, told } = await failing({ lease: 60_000 });
+      await using _ = rig;
+      await rig.manager('one').manager.start();
+      const queued = await rig.enqueue();
+      await expect.poll(() => told.length, { timeout: 10_000 }).toBeGreaterThan(3);
+      expect(told.at(-1)).toMatch(/^a build could not be published; again in \d+ ms$/);
+      expect((await rig.queue.build(queued.id))?.phase).toBe('pushing');
+      await raw`drop trigger fails`.execute(database.sql);
+      expect(await rig.final(queued)).toMatchObject({ phase: 'complete' });
+    });
+
+    test('is not kept from stopping by it, and leaves the build to its successor', async () => {
+      const { database, rig, told } = await failing();
+      await using _ = rig;
+      const first = rig.manager('one').manager;
+      await first.start();
+      const queued = await rig.enqueue();
+      await expect.poll(() => told.length, { timeout: 10_000 }).toBeGreaterThan(0);
+      await first.drain(10);
+      await first.stop();
+      expect((await rig.queue.build(queued.id))?.phase).toBe('pushing');
+      await raw`drop trigger fails`.execute(database.sql);
+      await rig.manager('two', ['one']).manager.start();
+      expect(await rig.final(queued)).toMatchObject({ phase: 'complete' });
+    });
   });
 
   test('draining gives running builds back, at once and with their tries', async () => {

@@ -347,7 +347,7 @@ export class BuildManager implements AsyncDisposable {
     const left = [...this.#supervised.values()];
     if (left.length > 0 && (await queue.othersLive(name))) {
       logger.info({ builds: left.length }, 'leaving running builds to another manager');
-      await publisher.idle();
+      await publisher.drain();
       return;
     }
     if (left.length > 0) logger.warn({ builds: left.length }, 'giving running builds back to the queue');
@@ -363,7 +363,7 @@ export class BuildManager implements AsyncDisposable {
         ),
       ),
     );
-    await publisher.idle();
+    await publisher.drain();
   }
 
   /** Lets go of everything; workers run on and are found again by the next life. Safe to call twice. */

@@ -48,14 +48,14 @@ export class Publisher {
   readonly #under = new Set<BuildId>();
   readonly #tasks: BackgroundTasks;
   readonly #stopping = new AbortController();
+  /** What fails from then on is left to another manager, or to this one's next life. */
+  readonly #leaving = new AbortController();
 
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#traces = new BuildTraces(options);
     this.#tasks = new BackgroundTasks((thrown) => {
-      if (!this.#stopping.signal.aborted) {
-        options.logger.error({ err: thrown }, 'a build could not be published; it is tried again later');
-      }
+      options.logger.error({ err: thrown }, 'a build could not be published; it is found again by the queue');
     });
   }
 
@@ -63,22 +63,47 @@ export class Publisher {
   publish(buildId: BuildId): void {
     if (this.#under.has(buildId) || this.#stopping.signal.aborted) return;
     this.#under.add(buildId);
-    this.#tasks.run(() => this.#publish(buildId).finally(() => this.#under.delete(buildId)));
+    this.#tasks.run(() => this.#persistently(buildId).finally(() => this.#under.delete(buildId)));
   }
 
-  async #publish(buildId: BuildId): Promise<void> {
+  /**
+   * Again until it is decided: while the database does not answer nothing is known, not even whether the build has ended.
+   * The queue would name it again only when the lease is over, and its repository would wait for as long.
+   */
+  async #persistently(buildId: BuildId): Promise<void> {
+    const { settings, clock, logger } = this.#options;
+    for (let failed = 0; !this.#stopping.signal.aborted; failed += 1) {
+      try {
+        await this.#publish(buildId, failed > 0);
+        return;
+      } catch (thrown) {
+        if (this.#leaving.signal.aborted) {
+          logger.warn(
+            { build: buildId, err: thrown },
+            'a build is left unpublished; it is found again by the queue',
+          );
+          return;
+        }
+        const pause = backOff(failed, { first: settings.publishBackOff, cap: settings.publishBackOffCap });
+        logger.error({ build: buildId, err: thrown }, `a build could not be published; again in ${pause} ms`);
+        await clock.sleep(pause, this.#leaving.signal).catch(() => {});
+      }
+    }
+  }
+
+  async #publish(buildId: BuildId, again: boolean): Promise<void> {
     const { queue } = this.#options;
     const build = await queue.build(buildId);
     if (build === undefined || isFinal(build.phase)) return;
-    await this.#traces.publishing(build, (span) => this.#publishBuild(build, span));
+    await this.#traces.publishing(build, (span) => this.#publishBuild(build, span, again));
   }
 
-  async #publishBuild(build: Build, span: Span): Promise<void> {
+  async #publishBuild(build: Build, span: Span, again: boolean): Promise<void> {
     const { queue, end, logger, name } = this.#options;
     const buildId = build.id;
     const attempts = build.jobs.map((job) => job.attempts.at(-1)).filter((last) => last !== undefined);
     try {
-      const image = build.push ? await this.#publishImage(build, attempts) : undefined;
+      const image = build.push ? await this.#publishImage(build, attempts, again) : undefined;
       if (image !== undefined) span.setAttribute('oci.manifest.digest', image.digest);
       const published = await queue.publish(buildId, attempts.flatMap(epochOf), image);
       if (published === 'stale') logger.warn({ build: buildId }, 'a build was over before it was published');
@@ -100,7 +125,11 @@ export class Publisher {
     }
   }
 
-  async #publishImage(build: Build, attempts: readonly AttemptView[]): Promise<PublishedImage> {
+  async #publishImage(
+    build: Build,
+    attempts: readonly AttemptView[],
+    again: boolean,
+  ): Promise<PublishedImage> {
     const images = attempts.flatMap(imageOf);
     const [image] = images;
     if (image === undefined || images.length > 1) {
@@ -113,7 +142,12 @@ export class Publisher {
     const elsewhere =
       targets === undefined
         ? undefined
-        : await publishToTarget(build, image, { ...this.#options, targets }, this.#stopping.signal);
+        : await publishToTarget(
+            build,
+            image,
+            { ...this.#options, targets, held: again },
+            this.#stopping.signal,
+          );
     return elsewhere ?? (await this.#putTags(build, image));
   }
 
@@ -148,12 +182,14 @@ export class Publisher {
     }
   }
 
-  /** Resolves when nothing is being published. */
-  async idle(): Promise<void> {
+  /** Resolves when nothing is being published; what fails now is not tried again. */
+  async drain(): Promise<void> {
+    this.#leaving.abort();
     await this.#tasks.idle();
   }
 
   async stop(): Promise<void> {
+    this.#leaving.abort();
     this.#stopping.abort();
     await this.#tasks.idle();
   }

@@ -66,6 +66,7 @@ async function publish(name: string, targets: Targets) {
       settings,
       logger: { debug() {}, info() {}, warn: countWarning, error() {} },
       metrics: { publishFailed() {} },
+      held: false,
     },
     signal,
   );

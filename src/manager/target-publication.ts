@@ -20,6 +20,8 @@ export interface TargetPublicationOptions {
   readonly settings: Pick<ManagerSettings, 'targetTries' | 'publishBackOff' | 'publishBackOffCap' | 'lease'>;
   readonly logger: ManagerLog;
   readonly metrics: Pick<ManagerMetrics, 'publishFailed'>;
+  /** This manager tried before: where another one publishes by now, it takes nothing back. */
+  readonly held: boolean;
 }
 
 /** Another manager has the build, or it is over: nothing more is to be done for it here. */
@@ -36,10 +38,10 @@ export class PublicationCancelled extends Error {}
 export async function publishToTarget(
   build: Build,
   image: PushedImage,
-  { queue, targets, name, clock, settings, logger, metrics }: TargetPublicationOptions,
+  { queue, targets, name, clock, settings, logger, metrics, held: before }: TargetPublicationOptions,
   signal: AbortSignal,
 ): Promise<PublishedImage | undefined> {
-  let held = false;
+  let held = before;
   const still = async (written: readonly Tag[]): Promise<void> => {
     const options = { lease: settings.lease, takes: !held };
     const verdict = await queue.holdPublication(build.id, name, options);

@@ -143,7 +143,7 @@ test.each([
     expect(await finalAt(await scene.publish(c, newer))).toMatchObject({ phase: 'complete', digest: newer });
     expect(await scene.served()).toBe(newer);
     resumed.resolve();
-    await b.publisher.idle();
+    await b.publisher.drain();
     expect(await scene.served()).toBe(newer);
     expect(await c.queue.build(first)).toMatchObject({ phase: 'complete', digest: older });
     await scene.end([b, c]);
@@ -168,7 +168,7 @@ test('a manager that was stopped between its tries does not fail what another on
   const slow = pausedAt(c.publisher, 'publish', 'before', async () => await held.promise);
   await scene.takeOver({ ...c, publisher: slow });
   resumed.resolve();
-  await b.publisher.idle();
+  await b.publisher.drain();
   expect(await c.queue.build(id)).toMatchObject({ phase: 'pushing' });
   held.resolve();
   await until('the end', async () => (await c.queue.build(id))?.phase === 'complete');
