@@ -4,7 +4,7 @@ import type { Random } from './random.ts';
 export type ClockJumps = 'small' | 'large';
 
 /** What a run draws unless it is told otherwise. */
-export const usualJumps: ClockJumps = 'small';
+export const usualJumps: ClockJumps = 'large';
 
 /** Milliseconds beyond every lease, and beyond MACHINE_MAX_TIME as well. */
 export const threeHours = 3 * 3_600_000;
