@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { copyFile, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import {
   readLog,
   uploadFile,
 } from '../harness/build-client.ts';
-import { processesOf, type SlipwayServer, until } from '../harness/slipway-server.ts';
+import { processesOf, processesWith, type SlipwayServer, until } from '../harness/slipway-server.ts';
 
 export interface AttemptView {
   readonly epoch: number;
@@ -165,6 +165,24 @@ export function ticking(count: number, pause: number): string {
     `while [ $i -lt ${count} ]; do i=$((i+1)); read up rest < /proc/uptime`,
     `echo "tick $run $i $up"; /busybox usleep ${pause * 1000}; done`,
   ].join('; ');
+}
+
+/** A command that a step stands at until the test lets it go on. */
+export class Hold {
+  /** Nobody else sleeps for just this long, so the process is found by it, whatever container it is in. */
+  readonly #seconds = String(1_000_000_000 + randomInt(1_000_000_000));
+
+  get command(): string {
+    return `/busybox sleep ${this.#seconds} || true`;
+  }
+
+  async release(): Promise<void> {
+    const pid = await until('the step to stand at its hold', async () => {
+      const found = await processesWith(`sleep ${this.#seconds}`);
+      return found.find(({ command }) => command === `/busybox sleep ${this.#seconds}`)?.pid;
+    });
+    process.kill(pid, 'SIGTERM');
+  }
 }
 
 export interface Ticks {

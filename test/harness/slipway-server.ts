@@ -226,17 +226,32 @@ export class SlipwayServer {
   }
 }
 
+interface FoundProcess {
+  readonly pid: number;
+  readonly command: string;
+}
+
 /** Processes whose command line, working folder or root leads into a folder: what a server must not leave behind. */
-export async function processesOf(folder: string): Promise<{ pid: number; command: string }[]> {
-  const found: { pid: number; command: string }[] = [];
+export async function processesOf(folder: string): Promise<FoundProcess[]> {
+  const found: FoundProcess[] = [];
+  for (const each of await processes()) {
+    const cwd = await readlink(`/proc/${each.pid}/cwd`).catch(() => '');
+    if (each.command.includes(folder) || cwd === folder || cwd.startsWith(`${folder}/`)) found.push(each);
+  }
+  return found;
+}
+
+/** Processes with a text in their command line. */
+export async function processesWith(text: string): Promise<FoundProcess[]> {
+  return (await processes()).filter(({ command }) => command.includes(text));
+}
+
+async function processes(): Promise<FoundProcess[]> {
+  const found: FoundProcess[] = [];
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
-    const command = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => ''))
-      .replaceAll('\0', ' ')
-      .trim();
-    const cwd = await readlink(`/proc/${name}/cwd`).catch(() => '');
-    if (command.includes(folder) || cwd === folder || cwd.startsWith(`${folder}/`))
-      found.push({ pid: Number(name), command });
+    const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    found.push({ pid: Number(name), command: command.replaceAll('\0', ' ').trim() });
   }
   return found;
 }
