@@ -23,11 +23,15 @@ export interface SplitDockerfile {
   readonly instructions: readonly Instruction[];
   /** Comment lines that stand between instructions, trimmed. */
   readonly comments: readonly string[];
+  /** What takes the next character for itself. */
+  readonly escape: EscapeCharacter;
 }
+
+export type EscapeCharacter = '\\' | '`';
 
 export function splitInstructions(text: string): SplitDockerfile {
   const lines = text.split('\n').map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line));
-  const continuation = escapeCharacter(lines);
+  const escape = escapeCharacter(lines);
   const positions = new LinePositions(lines);
   const instructions: Instruction[] = [];
   const comments: string[] = [];
@@ -45,7 +49,7 @@ export function splitInstructions(text: string): SplitDockerfile {
       const current = lines[at] ?? '';
       const trimmed = current.trim();
       if (parts.length > 0 && (trimmed === '' || trimmed.startsWith('#'))) continue;
-      const continued = trimmed.endsWith(continuation);
+      const continued = trimmed.endsWith(escape);
       parts.push(continued ? trimmed.slice(0, -1) : trimmed);
       if (!continued) {
         at += 1;
@@ -57,18 +61,18 @@ export function splitInstructions(text: string): SplitDockerfile {
     const keyword = gap < 0 ? whole : whole.slice(0, gap);
     const rest = gap < 0 ? '' : whole.slice(gap).trim();
     const heredocs: Heredoc[] = [];
-    for (const { delimiter, stripTabs } of heredocsOf(keyword, rest)) {
+    for (const { delimiter, stripTabs } of heredocsOf(keyword, rest, escape)) {
       const end = positions.next(delimiter, stripTabs, at);
       heredocs.push({ delimiter, terminated: end !== undefined });
       if (end !== undefined) at = end + 1;
     }
     instructions.push({ keyword, rest, line, heredocs });
   }
-  return { instructions, comments };
+  return { instructions, comments, escape };
 }
 
 /** `# escape=` counts only among the directives at the very top. */
-function escapeCharacter(lines: readonly string[]): string {
+function escapeCharacter(lines: readonly string[]): EscapeCharacter {
   for (const line of lines) {
     const directive = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S+)\s*$/.exec(line.slice(0, 200).trim());
     if (directive === null) return '\\';
@@ -79,18 +83,22 @@ function escapeCharacter(lines: readonly string[]): string {
 
 const heredocWord = /^[0-9]*<<(-?)(["']?)([a-zA-Z_][a-zA-Z0-9_.-]*)\2$/;
 
-function heredocsOf(keyword: string, rest: string): { delimiter: string; stripTabs: boolean }[] {
+function heredocsOf(
+  keyword: string,
+  rest: string,
+  escape: EscapeCharacter,
+): { delimiter: string; stripTabs: boolean }[] {
   if (!/^(run|copy|add)$/i.test(keyword) || !rest.includes('<<')) return [];
   const found: { delimiter: string; stripTabs: boolean }[] = [];
-  for (const word of unquotedWords(rest)) {
+  for (const word of wordsOf(rest, escape)) {
     const match = heredocWord.exec(word);
     if (match?.[3] !== undefined) found.push({ delimiter: match[3], stripTabs: match[1] === '-' });
   }
   return found;
 }
 
-/** Words between blanks, quotes kept: a `<<` inside a quoted string is text. */
-function* unquotedWords(text: string): Generator<string> {
+/** Words between blanks, quotes kept: a blank or `<<` inside a quoted string is text. */
+export function* wordsOf(text: string, escape: EscapeCharacter): Generator<string> {
   let start = -1;
   let quote = '';
   for (let at = 0; at <= text.length; at += 1) {
@@ -102,7 +110,7 @@ function* unquotedWords(text: string): Generator<string> {
       continue;
     }
     if (start < 0) start = at;
-    if (character === '\\' && quote !== "'") at += 1;
+    if (character === escape && quote !== "'") at += 1;
     else if (quote === '' && (character === '"' || character === "'")) quote = character;
     else if (character === quote) quote = '';
   }

@@ -62,7 +62,7 @@ export class SourceAnalysis {
       };
     const bases = basesOf(bytes);
     if (typeof bases === 'string') return { status: 'error', message: bases, faults };
-    if (bases.length === 0)
+    if (bases === undefined)
       return { status: 'warning', message: 'There is no FROM line in the Dockerfile.', faults };
     return { ...(await this.#bases(bases, found.trigger, asker)), faults };
   }

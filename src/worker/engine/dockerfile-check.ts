@@ -49,14 +49,15 @@ export function checkDockerfile(bytes: Buffer, engine: CheckingEngine): Dockerfi
   }
   // A UTF-8 byte order mark is legal, and the decoder drops it.
   const text = new TextDecoder('utf-8').decode(bytes);
-  const { instructions, comments } = splitInstructions(text);
+  const split = splitInstructions(text);
+  const { instructions } = split;
   if (instructions.length === 0) {
     const what = bytes.length === 0 ? 'is empty' : 'holds no instruction, only blank lines and comments';
     throw issue(`The Dockerfile ${what}. Begin it with FROM.`);
   }
   for (const instruction of instructions) checkInstruction(instruction, engine);
   checkBeginning(instructions);
-  return { text, instructions, comments, baseImages: baseImagesOf(instructions) };
+  return { ...split, text, baseImages: baseImagesOf(instructions) };
 }
 
 const keywords: ReadonlySet<string> = new Set([
