@@ -24,14 +24,14 @@ export interface SplitDockerfile {
   /** Comment lines that stand between instructions, trimmed. */
   readonly comments: readonly string[];
   /** What takes the next character for itself. */
-  readonly escape: EscapeCharacter;
+  readonly escapeBy: EscapeCharacter;
 }
 
 export type EscapeCharacter = '\\' | '`';
 
 export function splitInstructions(text: string): SplitDockerfile {
   const lines = text.split('\n').map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line));
-  const escape = escapeCharacter(lines);
+  const escapeBy = escapeCharacter(lines);
   const positions = new LinePositions(lines);
   const instructions: Instruction[] = [];
   const comments: string[] = [];
@@ -49,7 +49,7 @@ export function splitInstructions(text: string): SplitDockerfile {
       const current = lines[at] ?? '';
       const trimmed = current.trim();
       if (parts.length > 0 && (trimmed === '' || trimmed.startsWith('#'))) continue;
-      const continued = trimmed.endsWith(escape);
+      const continued = trimmed.endsWith(escapeBy);
       parts.push(continued ? trimmed.slice(0, -1) : trimmed);
       if (!continued) {
         at += 1;
@@ -61,14 +61,14 @@ export function splitInstructions(text: string): SplitDockerfile {
     const keyword = gap < 0 ? whole : whole.slice(0, gap);
     const rest = gap < 0 ? '' : whole.slice(gap).trim();
     const heredocs: Heredoc[] = [];
-    for (const { delimiter, stripTabs } of heredocsOf(keyword, rest, escape)) {
+    for (const { delimiter, stripTabs } of heredocsOf(keyword, rest, escapeBy)) {
       const end = positions.next(delimiter, stripTabs, at);
       heredocs.push({ delimiter, terminated: end !== undefined });
       if (end !== undefined) at = end + 1;
     }
     instructions.push({ keyword, rest, line, heredocs });
   }
-  return { instructions, comments, escape };
+  return { instructions, comments, escapeBy };
 }
 
 /** `# escape=` counts only among the directives at the very top. */
@@ -86,11 +86,11 @@ const heredocWord = /^[0-9]*<<(-?)(["']?)([a-zA-Z_][a-zA-Z0-9_.-]*)\2$/;
 function heredocsOf(
   keyword: string,
   rest: string,
-  escape: EscapeCharacter,
+  escapeBy: EscapeCharacter,
 ): { delimiter: string; stripTabs: boolean }[] {
   if (!/^(run|copy|add)$/i.test(keyword) || !rest.includes('<<')) return [];
   const found: { delimiter: string; stripTabs: boolean }[] = [];
-  for (const word of wordsOf(rest, escape)) {
+  for (const word of wordsOf(rest, escapeBy)) {
     const match = heredocWord.exec(word);
     if (match?.[3] !== undefined) found.push({ delimiter: match[3], stripTabs: match[1] === '-' });
   }
@@ -98,7 +98,7 @@ function heredocsOf(
 }
 
 /** Words between blanks, quotes kept: a blank or `<<` inside a quoted string is text. */
-export function* wordsOf(text: string, escape: EscapeCharacter): Generator<string> {
+export function* wordsOf(text: string, escapeBy: EscapeCharacter): Generator<string> {
   let start = -1;
   let quote = '';
   for (let at = 0; at <= text.length; at += 1) {
@@ -110,7 +110,7 @@ export function* wordsOf(text: string, escape: EscapeCharacter): Generator<strin
       continue;
     }
     if (start < 0) start = at;
-    if (character === escape && quote !== "'") at += 1;
+    if (character === escapeBy && quote !== "'") at += 1;
     else if (quote === '' && (character === '"' || character === "'")) quote = character;
     else if (character === quote) quote = '';
   }

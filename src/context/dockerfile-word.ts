@@ -11,12 +11,12 @@ const deepest = 10;
 export function expandWord(
   word: string,
   {
-    valueOf,
-    escape,
+    lookUp,
+    escapeBy,
     longest,
   }: {
-    readonly valueOf: (name: string) => string | undefined;
-    readonly escape: EscapeCharacter;
+    readonly lookUp: (name: string) => string | undefined;
+    readonly escapeBy: EscapeCharacter;
     readonly longest: number;
   },
 ): string | undefined {
@@ -35,10 +35,11 @@ export function expandWord(
         made += value;
       } else if (character === quote) quote = '';
       else if (quote === '' && (character === '"' || character === "'")) quote = character;
-      else if (quote !== "'" && character === escape && at + 1 < word.length) {
+      else if (quote !== "'" && character === escapeBy && at + 1 < word.length) {
         at += 1;
         const next = word[at] ?? '';
-        made += quote === '' || next === '"' || next === '$' || next === escape ? next : `${escape}${next}`;
+        made +=
+          quote === '' || next === '"' || next === '$' || next === escapeBy ? next : `${escapeBy}${next}`;
       } else made += character;
       if (made.length > longest) return undefined;
     }
@@ -54,7 +55,7 @@ export function expandWord(
       at -= 1;
       return '$';
     }
-    const value = valueOf(name);
+    const value = lookUp(name);
     at += name.length;
     if (!braced) {
       at -= 1;

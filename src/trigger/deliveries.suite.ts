@@ -299,9 +299,9 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         expect(await builds()).toHaveLength(4);
       });
 
-      it('that is signed is never another one without a name of its own', async () => {
-        const signed = (commit: string, name?: string): HookDelivery => {
-          const { headers, body } = push('refs/heads/main', { commit: commit.repeat(40) });
+      it('that is signed is never another one, whatever its name: the signature is of the body alone', async () => {
+        const signed = (commit: string, name?: string, more: object = {}): HookDelivery => {
+          const { headers, body } = push('refs/heads/main', { commit: commit.repeat(40), ...more });
           const signature = `sha256=${createHmac('sha256', token).update(body).digest('hex')}`;
           const named = name === undefined ? {} : { 'x-slipway-delivery': name };
           return { headers: { ...headers, 'x-slipway-signature-256': signature, ...named }, body };
@@ -314,7 +314,11 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         await site.settle();
         const names = async () => (await builds()).map(({ displayName }) => displayName);
         expect(await names()).toEqual(['bbbbbbb', 'aaaaaaa']);
-        await take(signed('a', 'back'));
+        await take(signed('a', 'invented'));
+        await site.settle();
+        expect(await names()).toEqual(['bbbbbbb', 'aaaaaaa']);
+        expect((await list()).map(({ repeats }) => repeats)).toEqual([0, 3]);
+        await take(signed('a', undefined, { sent_at: 2 }));
         await site.settle();
         expect(await names()).toEqual(['aaaaaaa', 'bbbbbbb', 'aaaaaaa']);
       });

@@ -20,7 +20,7 @@ export function basesOf(bytes: Uint8Array): readonly string[] | string | undefin
     return 'The Dockerfile is no text in UTF-8.';
   }
   if (text.includes('\0')) return 'The Dockerfile is no text: there is a zero byte in it.';
-  const { instructions, escape } = splitInstructions(text);
+  const { instructions, escapeBy } = splitInstructions(text);
   const unknown = instructions.find(({ keyword }) => !keywords.has(keyword.toUpperCase()));
   if (unknown !== undefined)
     return `Could not parse the Dockerfile: "${cutText(unknown.keyword, 50)}" in line ${unknown.line} is no instruction.`;
@@ -29,11 +29,11 @@ export function basesOf(bytes: Uint8Array): readonly string[] | string | undefin
   const expand = (word: string) => {
     let isTold = true;
     const expanded = expandWord(word, {
-      valueOf: (name) => {
+      lookUp: (name) => {
         if (values.has(name) && values.get(name) === undefined) isTold = false;
         return values.get(name);
       },
-      escape,
+      escapeBy,
       longest: longestName,
     });
     return isTold ? expanded : undefined;
@@ -43,7 +43,7 @@ export function basesOf(bytes: Uint8Array): readonly string[] | string | undefin
   let begun = false;
   for (const { keyword, rest } of instructions) {
     if (isKeyword(keyword, 'ARG') && !begun) {
-      for (const word of wordsOf(rest, escape)) {
+      for (const word of wordsOf(rest, escapeBy)) {
         const [, name, value] = /^(\w{1,200})=(.*)$/s.exec(word) ?? [];
         if (name !== undefined) values.set(name, expand(value ?? ''));
       }

@@ -116,11 +116,8 @@ export class Intake {
       .deliveryName(delivery)
       ?.slice(0, longestName)
       .replace(/[^\x21-\x7e]/g, '?');
-    // What is signed could be sent again by whoever saw it: it is new under a name of its own only.
-    const mayRecur =
-      trigger.service === 'custom-git' && signed && (name === undefined || name === '')
-        ? false
-        : recurs[trigger.service];
+    // Whoever saw a signed body could send it again, under any name: the signature is of the body alone.
+    const mayRecur = trigger.service === 'custom-git' && signed ? false : recurs[trigger.service];
     const common = {
       triggerId: trigger.id,
       by: 'hook',
