@@ -160,6 +160,12 @@ describe('resolveSubmoduleUrl', () => {
     [https, '../../other/lib', 'https://git.example/other/lib'],
     [https, 'https://else.example/x', 'https://else.example/x'],
     [scp, '../lib.git', 'git@git.example:team/lib.git'],
+    [
+      parseGitUrl('ssh://git@git.example/my%41/x%20y.git'),
+      '../lib.git',
+      'ssh://git@git.example:22/my%41/lib.git',
+    ],
+    [parseGitUrl('https://git.example/a%2520b/x'), '../y', 'https://git.example/a%2520b/y'],
   ])('%#: %s', (parent, url, expected) => {
     expect(resolveSubmoduleUrl(parent, url).url).toBe(expected);
   });

@@ -92,8 +92,10 @@ function parseScp(text: string): GitUrl {
 /** The URL of a submodule: relative ones (`../lib.git`) count from the repository that names them. */
 export function resolveSubmoduleUrl(parent: GitUrl, url: string): GitUrl {
   if (!url.startsWith('./') && !url.startsWith('../')) return parseGitUrl(url);
-  const prefix = parent.url.slice(0, parent.url.length - parent.path.length);
-  const names = parent.path.replace(/\/+$/, '').split('/');
+  // As it is written, percent signs and all: it is read once more.
+  const path = parent.url.includes('://') ? new URL(parent.url).pathname : parent.path;
+  const prefix = parent.url.slice(0, parent.url.length - path.length);
+  const names = path.replace(/\/+$/, '').split('/');
   for (const part of url.split('/')) {
     if (part === '' || part === '.') continue;
     if (part !== '..') names.push(part);

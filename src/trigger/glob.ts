@@ -106,8 +106,7 @@ export class Glob {
 function compile(text: string): readonly Instruction[] {
   const anchored = text.replace(/\/+$/, '').includes('/');
   const path = text.replace(/^\/+/, '');
-  const body = path.endsWith('/') ? `${path}**` : path;
-  const tokens = body.match(/\*\*\/|\*\*|\*|\?|\[[!^]?\]?[^\]]*\]|\{|\}|,|\\.|./gsu) ?? [];
+  const tokens = withContents(path.match(/\*\*\/|\*\*|\*|\?|\[[!^]?\]?[^\]]*\]|\{|\}|,|\\.|./gsu) ?? []);
   const program: Instruction[] = [];
   const test = (fits: Fits) => program.push({ kind: 'test', fits });
   const split = () => {
@@ -141,9 +140,16 @@ function compile(text: string): readonly Instruction[] {
     return true;
   };
   if (!anchored) folders();
-  for (const token of tokens) {
-    if (token === '**/') folders();
-    else if (token === '**') repeated(isAny);
+  for (const [at, token] of tokens.entries()) {
+    if (token === '**/') {
+      const before = tokens[at - 1] ?? '/';
+      const beginsName = before.endsWith('/') || before === '{' || (before === ',' && open.length > 0);
+      if (beginsName) folders();
+      else {
+        repeated(isAny);
+        test((point) => point === slash);
+      }
+    } else if (token === '**') repeated(isAny);
     else if (token === '*') repeated(isInName);
     else if (token === '?') test(isInName);
     else if (token === '{') open.push({ alternative: split(), ends: [] });
@@ -151,7 +157,8 @@ function compile(text: string): readonly Instruction[] {
       const braces = open.pop();
       if (braces === undefined) throw new SyntaxError('a brace has no begin');
       for (const end of braces.ends) end.to = program.length;
-    } else if (token.startsWith('[') && token.length > 1) test(setOf(token));
+    } else if (token === '[') throw new SyntaxError('a bracket has no end');
+    else if (token.startsWith('[')) test(setOf(token));
     else if (token !== ',' || !alternative()) {
       const literal = (token.startsWith('\\') && token.length > 1 ? token.slice(1) : token).codePointAt(0);
       test((point) => point === literal);
@@ -160,6 +167,25 @@ function compile(text: string): readonly Instruction[] {
   if (open.length > 0) throw new SyntaxError('a brace has no end');
   program.push({ kind: 'end' });
   return program;
+}
+
+/** With `**` behind each slash that the glob can end with: `src/` and `{src/,lib/}` mean all below. */
+function withContents(tokens: readonly string[]): readonly string[] {
+  const made: string[] = [];
+  /** Whether what comes next, on the way to the front, is at an end of the glob; and that of the braces around it. */
+  let isEnd = true;
+  const around: boolean[] = [];
+  for (const token of tokens.toReversed()) {
+    if (token === '}') around.push(isEnd);
+    else if (token === ',' && around.length > 0) isEnd = around.at(-1) === true;
+    else {
+      if (token === '{') around.pop();
+      if (isEnd && token.endsWith('/')) made.push('**');
+      isEnd = false;
+    }
+    made.push(token);
+  }
+  return made.toReversed();
 }
 
 /** `[a-z_]`, `[!a-z]` or `[^a-z]`. */
@@ -177,5 +203,7 @@ function setOf(token: string): Fits {
     if (to !== undefined) at += 2;
   }
   const isMember = (point: number) => ranges.some(([from, to]) => from <= point && point <= to);
-  return negated ? (point) => point !== slash && !isMember(point) : isMember;
+  return negated
+    ? (point) => point !== slash && !isMember(point)
+    : (point) => point !== slash && isMember(point);
 }
