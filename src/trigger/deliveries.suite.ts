@@ -373,11 +373,41 @@ export function deliveriesSuite(name: string, open: OpenScratch): void {
         await deliver({ headers, body });
         await site.settle();
         expect(await count()).toBe(before + 1);
+        const past = async () =>
+          await site.database.sql.selectFrom('past_deliveries').select(['digest', 'received_at']).execute();
+        expect(await past()).toHaveLength(201);
         // After a year nothing is known of it.
         await site.clock.advance(400 * 24 * 3_600_000);
         await store.prune(never);
-        const kept = await site.database.sql.selectFrom('past_deliveries').select('received_at').execute();
-        expect(kept.every(({ received_at: at }) => at > site.clock.now() - 401 * 24 * 3_600_000)).toBe(true);
+        expect(await past()).toEqual([]);
+        await again();
+        expect(await count()).toBe(before + 2);
+      });
+
+      it('is remembered of the last 10,000 that left the list', async () => {
+        const now = site.clock.now();
+        await site.database.sql
+          .insertInto('past_deliveries')
+          .values(
+            Array.from({ length: 10_050 }, (_, index) => ({
+              trigger_id: trigger.id,
+              digest: String(index),
+              received_at: now - index,
+            })),
+          )
+          .execute();
+        for (let index = 0; index < 201; index += 1) await deliver(push(`refs/heads/${index}`));
+        await site.settle();
+        await site.clock.advance(61 * 60_000);
+        await new SqlDeliveryStore({ database: site.database, clock: site.clock }).prune(never);
+        const past = await site.database.sql
+          .selectFrom('past_deliveries')
+          .select('digest')
+          .orderBy('received_at')
+          .execute();
+        expect(past).toHaveLength(10_000);
+        // The oldest are forgotten: the one of now joined them.
+        expect(past[0]).toEqual({ digest: '9998' });
       });
 
       it('to another trigger is another one', async () => {

@@ -221,18 +221,25 @@ export class SqlDeliveryStore {
   }
 
   async #remove(which: RawBuilder<unknown>): Promise<number> {
-    return await this.#database.transaction(async (db) => {
-      await sql`
-        insert into past_deliveries (trigger_id, digest, received_at)
-        select trigger_id, substr(delivery_key, ${sql.lit(bodyKey.length + 1)}, 64), received_at
-        from trigger_deliveries
-        where ${which} and came_by = 'hook' and delivery_key like ${`${bodyKey}%`}
-          and trigger_id in (select id from triggers where service in ('github', 'custom-git'))
-        on conflict do nothing
-      `.execute(db);
-      const { numAffectedRows } = await sql`delete from trigger_deliveries where ${which}`.execute(db);
-      return Number(numAffectedRows ?? 0);
-    });
+    const { sql: db } = this.#database;
+    const digest = sql`substr(delivery_key, ${sql.lit(bodyKey.length + 1)}, 64)`;
+    const isOnce = sql`(came_by = 'hook' and delivery_key like ${`${bodyKey}%`}
+      and trigger_id in (select id from triggers where service in ('github', 'custom-git')))`;
+    // Committed before the rows go: who waits for the key of a row that is being removed must find the digest.
+    await sql`
+      insert into past_deliveries (trigger_id, digest, received_at)
+      select trigger_id, ${digest}, received_at from trigger_deliveries
+      where ${which} and ${isOnce}
+      on conflict do nothing
+    `.execute(db);
+    // A row that is to go only since a moment ago has its turn the next time.
+    const { numAffectedRows } = await sql`
+      delete from trigger_deliveries
+      where ${which} and (not ${isOnce} or exists (
+        select 1 from past_deliveries as past
+        where past.trigger_id = trigger_deliveries.trigger_id and past.digest = ${digest}))
+    `.execute(db);
+    return Number(numAffectedRows ?? 0);
   }
 
   async #finishAll(all: readonly Finish[]): Promise<undefined[]> {
