@@ -7,8 +7,9 @@ import type { Config, DatabaseConfig, ExecutorConfig, OrchestratorConfig } from 
 import { ConfigError } from '../config/config-error.ts';
 import { inspectConfig } from '../config/load-config.ts';
 import { faultLines } from '../config/report.ts';
-import type { Executor } from '../executor/executor.ts';
+import type { Executor, WorkerOrder } from '../executor/executor.ts';
 import { maskSecrets } from '../executor/mask-secrets.ts';
+import { newAttemptId, newBuildId } from '../model/ids.ts';
 import { type Finding, missing, ok } from '../setup/finding.ts';
 import { checkDataFolder, checkPackages } from '../setup/machine-check.ts';
 import { buildPackages } from '../setup/package-list.ts';
@@ -191,7 +192,8 @@ export async function checkRemoteExecutor(
   const name = `executor ${executor.name}`;
   const passed: string[] = [];
   try {
-    for await (const step of executor.check?.(AbortSignal.timeout(patience)) ?? []) passed.push(step);
+    for await (const step of executor.check?.(nobodysOrder(), AbortSignal.timeout(patience)) ?? [])
+      passed.push(step);
     return ok(
       name,
       passed.length === 0 ? 'cannot be looked at without starting a worker' : passed.join(', '),
@@ -203,4 +205,21 @@ export async function checkRemoteExecutor(
       `slipway executor test ${executor.name}`,
     );
   }
+}
+
+/** For what is only asked whether it could be. */
+function nobodysOrder(): WorkerOrder {
+  return {
+    buildId: newBuildId(),
+    attemptId: newAttemptId(),
+    epoch: 1,
+    namespace: 'slipway-doctor',
+    platform: '',
+    triesLeft: 0,
+    token: 'none',
+    server: 'localhost:443',
+    serverTls: true,
+    registryHost: 'localhost',
+    maxLifetime: 60_000,
+  };
 }

@@ -70,11 +70,13 @@ export interface Executor {
   /** Finds the workers of a former life; ends those whose attempt `keep` refuses. */
   adopt(keep: (attemptId: AttemptId) => Promise<boolean>): Promise<void>;
   close(): Promise<void>;
+  /** Set for looking into workers: `stop` leaves them, and their own limits end them. */
+  readonly leavesWorkers?: boolean;
   /**
-   * Where this type can tell without starting anything: gives each step that is so, in order, and throws an ExecutorError
-   * with what to do at the first that is not. Changes nothing.
+   * Where this type can tell without starting the worker of the order: gives each step that is so, in order, and throws an
+   * ExecutorError with what to do at the first that is not. Changes nothing.
    */
-  check?(signal: AbortSignal): AsyncIterable<ReadyStep>;
+  check?(order: WorkerOrder, signal: AbortSignal): AsyncIterable<ReadyStep>;
   /** Where this type can tell them apart: the steps that a worker has behind it, in order. */
   progress?(worker: string): Promise<readonly StartStep[]>;
 }

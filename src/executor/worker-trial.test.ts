@@ -82,6 +82,16 @@ test('ends at the first thing that is missing', async () => {
   expect(await trial(away)).toEqual(['reachable: No answer.']);
 });
 
+test('a worker that is left for debugging is not waited for, and the message says how it ends', async () => {
+  const executor = new DummyExecutor({ clock: systemClock, work: untilStopped });
+  Object.defineProperty(executor, 'leavesWorkers', { value: true });
+  expect(await trial(executor)).toEqual([
+    'started',
+    'registered',
+    expect.stringMatching(/^stopped: DEBUG is set for this executor, so \S+ was left .* unset DEBUG/),
+  ]);
+});
+
 test('says why a worker is gone that never registered, without its token, and removes it', async () => {
   const executor = new DummyExecutor({
     clock: systemClock,

@@ -51,7 +51,7 @@ export async function* runTrial(options: WorkerTrialOptions): AsyncGenerator<Tri
   let next: TrialStep = 'reachable';
   let worker: string;
   try {
-    for await (const step of executor.check?.(signal) ?? []) {
+    for await (const step of executor.check?.(order, signal) ?? []) {
       yield passed(step);
       next = step === 'reachable' ? 'allowed' : 'started';
     }
@@ -95,6 +95,13 @@ export async function* runTrial(options: WorkerTrialOptions): AsyncGenerator<Tri
       await clock.sleep(look, signal);
     }
     stopped = true;
+    if (executor.leavesWorkers === true) {
+      yield failed(
+        'stopped',
+        `DEBUG is set for this executor, so ${worker} was left for you to look into. It ends when its time is over; end it yourself where it runs, or unset DEBUG and test again.`,
+      );
+      return;
+    }
     await executor.stop(worker, signal);
     yield (await isGone(options, worker))
       ? passed('stopped')

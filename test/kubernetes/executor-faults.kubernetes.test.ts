@@ -133,6 +133,76 @@ describe.skipIf('missing' in findBinaries())('workers on Kubernetes', () => {
     });
   });
 
+  describe('a check', () => {
+    /** The steps that are so, and what is not. */
+    async function steps(executor: ReturnType<Cluster['executor']>): Promise<readonly string[]> {
+      const passed: string[] = [];
+      try {
+        for await (const step of executor.check(orderFor('run'), never)) passed.push(step);
+      } catch (thrown) {
+        passed.push(String(thrown));
+      }
+      await cluster.nothingLeft(executor);
+      await executor.close();
+      return passed;
+    }
+
+    test('by the role of the documentation finds everything, and makes nothing', async () => {
+      expect(await steps(cluster.executor())).toEqual(['reachable', 'allowed']);
+    });
+
+    test('tells who cannot reach from who may not', async () => {
+      expect(await steps(cluster.executor({ server: '127.0.0.1:1' }))).toEqual([
+        expect.stringMatching(/cannot be reached/),
+      ]);
+      expect(await steps(cluster.executor({ token: () => 'not-a-token-7d1e' }))).toEqual([
+        'reachable',
+        expect.stringMatching(/does not know its token/),
+      ]);
+      expect(await steps(cluster.executor({ settings: { namespace: 'elsewhere' } }))).toEqual([
+        'reachable',
+        expect.stringMatching(/may not create jobs, .* in namespace elsewhere/),
+      ]);
+    });
+
+    test('names every right that is missing, also those that only a death needs', async () => {
+      const { rules } = (await cluster.plane.admin.get(role)) as unknown as { readonly rules: Rule[] };
+      const few = without(without(rules, 'get', 'pods/log', ''), 'delete', 'jobs', 'batch');
+      await cluster.plane.admin.patch(role, { rules: few });
+      try {
+        await vi.waitFor(
+          async () =>
+            expect(await steps(cluster.executor())).toEqual([
+              'reachable',
+              expect.stringMatching(/may not delete jobs, get pods\/log in namespace builder.*role\.yaml/),
+            ]),
+          patient,
+        );
+      } finally {
+        await cluster.plane.admin.apply(manual('role.yaml'));
+      }
+      await vi.waitFor(
+        async () => expect(await steps(cluster.executor())).toEqual(['reachable', 'allowed']),
+        patient,
+      );
+    });
+
+    test('of a worker under way tells when it has a node and its image', async () => {
+      const executor = cluster.executor();
+      const order = orderFor('wait');
+      const { worker } = await executor.start(order, never);
+      await vi.waitFor(async () => expect(await executor.progress(worker)).toEqual(['scheduled']), patient);
+      await cluster.set(order, { kind: 'running' });
+      await vi.waitFor(
+        async () => expect(await executor.progress(worker)).toEqual(['scheduled', 'image-pulled']),
+        patient,
+      );
+      await executor.stop(worker, never);
+      await cluster.nothingLeft(executor);
+      await executor.close();
+    });
+  });
+
   describe('who may not', () => {
     test('with a wrong token, is told so without it', async () => {
       const executor = cluster.executor({ token: () => 'not-a-token-7d1e' });
@@ -242,6 +312,9 @@ describe.skipIf('missing' in findBinaries())('workers on Kubernetes', () => {
         code: 'at-capacity',
         message: expect.stringMatching(/quota of namespace builder is used up.*exceeded quota: few/),
       });
+      const checking = executor.check(orderFor('run'), never)[Symbol.asyncIterator]();
+      expect(await checking.next()).toMatchObject({ value: 'reachable' });
+      await expect(checking.next()).rejects.toMatchObject({ code: 'at-capacity' });
       await cluster.plane.admin.delete(quota);
       await cluster.nothingLeft(executor);
       await executor.close();

@@ -7,7 +7,7 @@ import type {
 } from '@aws-sdk/client-ec2';
 import type { AttemptId } from '../../model/ids.ts';
 import { lastOutput } from '../last-output.ts';
-import { type Ec2Place, fromEc2, isNoInstance } from './ec2-error.ts';
+import { answerOf, type Ec2Place, fromEc2, isNoInstance } from './ec2-error.ts';
 import { attemptOf } from './instance-tags.ts';
 
 export interface Ec2ApiOptions {
@@ -40,7 +40,7 @@ const pageSize = 1000;
 const idsAtOnce = 200;
 
 /**
- * The four calls of EC2 that workers need; what they throw is theirs, see ec2-error.ts. The SDK is loaded by `open`, so
+ * The calls of EC2 that workers need; what they throw is theirs, see ec2-error.ts. The SDK is loaded by `open`, so
  * that a server without instances does not pay for it.
  */
 export class Ec2Api {
@@ -87,6 +87,15 @@ export class Ec2Api {
     const [instance] = (Instances ?? []).flatMap(instanceOf);
     if (instance === undefined) throw new Error('it answered without an instance');
     return instance;
+  }
+
+  /** Whether `run` would do what it is asked; starts nothing. Throws what EC2 answered. */
+  async tryRun(request: RunInstancesCommandInput, signal: AbortSignal): Promise<void> {
+    const command = new this.#sdk.RunInstancesCommand({ ...request, DryRun: true });
+    await this.#client.send(command, { abortSignal: signal }).catch((thrown: unknown) => {
+      // So EC2 says of a dry run that would have gone well.
+      if (answerOf(thrown) !== 'DryRunOperation') throw thrown;
+    });
   }
 
   /** All instances that the filters fit. */

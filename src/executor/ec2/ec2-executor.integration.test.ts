@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Ec2Front } from '../../../test/fakes/ec2-front.ts';
 import { motoImage, startEc2 } from '../../../test/services/ec2.ts';
 import { findMoto } from '../../../test/services/moto.ts';
@@ -483,6 +483,53 @@ describe.skipIf('missing' in moto)(`ec2 executor ${'missing' in moto ? `(${moto.
     await expect(executor.start(orderFor('run'), never)).rejects.toMatchObject({ code: 'at-capacity' });
   });
 
+  test('can be asked whether it would start one, which starts none', async () => {
+    await using here = await place();
+    const executor = await here.open();
+    expect(await steps(executor)).toEqual(['reachable', 'allowed']);
+    const asked = here.front.calls.map(({ action, form }) => `${action} ${form.get('DryRun')}`);
+    expect(asked).toEqual(['DescribeInstances null', 'RunInstances true']);
+    expect(await here.up()).toEqual([]);
+  });
+
+  test('says which of reaching and being allowed fails', async () => {
+    await using here = await place();
+    const away = await here.open({ api: await here.newApi(undefined, 1, 300) });
+    here.front.plan('DescribeInstances', 'hang');
+    expect(await steps(away)).toEqual([expect.stringMatching(/could not list its instances .*reached/)]);
+    here.front.recover();
+    const stranger = await here.open({
+      api: await here.newApi({ accessKey: 'AKIAWRONGKEY000000', secretKey: 'wrong' }),
+    });
+    expect(await steps(stranger)).toEqual([
+      'reachable',
+      expect.stringMatching(/AuthFailure.*AWS_ACCESS_KEY/),
+    ]);
+    const executor = await here.open();
+    here.front.plan('RunInstances', { status: 403, code: 'UnauthorizedOperation' });
+    expect(await steps(executor)).toEqual([
+      'reachable',
+      expect.stringMatching(/could not start an instance .*docs\/ec2\.md/),
+    ]);
+    here.front.recover();
+    // The emulator does not look at what a dry run asks for; EC2 does.
+    here.front.plan('RunInstances', { status: 400, code: 'InvalidAMIID.NotFound' });
+    expect(await steps(executor)).toEqual(['reachable', expect.stringMatching(/InvalidAMIID.*COREOS_AMI/)]);
+    expect(await here.up()).toEqual([]);
+  });
+
+  test('an instance that runs has been given a machine; what happens on it is not known', async () => {
+    await using here = await place();
+    const executor = await here.open();
+    const { worker } = await executor.start(orderFor('run'), never);
+    await vi.waitFor(async () => {
+      expect((await executor.status(worker)).kind).toBe('running');
+      expect(await executor.progress(worker)).toEqual(['scheduled']);
+    });
+    expect(await executor.progress('i-00000000000000001')).toEqual([]);
+    expect([executor.leavesWorkers, (await here.open({ debug: true })).leavesWorkers]).toEqual([false, true]);
+  });
+
   test('an instance that somebody else ended is stopped without a word, and a stop that fails says so', async () => {
     await using here = await place();
     const executor = await here.open();
@@ -523,4 +570,15 @@ function tokenIn(data: string): string | undefined {
   const bytes = Buffer.from(contents?.source.split(',')[1] ?? '', 'base64');
   const text = (contents?.compression === 'gzip' ? gunzipSync(bytes) : bytes).toString();
   return /^TOKEN=(.*)$/m.exec(text)?.[1];
+}
+
+/** What a check says: the steps that are so, and what is not. */
+async function steps(executor: Ec2Executor): Promise<readonly string[]> {
+  const passed: string[] = [];
+  try {
+    for await (const step of executor.check(orderFor('run'), never)) passed.push(step);
+  } catch (thrown) {
+    passed.push(String(thrown));
+  }
+  return passed;
 }

@@ -1,7 +1,14 @@
 import { backOff } from '../../base/back-off.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { AttemptId } from '../../model/ids.ts';
-import type { Executor, StartedWorker, WorkerOrder, WorkerStatus } from '../executor.ts';
+import type {
+  Executor,
+  ReadyStep,
+  StartedWorker,
+  StartStep,
+  WorkerOrder,
+  WorkerStatus,
+} from '../executor.ts';
 import { ExecutorError } from '../executor-error.ts';
 import type { CoreosAmi } from './coreos-ami.ts';
 import type { Ec2Api } from './ec2-api.ts';
@@ -169,6 +176,31 @@ export class Ec2Executor implements Executor {
   #pause(): number {
     if (this.#failures === 0) return this.#every;
     return backOff(this.#failures, { first: this.#every, cap: this.#every * 20 });
+  }
+
+  get leavesWorkers(): boolean {
+    return this.#options.debug;
+  }
+
+  async *check(order: WorkerOrder, signal: AbortSignal): AsyncGenerator<ReadyStep> {
+    const { api, settings } = this.#options;
+    let refused: unknown;
+    try {
+      await api.list(ownInstances(settings), signal);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      if (!(thrown instanceof ExecutorError) || thrown.code === 'unavailable') throw thrown;
+      refused = thrown;
+    }
+    yield 'reachable';
+    if (refused !== undefined) throw refused;
+    await this.#starter.tryStart(order, signal);
+    yield 'allowed';
+  }
+
+  /** That an instance runs is what EC2 knows; what happens on it, it does not. */
+  async progress(worker: string): Promise<readonly StartStep[]> {
+    return this.#table.get(worker)?.state === 'running' ? ['scheduled'] : [];
   }
 
   onGone(tell: Parameters<Executor['onGone']>[0]): () => void {

@@ -61,6 +61,25 @@ export class InstanceStarter {
     );
   }
 
+  /**
+   * Whether `start` would be allowed what it asks for. Throws ExecutorError. Whether it may be ended shows with an instance
+   * only: rights to do so hang on its tags.
+   */
+  async tryStart(order: WorkerOrder, signal: AbortSignal): Promise<void> {
+    const { settings, api, amis, userData } = this.#options;
+    const ami = settings.ami ?? (await amis.find());
+    signal.throwIfAborted();
+    const clientToken = `${order.attemptId}-dry`;
+    const request = runRequest(settings, { order, ami, userData: userData(order), clientToken });
+    try {
+      await api.tryRun(request, signal);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const secrets = [...api.place.secrets, order.token];
+      throw fromEc2(thrown, 'start an instance', { ...api.place, secrets });
+    }
+  }
+
   async #run(
     request: ReturnType<typeof runRequest>,
     order: WorkerOrder,

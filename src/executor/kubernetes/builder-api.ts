@@ -20,6 +20,46 @@ export class BuilderApi {
     this.#core = `/api/v1/${inside}`;
   }
 
+  /** Asks for nothing that needs a right. */
+  version(signal: AbortSignal): Promise<unknown> {
+    return this.#json({ method: 'GET', path: '/version', verb: 'get', resource: 'version' }, signal);
+  }
+
+  /** Whether the account that asks has a right in the namespace. `resource` may have a subresource behind a slash. */
+  async may(
+    { group, resource, verb }: { readonly group: string; readonly resource: string; readonly verb: string },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const [name, subresource] = resource.split('/');
+    const body = {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SelfSubjectAccessReview',
+      spec: {
+        resourceAttributes: {
+          namespace: this.namespace,
+          group,
+          verb,
+          resource: name,
+          ...(subresource === undefined ? {} : { subresource }),
+        },
+      },
+    };
+    const path = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+    const review = await this.#json<{ readonly status?: { readonly allowed?: boolean } }>(
+      { method: 'POST', path, body, verb: 'create', resource: 'selfsubjectaccessreviews' },
+      signal,
+    );
+    return review.status?.allowed === true;
+  }
+
+  /** Everything that creating a Job takes, but there is none afterwards. */
+  tryJob(job: object, signal: AbortSignal): Promise<unknown> {
+    return this.#json(
+      { method: 'POST', path: `${this.#jobs}?dryRun=All`, body: job, verb: 'create', resource: 'jobs' },
+      signal,
+    );
+  }
+
   createJob(job: object, signal: AbortSignal): Promise<Job> {
     return this.#json(
       { method: 'POST', path: this.#jobs, body: job, verb: 'create', resource: 'jobs' },

@@ -1,10 +1,17 @@
 import type { Clock } from '../../base/clock.ts';
 import type { AttemptId } from '../../model/ids.ts';
-import type { Executor, StartedWorker, WorkerOrder, WorkerStatus } from '../executor.ts';
+import type {
+  Executor,
+  ReadyStep,
+  StartedWorker,
+  StartStep,
+  WorkerOrder,
+  WorkerStatus,
+} from '../executor.ts';
 import { ExecutorError } from '../executor-error.ts';
 import type { Connection } from './access.ts';
 import { ApiClient } from './api-client.ts';
-import { isPassing, isQuota, translateApiError } from './api-error.ts';
+import { type ErrorContext, isPassing, isQuota, translateApiError } from './api-error.ts';
 import { BuilderApi } from './builder-api.ts';
 import { jobObjectsOf } from './job-of.ts';
 import { attemptOf, identityLabels, isJobName, jobNameOf, labelValue, selectorOf } from './labels.ts';
@@ -14,8 +21,9 @@ import { type Listing, Looks } from './listing.ts';
 import { jobOf, type Pod } from './objects.ts';
 import { Patience } from './patience.ts';
 import { watchPods } from './pod-watch.ts';
+import { readinessOf } from './readiness.ts';
 import type { JobMaker, KubernetesSettings, UserData } from './settings.ts';
-import { type Verdict, type VerdictLimits, verdictOf } from './verdict.ts';
+import { stepsOf, type Verdict, type VerdictLimits, verdictOf } from './verdict.ts';
 
 export interface KubernetesExecutorOptions {
   readonly settings: KubernetesSettings;
@@ -156,7 +164,27 @@ export class KubernetesExecutor implements Executor {
   }
 
   #translate(thrown: unknown): ExecutorError {
-    return translateApiError(thrown, { executor: this.name, namespace: this.#options.settings.namespace });
+    return translateApiError(thrown, this.#context);
+  }
+
+  get #context(): ErrorContext {
+    return { executor: this.name, namespace: this.#options.settings.namespace };
+  }
+
+  get leavesWorkers(): boolean {
+    return this.#options.settings.debug;
+  }
+
+  check(order: WorkerOrder, signal: AbortSignal): AsyncIterable<ReadyStep> {
+    const { settings, maker, userData, clock } = this.#options;
+    const { job } = jobObjectsOf(order, settings, maker, { userData, now: clock.now() });
+    return readinessOf(this.#api, job, this.#context, signal);
+  }
+
+  async progress(worker: string): Promise<readonly StartStep[]> {
+    const listing = await this.#recent().catch(() => this.#looks.latest);
+    const pod = listing?.pods.get(worker);
+    return pod === undefined ? [] : stepsOf(pod);
   }
 
   /** In DEBUG a worker is left for whoever looks into it; its own limits end it. */

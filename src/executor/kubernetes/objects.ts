@@ -38,7 +38,12 @@ export interface Pod {
     readonly reason?: string;
     readonly message?: string;
     readonly conditions?: readonly Condition[];
-    readonly containerStatuses?: readonly { readonly name: string; readonly state?: ContainerState }[];
+    readonly containerStatuses?: readonly {
+      readonly name: string;
+      readonly state?: ContainerState;
+      /** '' until its image is there. */
+      readonly imageID?: string;
+    }[];
   };
 }
 

@@ -1,3 +1,4 @@
+import type { StartStep } from '../executor.ts';
 import { brief, isAdmission, isQuota } from './api-error.ts';
 import { type ContainerState, isTrue, type Job, type Pod } from './objects.ts';
 
@@ -160,8 +161,20 @@ function detail(reason: string | undefined, message: string | undefined): string
   return said === '' ? 'no reason given' : brief(said);
 }
 
-function stateOf({ status }: Pod): ContainerState | undefined {
-  return status?.containerStatuses?.find(({ name }) => name === 'builder')?.state;
+/** The steps that the worker of a pod has behind it. */
+export function stepsOf(pod: Pod): readonly StartStep[] {
+  const builder = builderOf(pod);
+  const begun = builder?.state?.running !== undefined || builder?.state?.terminated !== undefined;
+  if (begun || (builder?.imageID ?? '') !== '') return ['scheduled', 'image-pulled'];
+  return isTrue(pod.status?.conditions, 'PodScheduled') === undefined ? [] : ['scheduled'];
+}
+
+function builderOf({ status }: Pod) {
+  return status?.containerStatuses?.find(({ name }) => name === 'builder');
+}
+
+function stateOf(pod: Pod): ContainerState | undefined {
+  return builderOf(pod)?.state;
 }
 
 /** An image's name does not become right by waiting. */
