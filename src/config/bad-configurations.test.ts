@@ -389,6 +389,13 @@ const cases: readonly BadConfiguration[] = [
     ],
   },
   {
+    name: 'remote workers that are sent to the port of the pages',
+    file: `BUILDMAN_HOSTNAME: ci.example.com\n${executor('EXECUTOR: ec2\nEC2_REGION: eu-central-1\nEC2_INSTANCE_TYPE: t3.large')}`,
+    says: [
+      'config.yaml:3: BUILDMAN_HOSTNAME is SERVER_HOSTNAME; workers on other machines would be sent to port 55443, which needs a certificate. Set BUILDMAN_HOSTNAME to HOST:50051, or SLIPWAY.TLS, or SLIPWAY.LISTEN.ONE_PORT.',
+    ],
+  },
+  {
     name: 'one port for two purposes',
     file: 'SLIPWAY: { LISTEN: { PORT: 50051 } }\n',
     says: [

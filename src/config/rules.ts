@@ -81,7 +81,7 @@ function addressRules(
     report.fault(
       'missing-key',
       ['BUILDMAN_HOSTNAME'],
-      `is missing; workers on other machines would be sent to port ${own.LISTEN.GRPC_TLS_PORT ?? 55_443}, which needs a certificate. Set BUILDMAN_HOSTNAME to HOST:${own.LISTEN.GRPC_PORT ?? 50_051}, or SLIPWAY.TLS, or SLIPWAY.LISTEN.ONE_PORT.`,
+      `is ${manager === undefined ? 'missing' : 'SERVER_HOSTNAME'}; workers on other machines would be sent to port ${own.LISTEN.GRPC_TLS_PORT ?? 55_443}, which needs a certificate. Set BUILDMAN_HOSTNAME to HOST:${own.LISTEN.GRPC_PORT ?? 50_051}, or SLIPWAY.TLS, or SLIPWAY.LISTEN.ONE_PORT.`,
     );
   portRules(config, report);
   own?.TRUSTED_PROXIES?.forEach((block, index) => {

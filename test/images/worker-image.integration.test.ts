@@ -1,30 +1,28 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { DummyExecutor } from '../../src/executor/dummy-executor.ts';
 import type { WorkerOrder } from '../../src/executor/executor.ts';
-import { createRepository, packFolder } from '../harness/build-client.ts';
+import { packFolder } from '../harness/build-client.ts';
 import { ownCertificate } from '../harness/own-certificate.ts';
-import { SlipwayServer } from '../harness/slipway-server.ts';
 import { startWholeServer, type WholeServer } from '../harness/whole-server.ts';
+import { WorkerImages } from '../harness/worker-images.ts';
 
 const run = promisify(execFile);
-const project = resolve(import.meta.dirname, '../..');
 const minutes = 60_000;
 
 /**
  * Slipway builds the image of its own worker, and a container of that image builds for a Slipway. As root, because
- * a container needs all ids (as in a pod): podman without root gives it 65,536, too few to map any into. To try it often,
- * set SLIPWAY_TEST_BASE to the tar file of a Debian, which mmdebstrap needs a minute to make.
+ * a container needs all ids (as in a pod): podman without root gives it 65,536, too few to map any into.
  */
 describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
   let folder: string;
-  let builder: SlipwayServer;
+  let images: WorkerImages;
   let server: WholeServer;
   /** How the next worker is run, and what it printed. */
   let flags: readonly string[] = [];
@@ -37,14 +35,7 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
     // The account of the workers must be able to pass through.
     await chmod(folder, 0o711);
     certificate = (await ownCertificate(folder)).pem;
-    builder = await SlipwayServer.start();
-    await makeContext(join(folder, 'context'));
-    await createRepository(builder, 'admin', 'base');
-    const base = process.env.SLIPWAY_TEST_BASE ?? join(folder, 'base.tar');
-    if (process.env.SLIPWAY_TEST_BASE === undefined)
-      await run('mmdebstrap', ['--variant=minbase', '--quiet', 'bookworm', base]);
-    await podman('import', '--quiet', base, 'localhost/base:1');
-    await podman('push', '--quiet', ...login(), 'localhost/base:1', `${builder.host}/admin/base:1`);
+    images = await WorkerImages.start(join(folder, 'images'));
     server = await startWholeServer({
       before: [{ executor: new DummyExecutor({ name: 'podman', clock, work }) }],
     });
@@ -52,7 +43,7 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
 
   afterAll(async () => {
     await server?.[Symbol.asyncDispose]();
-    await builder?.dispose();
+    await images?.[Symbol.asyncDispose]();
     await podman('rm', '--all', '--force', '--volumes').catch(() => {});
     await podman('volume', 'rm', '--all', '--force').catch(() => {});
     for (const mount of (await mounts()).reverse()) await run('umount', [mount]);
@@ -81,8 +72,6 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
     return (await run('podman', podmanArguments(args), { maxBuffer: 1e8 })).stdout.trim();
   }
 
-  const login = () => ['--tls-verify=false', '--creds', `$oauthtoken:${builder.token}`];
-
   /** Runs the image to its end; what it prints is kept. */
   async function container(
     tag: string,
@@ -99,7 +88,7 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
         ...['--ulimit=nproc=4096:4096', '--ulimit=nofile=4096:4096'],
         ...flags,
         ...names,
-        `${builder.host}/admin/worker:${tag}`,
+        images.reference(tag),
       ]),
       { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
     );
@@ -131,20 +120,8 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
     return { exitCode, output: printed };
   }
 
-  async function buildImage(target: string): Promise<void> {
-    await run(
-      process.execPath,
-      [
-        ...['--disable-warning=ExperimentalWarning', join(project, 'src/bin/slipway.ts'), 'build'],
-        ...[join(folder, 'context'), '--file', join(folder, 'context/deploy/worker/Dockerfile')],
-        ...['--repo', 'admin/worker', '--tag', target, '--target', target],
-        ...['--build-arg', `BASE=${builder.host}/admin/base:1`],
-      ],
-      { env: { ...process.env, SLIPWAY_PROFILE: builder.profileFile }, maxBuffer: 1e8 },
-    ).catch((thrown: { stdout?: string; stderr?: string }) => {
-      throw new Error(`the image was not built:\n${thrown.stdout?.slice(-4000)}\n${thrown.stderr}`);
-    });
-    await podman('pull', '--quiet', ...login(), `${builder.host}/admin/worker:${target}`);
+  async function buildImage(target: 'rootless' | 'root'): Promise<void> {
+    await podman('pull', '--quiet', ...images.login, await images.build(target));
   }
 
   /** Has a real image built by a container of the image; what came of it. */
@@ -251,30 +228,3 @@ describe.runIf(process.getuid?.() === 0)('the image of the worker', () => {
     },
   );
 });
-
-/**
- * The repository as the image's Dockerfile wants it: with what `./slipway` fetches for running, but without what only
- * development needs, which the Dockerfile would throw away.
- */
-async function makeContext(folder: string): Promise<void> {
-  const copy = async (path: string) => {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
-    await cp(join(project, path), join(folder, path), { recursive: true });
-  };
-  for (const path of ['slipway', 'package.json', 'package-lock.json', 'src', 'scripts/runtime.sh', 'deploy'])
-    await copy(path);
-  const { packages } = JSON.parse(await readFile(join(project, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, { dev?: boolean }>;
-  };
-  // Nested packages come with the one they are in.
-  for (const [path, { dev }] of Object.entries(packages))
-    if (/^node_modules\/(?:@[^/]+\/)?[^/]+$/.test(path) && dev !== true)
-      // An optional one may be of another platform.
-      await copy(path).catch((thrown: NodeJS.ErrnoException) => {
-        if (thrown.code !== 'ENOENT') throw thrown;
-      });
-  await copy('node_modules/.slipway-installed');
-  const node = `.node/node_modules/node-linux-${process.arch}/bin/node`;
-  await mkdir(dirname(join(folder, node)), { recursive: true });
-  await copyFile(process.execPath, join(folder, node));
-}

@@ -1,0 +1,255 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { packFolder } from '../harness/build-client.ts';
+import { RemoteBuild, RemoteUser, ServeProcess } from '../harness/serve-process.ts';
+import { processesWith, until } from '../harness/slipway-server.ts';
+import { WorkerImages } from '../harness/worker-images.ts';
+import { freePort } from '../services/service.ts';
+import { findBinaries } from './binaries.ts';
+import { manual, namespace, patiently } from './cluster.ts';
+import { ControlPlane } from './control-plane.ts';
+import { RealNode } from './real-node.ts';
+
+const run = promisify(execFile);
+const image = 'localhost/slipway/worker:test';
+const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
+const pods = `/api/v1/namespaces/${namespace}/pods`;
+const secrets = `/api/v1/namespaces/${namespace}/secrets`;
+const minutes = 60_000;
+
+/**
+ * Everything is real: a control plane set up by the files of the documentation, a kubelet with containerd, the image of the
+ * worker as Slipway builds it, `slipway serve` with the executor in its configuration, the pod, and the registry.
+ */
+describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whole build in a pod', () => {
+  let folder: string;
+  let plane: ControlPlane;
+  let node: RealNode;
+  let server: ServeProcess;
+  let user: RemoteUser;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'slipway-pod-'));
+    const archive = await workerArchive(folder);
+    plane = await ControlPlane.start();
+    await plane.admin.apply(
+      manual('namespace.yaml', 'service-accounts.yaml', 'role.yaml', 'role-binding.yaml', 'token.yaml'),
+    );
+    // Any image that can do nothing for ever holds the pod's namespaces; this node has no other one.
+    node = await RealNode.join(plane, { pause: await pauseArchive(folder) });
+    await node.importImage(archive);
+    const port = await freePort();
+    const host = await node.expose(port);
+    server = await ServeProcess.start({ config: await configuration(host, port) });
+    const password = server.createUser('kim');
+    user = await RemoteUser.withPassword(`http://${host}`, 'kim', password).withToken();
+  }, 20 * minutes);
+
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
+    await plane?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  }, 3 * minutes);
+
+  async function configuration(host: string, port: number) {
+    const token = await patiently(async () => {
+      const secret = await plane.admin.get(`${secrets}/slipway-token`);
+      return Buffer.from((secret.data as { readonly token: string }).token, 'base64').toString();
+    });
+    await writeFile(join(folder, 'token'), token);
+    return {
+      SERVER_HOSTNAME: host,
+      PREFERRED_URL_SCHEME: 'http',
+      DB_URI: `sqlite:///${join(folder, 'slipway.db')}`,
+      DATABASE_SECRET_KEY: randomBytes(32).toString('hex'),
+      SUPER_USERS: ['kim'],
+      BUILD_MANAGER: [
+        'ephemeral',
+        {
+          ALLOWED_WORKER_COUNT: 2,
+          EXECUTORS: [
+            {
+              EXECUTOR: 'kubernetesPodman',
+              NAME: 'cluster',
+              K8S_API_SERVER: plane.host,
+              K8S_API_TLS_CA: plane.authority.file,
+              SERVICE_ACCOUNT_TOKEN_FILE: join(folder, 'token'),
+              BUILDER_NAMESPACE: namespace,
+              BUILDER_CONTAINER_IMAGE: image,
+              IMAGE_PULL_POLICY: 'Never',
+              CONTAINER_MEMORY_REQUEST: '1Gi',
+              CONTAINER_MEMORY_LIMITS: '3Gi',
+              CONTAINER_CPU_LIMITS: '2000m',
+            },
+          ],
+        },
+      ],
+      SLIPWAY: { LISTEN: { ADDRESS: '127.0.0.1', PORT: port, ONE_PORT: true }, RETRY_DELAY: 0 },
+    };
+  }
+
+  /** Asks for an image of a busybox, and of what a shell command makes of it. */
+  async function ask(repository: string, command: string): Promise<RemoteBuild> {
+    const source = join(folder, repository);
+    await mkdir(source);
+    await copyFile('/bin/busybox', join(source, 'busybox'));
+    const step = JSON.stringify(['/bin/busybox', 'sh', '-c', command]);
+    await writeFile(
+      join(source, 'Dockerfile'),
+      `FROM scratch\nCOPY busybox /bin/busybox\nRUN ${step}\nENTRYPOINT ["/bin/busybox"]\n`,
+    );
+    const mimeType = await packFolder(source, 'tar.gz', `${source}.tar.gz`);
+    const drop = await user.json<{ url: string; file_id: string }>('POST', '/api/v1/filedrop/', { mimeType });
+    const put = await fetch(new URL(drop.url, user.url), {
+      method: 'PUT',
+      body: await readFile(`${source}.tar.gz`),
+      headers: { 'content-type': mimeType },
+    });
+    expect(put.status, await put.text()).toBeLessThan(300);
+    await user.json('POST', '/api/v1/repository', {
+      ...{ namespace: 'kim', repository, visibility: 'private', description: '' },
+    });
+    const path = `/api/v1/repository/kim/${repository}/build/`;
+    const { id } = await user.json<{ id: string }>('POST', path, {
+      file_id: drop.file_id,
+      docker_tags: ['made'],
+    });
+    return new RemoteBuild(user, `${path}${id}`, id);
+  }
+
+  /** The image as its registry serves it to a client: its digest, and what is in a file of it. */
+  async function pulled(repository: string, file: string): Promise<{ digest: string; text: string }> {
+    const { authorization } = user;
+    const reference = `docker://${new URL(user.url).host}/kim/${repository}:made`;
+    const login = ['--creds', `$oauthtoken:${authorization.replace('Bearer ', '')}`];
+    const { stdout } = await run('skopeo', [
+      ...['inspect', '--format', '{{.Digest}}', '--tls-verify=false', ...login, reference],
+    ]);
+    const layout = join(folder, `pulled-${repository}`);
+    await run('skopeo', [
+      'copy',
+      '--quiet',
+      '--src-tls-verify=false',
+      '--src-creds',
+      `${login[1]}`,
+      reference,
+      `dir:${layout}`,
+    ]);
+    let text = '';
+    for (const name of await readdir(layout))
+      if (/^[0-9a-f]{64}$/.test(name))
+        text += await run('tar', ['-xOf', join(layout, name), file]).then(
+          (made) => made.stdout,
+          () => '',
+        );
+    return { digest: stdout.trim(), text };
+  }
+
+  async function nothingLeft(): Promise<void> {
+    await patiently(async () => {
+      const labelled = '?labelSelector=slipway-attempt';
+      const lists = await Promise.all([jobs, pods, secrets].map((path) => plane.admin.list(path + labelled)));
+      const left = lists.flat().map(({ metadata }) => metadata.name);
+      if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
+    });
+  }
+
+  /** For when something fails: what the cluster says. */
+  async function story(build: RemoteBuild): Promise<string> {
+    const view = await build.view();
+    const log = (await build.log()).map(({ message }) => message);
+    return `${JSON.stringify(view.attempts, undefined, 1)}\n${log.join('\n')}`;
+  }
+
+  test('from the Job to the image in the registry', { timeout: 5 * minutes }, async () => {
+    const build = await ask('plain', 'echo "it is user $(/bin/busybox id -u)"; echo made in a pod > /made');
+    const view = await build.ends();
+    expect(view, await story(build)).toMatchObject({
+      phase: 'complete',
+      attempts: [{ epoch: 1, outcome: 'complete', executor: 'cluster' }],
+    });
+    const log = (await build.log()).map(({ message }) => message);
+    expect(log).toContain('it is user 0');
+    expect(await pulled('plain', 'made')).toEqual({ digest: view.digest, text: 'made in a pod\n' });
+    await nothingLeft();
+  });
+
+  test('whose worker is killed is built by another pod, and says what happened', {
+    timeout: 5 * minutes,
+  }, async () => {
+    const build = await ask('killed', 'echo begun; /bin/busybox sleep 5; echo made twice > /made');
+    await build.says(/^begun$/);
+    const workers = await until('the worker in its pod', async () => {
+      const found = (await processesWith('/opt/slipway/')).filter(({ command }) =>
+        /\bworker\b/.test(command),
+      );
+      return found.length > 0 && found;
+    });
+    for (const { pid } of workers) process.kill(pid, 'SIGKILL');
+    const view = await build.ends();
+    expect(view, await story(build)).toMatchObject({
+      phase: 'complete',
+      attempts: [
+        { epoch: 1, outcome: 'internal-error', error_code: 'workerlost' },
+        { epoch: 2, outcome: 'complete' },
+      ],
+    });
+    expect(view.attempts[0]).toHaveProperty('error', expect.stringMatching(/status 137|signal 9|SIGKILL/));
+    expect(await pulled('killed', 'made')).toEqual({ digest: view.digest, text: 'made twice\n' });
+    await nothingLeft();
+  });
+
+  test('of a worker on trial passes every step', { timeout: 3 * minutes }, async () => {
+    const response = await user.fetch('/api/v1/superuser/executors/cluster/test', { method: 'POST' });
+    const text = await response.text();
+    const steps = [...text.matchAll(/"step":"([a-z-]+)"/g)].map(([, step]) => step);
+    expect(steps, text).toEqual([
+      ...['reachable', 'allowed', 'started', 'scheduled', 'image-pulled', 'registered', 'stopped'],
+    ]);
+    expect(text).not.toContain('failed');
+    await nothingLeft();
+  });
+});
+
+/** The image of the worker, built by a Slipway, as an archive that a node takes. */
+async function workerArchive(folder: string): Promise<string> {
+  await using images = await WorkerImages.start(join(folder, 'images'));
+  const archive = join(folder, 'worker.tar');
+  const reference = await images.build('rootless');
+  const login = ['--src-tls-verify=false', '--src-creds', images.credentials];
+  await run('skopeo', [
+    'copy',
+    '--quiet',
+    ...login,
+    `docker://${reference}`,
+    `docker-archive:${archive}:${image}`,
+  ]);
+  return archive;
+}
+
+/** An image that waits for ever. */
+async function pauseArchive(folder: string): Promise<{ readonly archive: string; readonly image: string }> {
+  const name = 'localhost/pause:test';
+  const [context, archive] = [join(folder, 'pause'), join(folder, 'pause.tar')];
+  await mkdir(context);
+  await copyFile('/bin/busybox', join(context, 'busybox'));
+  const text = 'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox", "sleep", "1000000"]\n';
+  await writeFile(join(context, 'Containerfile'), text);
+  const store = [
+    '--root',
+    join(folder, 'store'),
+    '--runroot',
+    join(folder, 'run'),
+    '--storage-driver',
+    'vfs',
+  ];
+  await run('buildah', [...store, 'build', '-q', '-t', name, context]);
+  await run('buildah', [...store, 'push', '-q', name, `docker-archive:${archive}:${name}`]);
+  return { archive, image: name };
+}
