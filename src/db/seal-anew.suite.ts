@@ -194,7 +194,8 @@ export function sealAnewSuite(name: string, open: OpenScratch): void {
       const written = new Map<string, Buffer>();
       let batches = 0;
       let late: BuildId | undefined;
-      const writing: Promise<unknown>[] = [];
+      // Of one row one after the other: the last one asked for is to be the last one written.
+      const writing = new Map<string, Promise<unknown>>();
       const onBatch = async () => {
         batches += 1;
         if (batches === 2) {
@@ -206,17 +207,17 @@ export function sealAnewSuite(name: string, open: OpenScratch): void {
         for (const id of ids.slice(0, 7)) {
           const value = randomBytes(20);
           written.set(id, value);
-          // Not awaited: it happens while the next batch is sealed.
-          writing.push(
-            elsewhere.sql
+          const write = async () =>
+            await elsewhere.sql
               .updateTable('build_secrets')
               .set({ sealed: old.seal(value, `build-secret ${id} b`) })
               .where('build_id', '=', id)
               .where('id', '=', 'b')
-              .execute(),
-          );
+              .execute();
+          // Not awaited: it happens while the next batch is sealed.
+          writing.set(id, (writing.get(id) ?? Promise.resolve()).then(write));
         }
-        if (batches === 4) await Promise.all(writing);
+        if (batches === 4) await Promise.all(writing.values());
       };
       expect(countsOf(await run({ onBatch }))[0]).toMatchObject({ current: 22, former: 0, locked: 0 });
       await using reader = new SqlBuildQueue(database, { secretBox: current });
