@@ -77,6 +77,8 @@ export interface Executor {
    * ExecutorError with what to do at the first that is not. Changes nothing.
    */
   check?(order: WorkerOrder, signal: AbortSignal): AsyncIterable<ReadyStep>;
-  /** Where this type can tell them apart: the steps that a worker has behind it, in order. */
+  /** The steps that this type can tell apart, in order; a worker that has registered has all of them behind it. */
+  readonly startSteps?: readonly StartStep[];
+  /** Of these, what a worker has behind it as far as is known. */
   progress?(worker: string): Promise<readonly StartStep[]>;
 }

@@ -11,12 +11,13 @@ const never = new AbortController().signal;
 /** A dummy executor that tells its steps apart, as others do. */
 class Telling extends DummyExecutor {
   readonly #ready: readonly (ReadyStep | ExecutorError)[];
-  readonly #passed: readonly StartStep[];
+  readonly #known: readonly StartStep[];
+  readonly startSteps: readonly StartStep[] = ['scheduled', 'image-pulled'];
 
-  constructor(work: DummyWork, ready: readonly (ReadyStep | ExecutorError)[], passed: readonly StartStep[]) {
+  constructor(work: DummyWork, ready: readonly (ReadyStep | ExecutorError)[], known: readonly StartStep[]) {
     super({ clock: systemClock, work });
     this.#ready = ready;
-    this.#passed = passed;
+    this.#known = known;
   }
 
   async *check(): AsyncGenerator<ReadyStep> {
@@ -27,7 +28,7 @@ class Telling extends DummyExecutor {
   }
 
   async progress(): Promise<readonly StartStep[]> {
-    return this.#passed;
+    return this.#known;
   }
 }
 
@@ -67,6 +68,16 @@ test('tells every step that the executor tells apart', async () => {
     'registered',
     'stopped',
   ]);
+});
+
+test('a worker that has registered has come through every step, whatever was known of it', async () => {
+  const steps = ['started', 'scheduled', 'image-pulled', 'registered', 'stopped'];
+  expect(await trial(new Telling(untilStopped, [], []))).toEqual(steps);
+});
+
+test('a worker that does not come through the steps does not have them', async () => {
+  const told = await trial(new Telling(untilStopped, [], ['scheduled']), { registers: false, limit: 1 });
+  expect(told).toEqual(['started', 'scheduled', expect.stringMatching(/^registered: /), 'stopped']);
 });
 
 test('leaves out what it does not tell apart', async () => {

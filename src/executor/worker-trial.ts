@@ -71,7 +71,9 @@ export async function* runTrial(options: WorkerTrialOptions): AsyncGenerator<Tri
       // In this order: a worker registers, and then it may be gone.
       const status = await executor.status(worker);
       const registered = await options.registered();
-      for (const step of (await executor.progress?.(worker)) ?? []) {
+      // What is known of a worker may be a second old: one that has registered has come through all of it.
+      const behind = registered ? executor.startSteps : await executor.progress?.(worker);
+      for (const step of behind ?? []) {
         if (told.has(step)) continue;
         told.add(step);
         yield passed(step);

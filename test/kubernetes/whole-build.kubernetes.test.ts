@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packFolder } from '../harness/build-client.ts';
@@ -16,6 +16,7 @@ import { ControlPlane } from './control-plane.ts';
 import { RealNode } from './real-node.ts';
 
 const run = promisify(execFile);
+const project = resolve(import.meta.dirname, '../..');
 const image = 'localhost/slipway/worker:test';
 const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
 const pods = `/api/v1/namespaces/${namespace}/pods`;
@@ -203,6 +204,27 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     expect(view.attempts[0]).toHaveProperty('error', expect.stringMatching(/status 137|signal 9|SIGKILL/));
     expect(await pulled('killed', 'made')).toEqual({ digest: view.digest, text: 'made twice\n' });
     await nothingLeft();
+  });
+
+  test('and what the server needs for it is found by the doctor', async () => {
+    const { stdout } = await run(process.execPath, [
+      ...['--disable-warning=ExperimentalWarning', join(project, 'src/bin/slipway.ts')],
+      ...['doctor', '--config', server.configFile],
+    ]).catch((thrown: { readonly stdout: string }) => thrown);
+    expect(stdout).toMatch(/executor cluster.*reachable, allowed/);
+  });
+
+  test('shows the token of its account nowhere', async () => {
+    const token = await readFile(join(folder, 'token'), 'utf8');
+    expect(token.length).toBeGreaterThan(100);
+    const shown = [
+      await server.output(),
+      await server.log(),
+      await (await user.fetch('/api/v1/superuser/executors')).text(),
+      await (await user.fetch('/api/v1/superuser/audit')).text(),
+    ];
+    for (const text of shown) expect(text).not.toContain(token);
+    expect(shown.join('')).toContain('cluster');
   });
 
   test('of a worker on trial passes every step', { timeout: 3 * minutes }, async () => {

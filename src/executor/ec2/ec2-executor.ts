@@ -199,6 +199,8 @@ export class Ec2Executor implements Executor {
   }
 
   /** That an instance runs is what EC2 knows; what happens on it, it does not. */
+  readonly startSteps = ['scheduled'] as const;
+
   async progress(worker: string): Promise<readonly StartStep[]> {
     return this.#table.get(worker)?.state === 'running' ? ['scheduled'] : [];
   }

@@ -181,6 +181,8 @@ export class KubernetesExecutor implements Executor {
     return readinessOf(this.#api, job, this.#context, signal);
   }
 
+  readonly startSteps = ['scheduled', 'image-pulled'] as const;
+
   async progress(worker: string): Promise<readonly StartStep[]> {
     const listing = await this.#recent().catch(() => this.#looks.latest);
     const pod = listing?.pods.get(worker);
