@@ -48,6 +48,10 @@ describe('splitting a Dockerfile', () => {
     ['RUN echo $((1<<EOF))\nCMD x\nEOF', [], 3],
     ['RUN cat <<<EOF\nCMD x\nEOF', [], 3],
     ['ENV a=<<EOF\nCMD x\nEOF', [], 3],
+    ['ONBUILD RUN <<EOF\nFROBNICATE\nEOF\nCMD x', [{ delimiter: 'EOF', terminated: true }], 2],
+    ['onbuild  copy <<EOF /x\n1\nEOF\nCMD x', [{ delimiter: 'EOF', terminated: true }], 2],
+    ['ONBUILD ENV a=<<EOF\nCMD x\nEOF', [], 3],
+    ['ONBUILD\nCMD x', [], 2],
   ])('finds the here-documents of %j', (text, heredocs, count) => {
     const instructions = split(text);
     expect(instructions[0]?.heredocs).toEqual(heredocs);

@@ -88,7 +88,9 @@ function heredocsOf(
   rest: string,
   escapeBy: EscapeCharacter,
 ): { delimiter: string; stripTabs: boolean }[] {
-  if (!/^(run|copy|add)$/i.test(keyword) || !rest.includes('<<')) return [];
+  if (!rest.includes('<<')) return [];
+  const carriedOut = /^onbuild$/i.test(keyword) ? (/^\S{0,10}/.exec(rest)?.[0] ?? '') : keyword;
+  if (!/^(run|copy|add)$/i.test(carriedOut)) return [];
   const found: { delimiter: string; stripTabs: boolean }[] = [];
   for (const word of wordsOf(rest, escapeBy)) {
     const match = heredocWord.exec(word);

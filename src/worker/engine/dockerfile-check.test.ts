@@ -40,6 +40,7 @@ describe('checking a Dockerfile', () => {
     [Buffer.from('FROM a\nRUN b\n', 'utf16le').swap16(), /UTF-16/],
     ['FROM a\nRUN <<EOF\nls\nEOF\n', /Line 2 .*buildah 1\.28\.2 cannot do; buildah 1\.33/],
     ['FROM a\nCOPY <<EOF /x\nls\n', /here-document/],
+    ['FROM a\nONBUILD RUN <<EOF\nfrobnicate\nEOF\n', /Line 2 .*ONBUILD <<EOF is a here-document/],
     ['FROM dir:/etc\n', /"dir:"/],
     ['FROM --platform=linux/amd64 containers-storage:abc AS x\n', /"containers-storage:"/],
     [Buffer.alloc(maximumDockerfileBytes + 1, '#'), /1048577 bytes.*1 MiB/],
@@ -47,6 +48,12 @@ describe('checking a Dockerfile', () => {
     const error = refusal(text);
     expect(error.code).toBe('dockerfileissue');
     expect(error.message).toMatch(words);
+  });
+
+  it('takes the here-documents of what is carried out later for what they are', () => {
+    const text = 'FROM a\nONBUILD RUN <<EOF\nfrobnicate\nEOF\n';
+    expect(check(text, modern).instructions.map(({ keyword }) => keyword)).toEqual(['FROM', 'ONBUILD']);
+    expect(check('FROM a\nONBUILD RUN cat <<EOF\n', modern).instructions).toHaveLength(2);
   });
 
   it('accepts what every engine can do', () => {

@@ -87,16 +87,18 @@ function checkInstruction(instruction: Instruction, engine: CheckingEngine): voi
   if (!keywords.has(keyword)) throw unknownInstruction(instruction);
   if (rest === '') throw issue(`Line ${line} of the Dockerfile: ${keyword} needs an argument.`);
   if (keyword === 'FROM') checkBaseImage(instruction);
+  // A shell may still make sense of what has no end.
+  const isRun = keyword === 'RUN' || (keyword === 'ONBUILD' && /^run\s/i.test(rest));
   if (engine.features.heredoc) {
     const open = instruction.heredocs.find((heredoc) => !heredoc.terminated);
-    if (open !== undefined && keyword !== 'RUN') {
+    if (open !== undefined && !isRun) {
       throw issue(
         `Line ${line} of the Dockerfile: the here-document is not ended by a line ${open.delimiter}.`,
       );
     }
     return;
   }
-  const heredoc = instruction.heredocs.find(({ terminated }) => terminated || keyword !== 'RUN');
+  const heredoc = instruction.heredocs.find(({ terminated }) => terminated || !isRun);
   if (heredoc === undefined) return;
   throw issue(
     `Line ${line} of the Dockerfile: ${keyword} <<${heredoc.delimiter} is a here-document, which ${engine.title} ` +
