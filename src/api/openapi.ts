@@ -50,7 +50,11 @@ export class OpenApi {
 
   #note({ method, url, schema, config }: RouteOptions): void {
     for (const each of [method].flat()) {
-      if (each === 'HEAD' || schema === undefined || config?.access === undefined) continue;
+      if (each === 'HEAD') continue;
+      if (schema === undefined || config?.access === undefined)
+        throw new TypeError(
+          `route ${each} ${url} has no schema, so that it would be missing in the document`,
+        );
       // The schemas' own types are of no use here: they become JSON.
       this.#routes.push({ method: each, url, access: config.access, schema: { ...schema } });
     }

@@ -13,10 +13,15 @@ export interface OwnCertificate {
   readonly pem: string;
 }
 
-/** A self-signed certificate of this machine's loopback names, good for a day, in a folder. */
-export async function ownCertificate(folder: string, name = 'ssl'): Promise<OwnCertificate> {
+/** A self-signed certificate of this machine's loopback names and further addresses, good for a day, in a folder. */
+export async function ownCertificate(
+  folder: string,
+  name = 'ssl',
+  addresses: readonly string[] = [],
+): Promise<OwnCertificate> {
   const [key, certificate] = [join(folder, `${name}.key`), join(folder, `${name}.cert`)];
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+  const names = ['DNS:localhost', ...['127.0.0.1', ...addresses].map((address) => `IP:${address}`)].join(',');
+  const subject = ['-subj', '/CN=localhost', '-addext', `subjectAltName=${names}`];
   const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'];
   await run('openssl', ['req', '-x509', ...kind, '-keyout', key, '-out', certificate, ...subject]);
   return { certificate, key, pem: await readFile(certificate, 'utf8') };

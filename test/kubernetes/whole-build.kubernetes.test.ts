@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packFolder } from '../harness/build-client.ts';
+import { type OwnCertificate, ownCertificate } from '../harness/own-certificate.ts';
 import { RemoteBuild, RemoteUser, ServeProcess } from '../harness/serve-process.ts';
 import { processesWith, until } from '../harness/slipway-server.ts';
 import { WorkerImages } from '../harness/worker-images.ts';
@@ -25,7 +26,8 @@ const minutes = 60_000;
 
 /**
  * Everything is real: a control plane set up by the files of the documentation, a kubelet with containerd, the image of the
- * worker as Slipway builds it, `slipway serve` with the executor in its configuration, the pod, and the registry.
+ * worker as Slipway builds it, `slipway serve` with the executor in its configuration, the pod, and the registry. All of it
+ * is TLS with a certificate of the server's own, which the pod trusts by CA_CERT and nothing else does.
  */
 describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whole build in a pod', () => {
   let folder: string;
@@ -46,19 +48,26 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     await node.importImage(archive);
     const port = await freePort();
     const host = await node.expose(port);
-    server = await ServeProcess.start({ config: await configuration(host, port) });
+    const tls = await ownCertificate(folder, 'server', [new URL(`https://${host}`).hostname]);
+    // Whom the clients of this test trust is not what it is about.
+    process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+    server = await ServeProcess.start({
+      config: await configuration(host, port, tls),
+      environment: { NODE_TLS_REJECT_UNAUTHORIZED: '1' },
+    });
     const password = server.createUser('kim');
-    user = await RemoteUser.withPassword(`http://${host}`, 'kim', password).withToken();
+    user = await RemoteUser.withPassword(`https://${host}`, 'kim', password).withToken();
   }, 20 * minutes);
 
   afterAll(async () => {
+    delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
     await server?.[Symbol.asyncDispose]();
     await node?.[Symbol.asyncDispose]();
     await plane?.[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });
   }, 3 * minutes);
 
-  async function configuration(host: string, port: number) {
+  async function configuration(host: string, port: number, tls: OwnCertificate) {
     const token = await patiently(async () => {
       const secret = await plane.admin.get(`${secrets}/slipway-token`);
       return Buffer.from((secret.data as { readonly token: string }).token, 'base64').toString();
@@ -66,7 +75,7 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     await writeFile(join(folder, 'token'), token);
     return {
       SERVER_HOSTNAME: host,
-      PREFERRED_URL_SCHEME: 'http',
+      PREFERRED_URL_SCHEME: 'https',
       DB_URI: `sqlite:///${join(folder, 'slipway.db')}`,
       DATABASE_SECRET_KEY: randomBytes(32).toString('hex'),
       SUPER_USERS: ['kim'],
@@ -84,6 +93,7 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
               BUILDER_NAMESPACE: namespace,
               BUILDER_CONTAINER_IMAGE: image,
               IMAGE_PULL_POLICY: 'Never',
+              CA_CERT: tls.pem,
               CONTAINER_MEMORY_REQUEST: '1Gi',
               CONTAINER_MEMORY_LIMITS: '3Gi',
               CONTAINER_CPU_LIMITS: '2000m',
@@ -91,7 +101,11 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
           ],
         },
       ],
-      SLIPWAY: { LISTEN: { ADDRESS: '127.0.0.1', PORT: port, ONE_PORT: true }, RETRY_DELAY: 0 },
+      SLIPWAY: {
+        LISTEN: { ADDRESS: '127.0.0.1', PORT: port, ONE_PORT: true },
+        TLS: { CERTIFICATE: tls.certificate, KEY: tls.key },
+        RETRY_DELAY: 0,
+      },
     };
   }
 
