@@ -12,14 +12,18 @@ export function checkGitUrl(
   text: string,
   egress: EgressGuard,
 ): { readonly href: string; readonly parsed: GitUrl } {
+  const read = (url: string): GitUrl => {
+    try {
+      return parseGitUrl(url);
+    } catch (error) {
+      throw new ApiError('invalid_request', `"${field}": ${messageOf(error)}`);
+    }
+  };
   const isHttp = /^https?:\/\//i.test(text);
+  // As it was given: what makes a URL of it would leave line ends and tabs out, and another repository be built.
+  if (isHttp) read(text);
   const href = isHttp ? egress.checkUrl(text).href : text;
-  let parsed: GitUrl;
-  try {
-    parsed = parseGitUrl(href);
-  } catch (error) {
-    throw new ApiError('invalid_request', `"${field}": ${messageOf(error)}`);
-  }
+  const parsed = read(href);
   if (parsed.scheme === 'ssh') {
     const host = parsed.host.includes(':') ? `[${parsed.host}]` : parsed.host;
     egress.checkUrl(`https://${host}:${parsed.port}/`);

@@ -44,6 +44,9 @@ export class EgressGuard {
         error,
       );
     }
+    // They would be left out without a word, and another URL be asked than was given.
+    if (/[\0-\x1f\x7f]/.test(text))
+      throw new EgressError('bad-url', 'The URL has a line end, tab or other control character in it.');
     if (url.protocol !== 'https:' && !(url.protocol === 'http:' && this.policy.allowHttp)) {
       const wanted = this.policy.allowHttp ? 'http or https' : 'https';
       throw new EgressError('bad-url', `The scheme of ${redactUrl(text)} is not allowed. Use ${wanted}.`);
