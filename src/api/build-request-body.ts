@@ -4,14 +4,15 @@ import { cutText } from '../base/cut-text.ts';
 import { locateDockerfile } from '../context/dockerfile-path.ts';
 import type { EgressGuard } from '../egress/egress-guard.ts';
 import type { BuildRequest, BuildSource } from '../model/build.ts';
+import { parseUploadId } from '../model/ids.ts';
+import type { RepositoryName } from '../model/repository-name.ts';
 import {
   faultOfPrivateKey,
   faultOfToken,
   type GitCredentials,
   sealableCredentials,
-} from '../model/git-credentials.ts';
-import { parseUploadId } from '../model/ids.ts';
-import type { RepositoryName } from '../model/repository-name.ts';
+  sealableUrl,
+} from '../model/source-credentials.ts';
 import { escapeTag } from '../model/tag.ts';
 import type { BuildSecret } from '../queue/build-queue.ts';
 import type { StoredUpload } from '../upload/uploads.ts';
@@ -153,10 +154,10 @@ export async function parseBuildRequest(
   requireNames('labels', body.labels, /^[^\s=\p{Cc}]{1,255}$/u);
   if (body.target !== undefined && !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(body.target))
     throw new ApiError('invalid_request', '"target" is not the name of a stage.');
-  const secrets = [...parseSecrets(body.secrets), ...sealableCredentials(parseGitCredentials(body.git))];
+  const given = [...parseSecrets(body.secrets), ...sealableCredentials(parseGitCredentials(body.git))];
   const tags = [...new Set((body.docker_tags ?? ['latest']).map(escapeTag))];
   // Last, because it ties the upload to the repository.
-  const { source, displayName } = await parseSource(body, context);
+  const { source, displayName, secrets = [] } = await parseSource(body, context);
   const request: BuildRequest = {
     repository: context.repository,
     source,
@@ -175,13 +176,18 @@ export async function parseBuildRequest(
     ...(pullRobot === undefined ? {} : { pullRobot }),
     priority,
   };
-  return { request, secrets };
+  return { request, secrets: [...given, ...secrets] };
 }
 
 async function parseSource(
   body: BuildRequestBody,
   { egress, useUpload }: RequestContext,
-): Promise<{ source: BuildSource; displayName: string }> {
+): Promise<{
+  source: BuildSource;
+  displayName: string;
+  /** What opens it. */
+  secrets?: readonly BuildSecret[];
+}> {
   const given = [body.file_id, body.archive_url, body.git].filter((source) => source !== undefined);
   if (given.length !== 1)
     throw new ApiError(
@@ -200,8 +206,10 @@ async function parseSource(
       throw new ApiError('invalid_request', '"archive_url" must be an http or https URL.');
     const url = egress.checkUrl(body.archive_url);
     const file = decodeSafely(url.pathname.split('/').at(-1) ?? '');
+    const { shown, secrets } = sealableUrl(url.href);
     return {
-      source: { kind: 'archive', url: url.href },
+      source: { kind: 'archive', url: shown },
+      secrets,
       displayName: file === '' ? url.host : cutText(file, 100),
     };
   }

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ApiHarness, startApiServer } from '../../test/harness/api-server.ts';
 import { ManualClock } from '../base/clock.ts';
-import { splitSecrets } from '../model/git-credentials.ts';
 import type { BuildId } from '../model/ids.ts';
+import { splitSecrets } from '../model/source-credentials.ts';
 import { request } from '../queue/build-queue.suite.ts';
 
 let server: ApiHarness;
@@ -219,9 +219,28 @@ test.each([
     expect(JSON.stringify(build)).not.toContain(secret);
     expect(answer.text).not.toContain(secret);
   }
-  const { credentials, secrets } = splitSecrets(await server.queue.secrets(id));
+  const { credentials, archiveUrl, secrets } = splitSecrets(await server.queue.secrets(id));
+  expect(archiveUrl).toBeUndefined();
   expect(credentials).toEqual('private_key' in git ? { privateKey: key } : { token: 'tok-123' });
   expect(secrets.map(({ id: name }) => name)).toEqual(['npm']);
+  await cancelAll();
+});
+
+test('keeps the query of an archive URL, which may be what opens it, among the sealed secrets', async () => {
+  const url = 'https://sources.example/a%20b.tar?X-Amz-Signature=5ec2e7&part=1';
+  const answer = await post({ archive_url: url });
+  expect(answer.status).toBe(201);
+  const id = answer.json.id as Parameters<typeof server.queue.build>[0];
+  const build = await server.queue.build(id);
+  expect(build?.source).toEqual({
+    kind: 'archive',
+    url: 'https://sources.example/a%20b.tar?X-Amz-Signature=REDACTED&part=REDACTED',
+  });
+  expect(JSON.stringify(build) + answer.text).not.toContain('5ec2e7');
+  expect(splitSecrets(await server.queue.secrets(id))).toMatchObject({ secrets: [], archiveUrl: url });
+  await cancelAll();
+  const plain = await post({ archive_url: 'https://sources.example/a.tar' });
+  expect(await server.queue.secrets(plain.json.id as typeof id)).toEqual([]);
   await cancelAll();
 });
 

@@ -1,3 +1,4 @@
+import { redactTokensIn } from '../model/redact-tokens.ts';
 import type { Api } from './api.ts';
 
 const shown = new Set(['start', 'limit', 'since', 'next_page', 'namespace']);
@@ -26,10 +27,28 @@ export function logRequests(api: Api): void {
 
 export function redactPath(url: string): string {
   const question = url.indexOf('?');
-  if (question < 0) return url.slice(0, 500);
+  const path = withoutSecrets(question < 0 ? url : url.slice(0, question));
+  if (question < 0) return path.slice(0, 500);
   const query = [...new URLSearchParams(url.slice(question + 1))].map(
     ([name, value]) =>
       `${encodeURIComponent(name)}=${shown.has(name) ? encodeURIComponent(value) : 'REDACTED'}`,
   );
-  return `${url.slice(0, question)}?${query.join('&')}`.slice(0, 500);
+  return `${path}?${query.join('&')}`.slice(0, 500);
+}
+
+/** Somebody may give a token where its id is wanted; the token of a trigger has no beginning to know it by. */
+function withoutSecrets(path: string): string {
+  const redacted = redactTokensIn(path);
+  if (redacted !== path) return redacted;
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(path);
+  } catch {
+    decoded = path;
+  }
+  const shown = redactTokensIn(decoded);
+  return (shown === decoded ? path : encodeURI(shown)).replace(
+    /^(\/webhooks\/push\/trigger\/)(?![0-9a-f-]{36}(?:\/|$))[^/]+/,
+    '$1REDACTED',
+  );
 }

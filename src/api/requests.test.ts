@@ -175,7 +175,16 @@ test('the log of requests has no credentials and no signatures', async () => {
   await server.call('GET', '/api/v1/user', {
     headers: { authorization: `Basic ${Buffer.from(`owner:${password}`).toString('base64')}` },
   });
+  // Where an id is wanted, also in disguise.
+  const inPath = 'slp_TokenInAPathOfARequest';
+  const ofTrigger = 'WriteTokenOfATriggerInAPath1234567890abc';
+  for (const each of [inPath, `%73lp_${inPath.slice(4)}`])
+    await server.call('DELETE', `/api/v1/user/tokens/${each}`, { token });
+  await server.call('POST', `/webhooks/push/trigger/${ofTrigger}?again=${inPath}`, { token });
   const logged = server.logged.join('');
+  expect(logged.match(/user\/tokens\/slp_REDACTED/g)).toHaveLength(2);
+  expect(logged).toContain('/webhooks/push/trigger/REDACTED?again=REDACTED');
+  expect(logged).not.toMatch(/TokenInAPath|WriteTokenOf/);
   expect(logged).toContain('signature=REDACTED');
   const signature = new URL(String(drop.json.url)).searchParams.get('signature') ?? '';
   for (const secret of [token, signature, password, Buffer.from(`owner:${password}`).toString('base64')])

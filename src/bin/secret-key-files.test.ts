@@ -44,4 +44,13 @@ describe('the key files of a data folder', () => {
     expect(begun.key).not.toEqual(first);
     expect(begun.former).toEqual([first]);
   });
+
+  it('leave no copy of a key that a killed rotation was writing once another one is done', async () => {
+    await loadSecretKeys(folder);
+    for (const name of ['database-secret-key.4242', 'database-secret-key.former.4243', 'signing-key.4244'])
+      await writeFile(join(folder, name), 'a key\n');
+    await beginRotation(folder);
+    await endRotation(folder);
+    expect((await readdir(folder)).sort()).toEqual(['database-secret-key', 'signing-key.4244']);
+  });
 });

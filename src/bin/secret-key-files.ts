@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadSecretKey, newSecretKey, replaceKey, syncFolder } from './keys.ts';
 
@@ -40,8 +40,14 @@ export async function beginRotation(folder: string): Promise<SecretKeys> {
   return await loadSecretKeys(folder);
 }
 
-/** Forgets the former keys. Only when nothing is sealed with them any more. */
+/**
+ * Forgets the former keys, also those that a rotation was writing when it was killed. Only when nothing is sealed with them
+ * any more, and by one process at a time.
+ */
 export async function endRotation(folder: string): Promise<void> {
-  await rm(join(folder, formerFile), { force: true });
+  const files = (await readdir(folder)).filter(
+    (name) => name === formerFile || /^database-secret-key(?:\.former)?\.\d+$/.test(name),
+  );
+  for (const name of files) await rm(join(folder, name), { force: true });
   await syncFolder(folder);
 }

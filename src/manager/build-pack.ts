@@ -2,9 +2,9 @@ import { posix } from 'node:path';
 import { parseGitUrl } from '../egress/git-url.ts';
 import type { HostKeys } from '../host-key/host-keys.ts';
 import type { Build } from '../model/build.ts';
-import { type GitCredentials, splitSecrets } from '../model/git-credentials.ts';
 import type { HostKey } from '../model/host-key.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
+import { splitSecrets } from '../model/source-credentials.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import type { BaseImageCredentials } from './base-image-credentials.ts';
 import { ManagerError } from './manager-error.ts';
@@ -56,8 +56,8 @@ export async function buildPack(
   { identity, build, platform, byDigest, expiresAt, maxSeconds }: PackRequest,
   { queue, links, credentials, hostKeys, baseImages, site }: BuildPackOptions,
 ): Promise<BuildPack> {
-  const { secrets, credentials: gitCredentials } = splitSecrets(await queue.secrets(build.id));
-  const source = await packSource(identity, build, links, gitCredentials);
+  const { secrets, ...opening } = splitSecrets(await queue.secrets(build.id));
+  const source = await packSource(identity, build, links, opening);
   const tokens = await credentials.issue({
     identity,
     repository: build.repository,
@@ -100,7 +100,7 @@ async function packSource(
   identity: WorkerIdentity,
   { source }: Build,
   links: SourceLinks,
-  credentials: GitCredentials,
+  { credentials, archiveUrl }: Omit<ReturnType<typeof splitSecrets>, 'secrets'>,
 ): Promise<BuildPack['source']> {
   switch (source.kind) {
     case 'upload': {
@@ -112,7 +112,7 @@ async function packSource(
       );
     }
     case 'archive':
-      return { kind: 'package', url: source.url, ours: false };
+      return { kind: 'package', url: archiveUrl ?? source.url, ours: false };
     case 'git':
       return { ...source, ...credentials };
   }

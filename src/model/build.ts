@@ -17,7 +17,7 @@ export type BuildSource =
       readonly sha?: string;
       /** A branch, tag or full ref, when the commit is not known yet. */
       readonly ref?: string;
-      /** Goes with a token; see git-credentials.ts for what opens a private repository. */
+      /** Goes with a token; see source-credentials.ts for what opens a private repository. */
       readonly username?: string;
       /** Fetch what Git LFS keeps. */
       readonly lfs?: boolean;

@@ -1,7 +1,7 @@
 import { SpanKind } from '@opentelemetry/api';
 import type { Build } from '../model/build.ts';
-import { sealableCredentials } from '../model/git-credentials.ts';
 import { formatRepositoryName } from '../model/repository-name.ts';
+import { sealableCredentials } from '../model/source-credentials.ts';
 import type { BuildQueue } from '../queue/build-queue.ts';
 import { buildQueueName } from '../telemetry/live-gauges.ts';
 import { contextOf, formatTraceParent } from '../telemetry/trace-context.ts';

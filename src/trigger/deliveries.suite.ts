@@ -12,7 +12,7 @@ import {
   triggerSite,
 } from '../../test/harness/trigger-site.ts';
 import type { Build } from '../model/build.ts';
-import { splitSecrets } from '../model/git-credentials.ts';
+import { splitSecrets } from '../model/source-credentials.ts';
 import type { HookDelivery } from './git-host.ts';
 import { KnownRefs } from './known-refs.ts';
 import { SqlDeliveryStore } from './sql-delivery-store.ts';

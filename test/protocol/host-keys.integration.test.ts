@@ -1,7 +1,7 @@
 import { type Client, credentials } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BuildSource } from '../../src/model/build.ts';
-import { sealableCredentials } from '../../src/model/git-credentials.ts';
+import { sealableCredentials } from '../../src/model/source-credentials.ts';
 import {
   BuildManagerClient,
   type BuildPack,

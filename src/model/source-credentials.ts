@@ -1,7 +1,11 @@
+import { redactUrl } from './redact-url.ts';
+
 /**
- * What opens a private git repository. It is kept among the secrets of its build, sealed like them and dropped with
+ * What opens a source that is not public. It is kept among the secrets of its build, sealed like them and dropped with
  * them, under ids that no build secret can have; the build itself never sees it.
  */
+
+/** For a private git repository. */
 export interface GitCredentials {
   /** A private key without passphrase, in any form that OpenSSH reads. */
   readonly privateKey?: string;
@@ -16,6 +20,8 @@ interface Secret {
 
 const privateKeyId = 'git:private-key';
 const tokenId = 'git:token';
+const archiveUrlId = 'archive:url';
+const ids: ReadonlySet<string> = new Set([privateKeyId, tokenId, archiveUrlId]);
 
 /** As secrets of a build. */
 export function sealableCredentials({ privateKey, token }: GitCredentials): Secret[] {
@@ -25,10 +31,20 @@ export function sealableCredentials({ privateKey, token }: GitCredentials): Secr
   ];
 }
 
+/** The URL of an archive whose query may be what opens it: as it may be kept with the build, and the whole as a secret. */
+export function sealableUrl(url: string): { readonly shown: string; readonly secrets: readonly Secret[] } {
+  const shown = redactUrl(url);
+  return { shown, secrets: shown === url ? [] : [{ id: archiveUrlId, value: Buffer.from(url) }] };
+}
+
 /** Tells the secrets that a build sees from what only fetching its source needs. */
 export function splitSecrets<Each extends Secret>(
   all: readonly Each[],
-): { readonly secrets: readonly Each[]; readonly credentials: GitCredentials } {
+): {
+  readonly secrets: readonly Each[];
+  readonly credentials: GitCredentials;
+  readonly archiveUrl: string | undefined;
+} {
   const text = (wanted: string): string | undefined => {
     const value = all.find(({ id }) => id === wanted)?.value;
     return value === undefined ? undefined : Buffer.from(value).toString();
@@ -36,7 +52,8 @@ export function splitSecrets<Each extends Secret>(
   const privateKey = text(privateKeyId);
   const token = text(tokenId);
   return {
-    secrets: all.filter(({ id }) => id !== privateKeyId && id !== tokenId),
+    archiveUrl: text(archiveUrlId),
+    secrets: all.filter(({ id }) => !ids.has(id)),
     credentials: {
       ...(privateKey === undefined ? {} : { privateKey }),
       ...(token === undefined ? {} : { token }),

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, test } from 'vitest';
-import { faultOfPrivateKey, faultOfToken, sealableCredentials, splitSecrets } from './git-credentials.ts';
+import { faultOfPrivateKey, faultOfToken, sealableCredentials, splitSecrets } from './source-credentials.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'slipway-keys-'));
 afterAll(() => rmSync(folder, { recursive: true }));
