@@ -11,6 +11,7 @@ import { RemoteBuild, RemoteUser, ServeProcess } from '../harness/serve-process.
 import { processesWith, until } from '../harness/slipway-server.ts';
 import { WorkerImages } from '../harness/worker-images.ts';
 import { freePort } from '../services/service.ts';
+import type { KubernetesObject } from './api-client.ts';
 import { findBinaries } from './binaries.ts';
 import { manual, namespace, patiently } from './cluster.ts';
 import { ControlPlane } from './control-plane.ts';
@@ -35,6 +36,7 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
   let node: RealNode;
   let server: ServeProcess;
   let user: RemoteUser;
+  let watched: RemoteUser;
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'slipway-pod-'));
@@ -57,6 +59,8 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     });
     const password = server.createUser('kim');
     user = await RemoteUser.withPassword(`https://${host}`, 'kim', password).withToken();
+    const another = server.createUser('lee');
+    watched = await RemoteUser.withPassword(`https://${host}`, 'lee', another).withToken();
   }, 20 * minutes);
 
   afterAll(async () => {
@@ -73,6 +77,19 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
       return Buffer.from((secret.data as { readonly token: string }).token, 'base64').toString();
     });
     await writeFile(join(folder, 'token'), token);
+    const executor = {
+      EXECUTOR: 'kubernetesPodman',
+      K8S_API_SERVER: plane.host,
+      K8S_API_TLS_CA: plane.authority.file,
+      SERVICE_ACCOUNT_TOKEN_FILE: join(folder, 'token'),
+      BUILDER_NAMESPACE: namespace,
+      BUILDER_CONTAINER_IMAGE: image,
+      IMAGE_PULL_POLICY: 'Never',
+      CA_CERT: tls.pem,
+      CONTAINER_MEMORY_REQUEST: '1Gi',
+      CONTAINER_MEMORY_LIMITS: '3Gi',
+      CONTAINER_CPU_LIMITS: '2000m',
+    };
     return {
       SERVER_HOSTNAME: host,
       PREFERRED_URL_SCHEME: 'https',
@@ -82,22 +99,10 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
       BUILD_MANAGER: [
         'ephemeral',
         {
-          ALLOWED_WORKER_COUNT: 2,
+          ALLOWED_WORKER_COUNT: 3,
           EXECUTORS: [
-            {
-              EXECUTOR: 'kubernetesPodman',
-              NAME: 'cluster',
-              K8S_API_SERVER: plane.host,
-              K8S_API_TLS_CA: plane.authority.file,
-              SERVICE_ACCOUNT_TOKEN_FILE: join(folder, 'token'),
-              BUILDER_NAMESPACE: namespace,
-              BUILDER_CONTAINER_IMAGE: image,
-              IMAGE_PULL_POLICY: 'Never',
-              CA_CERT: tls.pem,
-              CONTAINER_MEMORY_REQUEST: '1Gi',
-              CONTAINER_MEMORY_LIMITS: '3Gi',
-              CONTAINER_CPU_LIMITS: '2000m',
-            },
+            { ...executor, NAME: 'debugged', DEBUG: true, NAMESPACE_WHITELIST: ['lee'] },
+            { ...executor, NAME: 'cluster' },
           ],
         },
       ],
@@ -110,7 +115,7 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
   }
 
   /** Asks for an image of a busybox, and of what a shell command makes of it. */
-  async function ask(repository: string, command: string): Promise<RemoteBuild> {
+  async function ask(repository: string, command: string, user: RemoteUser): Promise<RemoteBuild> {
     const source = join(folder, repository);
     await mkdir(source);
     await copyFile('/bin/busybox', join(source, 'busybox'));
@@ -128,9 +133,9 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     });
     expect(put.status, await put.text()).toBeLessThan(300);
     await user.json('POST', '/api/v1/repository', {
-      ...{ namespace: 'kim', repository, visibility: 'private', description: '' },
+      ...{ namespace: user.username, repository, visibility: 'private', description: '' },
     });
-    const path = `/api/v1/repository/kim/${repository}/build/`;
+    const path = `/api/v1/repository/${user.username}/${repository}/build/`;
     const { id } = await user.json<{ id: string }>('POST', path, {
       file_id: drop.file_id,
       docker_tags: ['made'],
@@ -166,6 +171,30 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     return { digest: stdout.trim(), text };
   }
 
+  /** The pod of the only worker there is. */
+  async function podOfWorker(): Promise<KubernetesObject> {
+    const found = await plane.admin.list(`${pods}?labelSelector=slipway-attempt`);
+    expect(found.map(({ metadata }) => metadata.name)).toHaveLength(1);
+    return found[0] as KubernetesObject;
+  }
+
+  /** By the control group, which has the pod's id: other tests on this machine may have workers, too. */
+  async function workersIn({ metadata: { uid } }: KubernetesObject): Promise<number[]> {
+    const found: number[] = [];
+    for (const { pid, command } of await processesWith('/opt/slipway/')) {
+      const groups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
+      if (/\bworker\b/.test(command) && groups.includes(`${uid}`)) found.push(pid);
+    }
+    return found;
+  }
+
+  async function workersOf(pod: KubernetesObject): Promise<number[]> {
+    return await until('the worker in its pod', async () => {
+      const found = await workersIn(pod);
+      return found.length > 0 && found;
+    });
+  }
+
   async function nothingLeft(): Promise<void> {
     await patiently(async () => {
       const labelled = '?labelSelector=slipway-attempt';
@@ -183,7 +212,24 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
   }
 
   test('from the Job to the image in the registry', { timeout: 5 * minutes }, async () => {
-    const build = await ask('plain', 'echo "it is user $(/bin/busybox id -u)"; echo made in a pod > /made');
+    const command =
+      'echo "it is user $(/bin/busybox id -u)"; /bin/busybox sleep 5; echo made in a pod > /made';
+    const build = await ask('plain', command, user);
+    await build.says(/^it is user/);
+    const [job] = await plane.admin.list(`${jobs}?labelSelector=build=${build.id}`);
+    expect(job, await story(build)).toMatchObject({ spec: { suspend: false }, status: { active: 1 } });
+    const pod = await podOfWorker();
+    expect(pod).toMatchObject({
+      spec: { nodeName: node.name, automountServiceAccountToken: false },
+      status: { phase: 'Running' },
+    });
+    for (const pid of await workersOf(pod)) {
+      const status = await readFile(`/proc/${pid}/status`, 'utf8');
+      expect(status).toMatch(/^Uid:\t1000\t1000\t1000\t1000$/m);
+      // It has no capability, and of all there are, a program may give it SETUID and SETGID alone.
+      expect(status).toMatch(/^CapEff:\t0{16}$/m);
+      expect(status).toMatch(/^CapBnd:\t0{14}c0$/m);
+    }
     const view = await build.ends();
     expect(view, await story(build)).toMatchObject({
       phase: 'complete',
@@ -198,15 +244,9 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
   test('whose worker is killed is built by another pod, and says what happened', {
     timeout: 5 * minutes,
   }, async () => {
-    const build = await ask('killed', 'echo begun; /bin/busybox sleep 5; echo made twice > /made');
+    const build = await ask('killed', 'echo begun; /bin/busybox sleep 5; echo made twice > /made', user);
     await build.says(/^begun$/);
-    const workers = await until('the worker in its pod', async () => {
-      const found = (await processesWith('/opt/slipway/')).filter(({ command }) =>
-        /\bworker\b/.test(command),
-      );
-      return found.length > 0 && found;
-    });
-    for (const { pid } of workers) process.kill(pid, 'SIGKILL');
+    for (const pid of await workersOf(await podOfWorker())) process.kill(pid, 'SIGKILL');
     const view = await build.ends();
     expect(view, await story(build)).toMatchObject({
       phase: 'complete',
@@ -217,6 +257,26 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     });
     expect(view.attempts[0]).toHaveProperty('error', expect.stringMatching(/status 137|signal 9|SIGKILL/));
     expect(await pulled('killed', 'made')).toEqual({ digest: view.digest, text: 'made twice\n' });
+    await nothingLeft();
+  });
+
+  test('whose pod is deleted is built by another one, and says what happened', {
+    timeout: 5 * minutes,
+  }, async () => {
+    const build = await ask('deleted', 'echo begun; /bin/busybox sleep 5; echo made again > /made', user);
+    await build.says(/^begun$/);
+    const { metadata } = await podOfWorker();
+    await plane.admin.delete(`${pods}/${metadata.name}`);
+    const view = await build.ends();
+    expect(view, await story(build)).toMatchObject({
+      phase: 'complete',
+      attempts: [
+        { epoch: 1, outcome: 'internal-error', error_code: 'workerlost' },
+        { epoch: 2, outcome: 'complete' },
+      ],
+    });
+    expect(view.attempts[0]).toHaveProperty('error', expect.stringMatching(/deleted by somebody else/));
+    expect(await pulled('deleted', 'made')).toEqual({ digest: view.digest, text: 'made again\n' });
     await nothingLeft();
   });
 
@@ -249,6 +309,28 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
       ...['reachable', 'allowed', 'started', 'scheduled', 'image-pulled', 'registered', 'stopped'],
     ]);
     expect(text).not.toContain('failed');
+    await nothingLeft();
+  });
+
+  test('leaves pod and log to look into with DEBUG', { timeout: 5 * minutes }, async () => {
+    const build = await ask('kept', 'echo made to be looked into', watched);
+    const view = await build.ends();
+    expect(view, await story(build)).toMatchObject({
+      phase: 'complete',
+      attempts: [{ epoch: 1, outcome: 'complete', executor: 'debugged' }],
+    });
+    const { metadata } = await podOfWorker();
+    const pod = await patiently(async () => {
+      const found = await plane.admin.get(`${pods}/${metadata.name}`);
+      if (found.status.phase === 'Running') throw new Error('the worker has not ended yet');
+      return found;
+    });
+    expect(pod.status.phase).toBe('Succeeded');
+    expect(pod.metadata.deletionTimestamp).toBeUndefined();
+    expect(await plane.admin.text('GET', `${pods}/${metadata.name}/log`)).not.toBe('');
+    const [job] = await plane.admin.list(`${jobs}?labelSelector=build=${build.id}`);
+    expect(job?.spec.ttlSecondsAfterFinished).toBeUndefined();
+    await plane.admin.delete(`${jobs}/${job?.metadata.name}`, { propagationPolicy: 'Background' });
     await nothingLeft();
   });
 });
