@@ -9,6 +9,7 @@ import { FailoverExecutor } from '../executor/failover.ts';
 import { FailureAlerts } from '../executor/failure-alerts.ts';
 import { LimitedExecutor } from '../executor/limited-executor.ts';
 import { StartHistory } from '../executor/start-history.ts';
+import { TimedExecutor } from '../executor/timed-executor.ts';
 import { WatchedExecutor } from '../executor/watched-executor.ts';
 import { runTrial, type TrialEvent } from '../executor/worker-trial.ts';
 import type { FleetReport } from '../fleet/executor-report.ts';
@@ -45,7 +46,7 @@ export interface OwnFleetOptions extends FleetBase {
   readonly entries: readonly FleetEntry[];
   readonly workerTokens: WorkerTokens;
   readonly worker: WorkerSite;
-  readonly settings?: Partial<Pick<ManagerSettings, 'setupTime' | 'setupTimes'>>;
+  readonly settings?: Partial<Pick<ManagerSettings, 'setupTime' | 'setupTimes' | 'jobRegistrationTimeout'>>;
   readonly breaker?: Omit<CircuitBreakerOptions, 'clock'>;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -59,6 +60,11 @@ export interface OwnFleet {
   /** Tells the others how these executors do; to be stopped before the database is. */
   readonly reporter: FleetReporter;
 }
+
+/** Of the time in which a worker has to be started, what executors may take of it one after the other. */
+const startShare = 0.8;
+/** Milliseconds an executor has for a start, however many there are. */
+const leastStart = 5_000;
 
 /** Seconds the token of a trial is good beyond the time its worker has. */
 const tokenLeeway = 30;
@@ -129,13 +135,18 @@ type Member = ReturnType<typeof member>;
 
 function member(
   { executor, rules = {}, maxWorkers, secrets = [] }: FleetEntry,
-  { clock, metrics, breaker: breakerOptions }: OwnFleetOptions,
+  { clock, metrics, breaker: breakerOptions, entries, settings }: OwnFleetOptions,
   changed: () => void,
 ) {
   const breaker = new CircuitBreaker({ clock, ...breakerOptions });
   const history = new StartHistory(clock);
   const measure = startMetrics(metrics);
-  const watched = new WatchedExecutor(executor, {
+  const { jobRegistrationTimeout } = { ...defaultSettings, ...settings };
+  // So that all have their turn before the attempt is given up.
+  const most = startShare * jobRegistrationTimeout;
+  const limit = Math.max(most / entries.length, Math.min(leastStart, most / 2));
+  const timed = new TimedExecutor(executor, { clock, limit });
+  const watched = new WatchedExecutor(timed, {
     clock,
     secrets,
     onStart: (result) => {

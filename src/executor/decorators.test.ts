@@ -8,6 +8,7 @@ import type { Executor, StartedWorker, WorkerOrder } from './executor.ts';
 import { ExecutorDecorator } from './executor-decorator.ts';
 import { ExecutorError, type ExecutorErrorCode } from './executor-error.ts';
 import { LimitedExecutor } from './limited-executor.ts';
+import { TimedExecutor } from './timed-executor.ts';
 import { type StartResult, WatchedExecutor } from './watched-executor.ts';
 
 const never = new AbortController().signal;
@@ -50,7 +51,10 @@ describe('all decorators around one executor', () => {
   const around = (inner: Executor) =>
     new LimitedExecutor(
       new BreakingExecutor(
-        new WatchedExecutor(inner, { clock: systemClock, onStart: () => {} }),
+        new WatchedExecutor(new TimedExecutor(inner, { clock: systemClock, limit: 60_000 }), {
+          clock: systemClock,
+          onStart: () => {},
+        }),
         new CircuitBreaker({ clock: systemClock }),
       ),
       3,
@@ -102,6 +106,36 @@ describe('the limit', () => {
     expect(await codeOf(executor.start(orderFor('run'), never))).toBe('at-capacity');
     await executor.stop(first.worker, never);
     expect(await codeOf(executor.start(orderFor('run'), never))).toBe('started');
+    await executor.close();
+  });
+});
+
+describe('a limited executor that does not say what runs', () => {
+  test('keeps nobody waiting who has given up, and counts nobody twice', async () => {
+    const looks: (() => void)[] = [];
+    class Mute extends ExecutorDecorator {
+      async start(order: WorkerOrder, signal: AbortSignal): Promise<StartedWorker> {
+        return await this.inner.start(order, signal);
+      }
+
+      override async running() {
+        await new Promise<void>((resolve) => looks.push(resolve));
+        return await this.inner.running();
+      }
+    }
+    const executor = new LimitedExecutor(new Mute(dummy()), 1);
+    const given = new AbortController();
+    const starts = Array.from({ length: 8 }, () => executor.start(orderFor('run'), given.signal));
+    const told = Promise.allSettled(starts);
+    await expect.poll(() => looks.length).toBe(1);
+    given.abort(new Error('given up'));
+    expect((await told).map(({ status }) => status)).toEqual(Array.from({ length: 8 }, () => 'rejected'));
+    // Only the first one had begun to look. It was given up, so it holds no place.
+    looks[0]?.();
+    const last = executor.start(orderFor('run'), never);
+    await expect.poll(() => looks.length).toBe(2);
+    looks[1]?.();
+    expect(await codeOf(last)).toBe('started');
     await executor.close();
   });
 });

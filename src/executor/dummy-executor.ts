@@ -8,6 +8,8 @@ import { ExecutorError, type ExecutorErrorCode } from './executor-error.ts';
 export interface DummyBehaviour {
   /** `start` fails so. */
   readonly failStart?: ExecutorErrorCode;
+  /** `start` does nothing and never answers, until it is given up. */
+  readonly neverAnswer?: boolean;
   /** `start` takes so long to answer; the worker itself begins at once. */
   readonly answerAfter?: number;
   /** The worker begins so long after it was started. */
@@ -64,6 +66,8 @@ export class DummyExecutor implements Executor {
       if (behaviour.failStart !== undefined) {
         throw new ExecutorError(behaviour.failStart, `Executor ${this.name} was told to fail this start.`);
       }
+      if (behaviour.neverAnswer === true)
+        return await new Promise<never>((_, reject) => rejectOn(signal, reject));
       this.#begin(order, behaviour);
     }
     if (behaviour.answerAfter !== undefined) await this.#options.clock.sleep(behaviour.answerAfter);

@@ -20,9 +20,13 @@ export class LimitedExecutor extends ExecutorDecorator {
   }
 
   async start(order: WorkerOrder, signal: AbortSignal): Promise<StartedWorker> {
-    const admitted = this.#admission.then(() => this.#admit(order.attemptId));
+    const admitted = this.#admission.then(async () => {
+      // Given up while it waited for its turn: those behind it need not wait for another look.
+      signal.throwIfAborted();
+      await this.#admit(order.attemptId);
+    });
     this.#admission = admitted.catch(() => {});
-    await admitted;
+    await unlessAborted(admitted, signal, () => this.#count(order.attemptId, -1));
     try {
       return await this.inner.start(order, signal);
     } finally {
@@ -48,5 +52,26 @@ export class LimitedExecutor extends ExecutorDecorator {
     const count = (this.#starting.get(attemptId) ?? 0) + change;
     if (count === 0) this.#starting.delete(attemptId);
     else this.#starting.set(attemptId, count);
+  }
+}
+
+/** Waits no longer than until the signal fires; `late`: what is done when it succeeds after that. */
+async function unlessAborted(waiting: Promise<void>, signal: AbortSignal, late: () => void): Promise<void> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  let left = false;
+  const leave = () => {
+    left = true;
+    reject(signal.reason);
+  };
+  signal.addEventListener('abort', leave, { once: true });
+  waiting.then(
+    () => left && late(),
+    () => {},
+  );
+  try {
+    await Promise.race([waiting, aborted]);
+  } finally {
+    signal.removeEventListener('abort', leave);
   }
 }

@@ -14,14 +14,14 @@ import { startWholeServer, type WholeServer } from '../harness/whole-server.ts';
  * Two executors, as in the manual: `first` takes a build while it has another try left, `second` its last try as well.
  * What goes wrong with each is switched on and off; else their workers do their work.
  */
-const failing = new Map<string, ExecutorErrorCode | 'dies'>();
+const failing = new Map<string, ExecutorErrorCode | 'dies' | 'hangs'>();
 /** Which executor was asked to start a worker for which attempt. */
 const asked: string[] = [];
 let server: WholeServer;
 
 beforeAll(async () => {
   server = await startWholeServer({
-    settings: { retryDelay: 50, startDelay: 50, capacityDelay: 50, poll: 50 },
+    settings: { retryDelay: 50, startDelay: 50, capacityDelay: 50, poll: 50, jobRegistrationTimeout: 8_000 },
     breaker: { threshold: 3, first: 200, cap: 400 },
     last: (work) => [
       ...['first', 'second'].map((name) => ({
@@ -33,6 +33,7 @@ beforeAll(async () => {
           behave: ({ epoch }) => {
             asked.push(`${name} ${epoch}`);
             const how = failing.get(name);
+            if (how === 'hangs') return { neverAnswer: true };
             return how === undefined || how === 'dies' ? {} : { failStart: how };
           },
         }),
@@ -101,6 +102,19 @@ test('the first runs a build; when it cannot start a worker, the second does', a
   expect([two.phase, await attemptsOf(two)]).toEqual(['complete', ['1 second']]);
   const { json } = await server.call('GET', executors);
   expect(json).toMatchObject({ executors: [{ name: 'first' }, { name: 'second' }, {}, {}], alerts: [] });
+});
+
+test('one that never answers holds a build up for a moment, loses it no try, and is then left alone', async () => {
+  await expect.poll(async () => await breakerOf('first'), { timeout: 20_000 }).not.toBe('open');
+  failing.set('first', 'hangs');
+  // Each in its turn: what is left alone is not asked again.
+  for (let n = 0; n < 3; n += 1) {
+    const build = await server.build('web', lines);
+    expect([build.phase, await attemptsOf(build)]).toEqual(['complete', ['1 second']]);
+  }
+  const { json } = await server.call('GET', executors);
+  expect(JSON.stringify(json)).toContain('Executor first did not start a worker within 3.2 s');
+  expect(await breakerOf('first')).not.toBe('closed');
 });
 
 test('its last try runs on the second, for the first wants another one left', async () => {

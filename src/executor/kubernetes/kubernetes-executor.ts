@@ -59,6 +59,8 @@ const toStartShare = 0.9;
 /** What a dead pod says last is asked for so long: its death is to be told soon. */
 const lastWordsTime = 1_500;
 const orphanPatience = 15_000;
+/** Milliseconds that somebody who asks what runs waits for a look. */
+const lookPatience = 2_000;
 const stopTime = 60_000;
 
 /**
@@ -248,7 +250,7 @@ export class KubernetesExecutor implements Executor {
   /** As far as is known, when the API does not answer. */
   async running(): Promise<readonly { readonly worker: string; readonly attemptId: AttemptId }[]> {
     this.#begin();
-    const listing = await this.#recent().catch(() => this.#looks.latest);
+    const listing = await this.#soon();
     const running = new Map<string, AttemptId>();
     for (const [worker, job] of listing?.jobs ?? []) {
       const attemptId = attemptOf(job.metadata);
@@ -368,6 +370,20 @@ export class KubernetesExecutor implements Executor {
   }
 
   /** The last listing when it is young enough, else a new one. */
+  /** Whoever asks what runs also asks other executors: an API that does not answer holds them up for a moment, once. */
+  async #soon(): Promise<Listing | undefined> {
+    const looking = this.#recent().catch(() => this.#looks.latest);
+    if (this.#trouble?.code === 'unavailable') return this.#looks.latest;
+    const looked = new AbortController();
+    const waited = this.#options.clock
+      .sleep(lookPatience, looked.signal)
+      .then(() => this.#looks.latest)
+      .catch(() => undefined);
+    const listing = await Promise.race([looking, waited]);
+    looked.abort();
+    return listing;
+  }
+
   async #recent(): Promise<Listing> {
     const { latest } = this.#looks;
     if (latest !== undefined && this.#options.clock.now() - this.#lookedAt < this.#every) return latest;
