@@ -21,8 +21,9 @@ export type PassedOver = 'namespace' | 'retries' | 'cordoned' | 'platform';
 export function passedOver(rules: ChoosingRules, order: WorkerOrder): PassedOver | undefined {
   if (!namespaceAllowed(rules, order.namespace)) return 'namespace';
   if ((rules.minimumRetryThreshold ?? 0) > order.triesLeft) return 'retries';
-  if (rules.cordoned === true) return 'cordoned';
+  // Before what passes: uncordoning would not make it build for another platform.
   if (order.platform !== '' && rules.platforms?.includes(order.platform) === false) return 'platform';
+  if (rules.cordoned === true) return 'cordoned';
   return undefined;
 }
 

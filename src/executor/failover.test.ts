@@ -241,6 +241,12 @@ describe('who is passed over', () => {
     expect(passedOver({ stagedRollout: 0, namespaceWhitelist: ['abc'] }, abc)).toBeUndefined();
   });
 
+  test('what is for another platform says so whether or not it is cordoned: that would not help', () => {
+    const rules = { platforms: ['linux/amd64'], cordoned: true };
+    expect(passedOver(rules, { ...orderFor('run'), platform: 'linux/arm64' })).toBe('platform');
+    expect(passedOver(rules, { ...orderFor('run'), platform: 'linux/amd64' })).toBe('cordoned');
+  });
+
   test('an order without a platform fits every executor', () => {
     const rules = { platforms: ['linux/arm64'] };
     expect(passedOver(rules, order({ platform: '' }))).toBeUndefined();

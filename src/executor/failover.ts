@@ -192,7 +192,7 @@ function noneStarted(
     return new ExecutorError(
       'refused',
       `No executor takes builds of ${namespace}${platform === '' ? '' : ` for ${platform}`} with the tries they have ` +
-        'left. Check NAMESPACE_WHITELIST, STAGED_ROLLOUT and MINIMUM_RETRY_THRESHOLD of EXECUTORS.',
+        'left. Check NAMESPACE_WHITELIST, STAGED_ROLLOUT, MINIMUM_RETRY_THRESHOLD and PLATFORMS of EXECUTORS.',
     );
   }
   const full = failures.find(({ code }) => code === 'at-capacity');

@@ -282,8 +282,9 @@ export class LocalExecutor implements Executor {
   }
 
   async #until(condition: () => boolean, milliseconds: number): Promise<void> {
-    const end = this.#options.clock.now() + milliseconds;
-    while (!condition() && this.#options.clock.now() < end) await this.#options.clock.sleep(stopPoll);
+    // A worker that does not end is ended by force, whatever the time of day is set to meanwhile.
+    const end = performance.now() + milliseconds;
+    while (!condition() && performance.now() < end) await this.#options.clock.sleep(stopPoll);
   }
 
   #remember(attemptId: AttemptId, gone: Gone): void {

@@ -1,5 +1,6 @@
 import { backOff } from '../../base/back-off.ts';
 import type { Clock } from '../../base/clock.ts';
+import { SteadyClock } from '../../base/steady-clock.ts';
 import type { AttemptId } from '../../model/ids.ts';
 import type {
   Executor,
@@ -51,7 +52,10 @@ const never = new AbortController().signal;
 export class Ec2Executor implements Executor {
   readonly name: string;
   readonly type = 'ec2';
+  readonly startSteps = ['scheduled'] as const;
   readonly #options: Ec2ExecutorOptions;
+  /** How long something takes is not for the time of day to say. */
+  readonly #clock: Clock;
   readonly #every: number;
   readonly #starter: InstanceStarter;
   readonly #table = new InstanceTable();
@@ -66,6 +70,7 @@ export class Ec2Executor implements Executor {
 
   constructor(options: Ec2ExecutorOptions) {
     this.#options = options;
+    this.#clock = new SteadyClock(options.clock, () => performance.now());
     this.name = options.settings.executor;
     this.#every = options.every ?? 3_000;
     this.#starter = new InstanceStarter({ ...options, every: this.#every });
@@ -88,7 +93,7 @@ export class Ec2Executor implements Executor {
     if (found !== undefined) return this.#watched(found);
     const instance = await this.#starter.start(order, signal);
     const { attemptId } = order;
-    return this.#watched(this.#table.seen({ ...instance, attemptId }, this.#options.clock.now()));
+    return this.#watched(this.#table.seen({ ...instance, attemptId }, this.#clock.now()));
   }
 
   #watched(known: KnownInstance): StartedWorker {
@@ -140,12 +145,12 @@ export class Ec2Executor implements Executor {
 
   /** An instance that another server started. While EC2 does not answer, nothing is known of it: only its heartbeats tell. */
   async #find(id: string): Promise<KnownInstance | undefined | 'not told'> {
-    const { api, clock } = this.#options;
+    const { api } = this.#options;
     try {
       const patience = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(lookPatience)]);
       const [instance] = await api.byIds([id], patience);
       if (instance === undefined) return undefined;
-      const known = this.#table.seen(instance, clock.now());
+      const known = this.#table.seen(instance, this.#clock.now());
       if (!isUp(instance)) await this.#ended(known, reasonOf(instance));
       return known;
     } catch {
@@ -157,7 +162,7 @@ export class Ec2Executor implements Executor {
   async running(): Promise<readonly { readonly worker: string; readonly attemptId: AttemptId }[]> {
     const alive = this.#table.alive();
     const patience = this.#pause() * (alive.length === 0 ? idleFactor : 1);
-    if (this.#options.clock.now() - this.#lookedAt >= patience) await this.#soon(this.#tryLook());
+    if (this.#clock.now() - this.#lookedAt >= patience) await this.#soon(this.#tryLook());
     return this.#table
       .alive()
       .flatMap(({ id, attemptId }) => (attemptId === undefined ? [] : [{ worker: id, attemptId }]));
@@ -199,8 +204,6 @@ export class Ec2Executor implements Executor {
   }
 
   /** That an instance runs is what EC2 knows; what happens on it, it does not. */
-  readonly startSteps = ['scheduled'] as const;
-
   async progress(worker: string): Promise<readonly StartStep[]> {
     return this.#table.get(worker)?.state === 'running' ? ['scheduled'] : [];
   }
@@ -279,17 +282,17 @@ export class Ec2Executor implements Executor {
   }
 
   async #lookOnce(): Promise<void> {
-    const { api, settings, clock, appearsWithin = 60_000 } = this.#options;
+    const { api, settings, appearsWithin = 60_000 } = this.#options;
     const { signal } = this.#closing;
     // Also after a failure: whoever asks again at once gets what is known.
-    this.#lookedAt = clock.now();
+    this.#lookedAt = this.#clock.now();
     const before = this.#table.alive();
     const up = await api.list(
       [...ownInstances(settings), { Name: 'instance-state-name', Values: ['pending', 'running'] }],
       signal,
     );
     const listed = new Set(up.map(({ id }) => id));
-    for (const instance of up) this.#table.seen(instance, clock.now());
+    for (const instance of up) this.#table.seen(instance, this.#clock.now());
     const missing = before.filter((known) => !listed.has(known.id) && isAlive(known) && !known.stopping);
     if (missing.length === 0) return;
     const told = await api.byIds(
@@ -299,9 +302,9 @@ export class Ec2Executor implements Executor {
     const byId = new Map(told.map((instance) => [instance.id, instance]));
     for (const known of missing) {
       const instance = byId.get(known.id);
-      if (instance !== undefined && isUp(instance)) this.#table.seen(instance, clock.now());
+      if (instance !== undefined && isUp(instance)) this.#table.seen(instance, this.#clock.now());
       else if (instance !== undefined) this.#endSoon(known, reasonOf(instance));
-      else if (clock.now() - known.since >= appearsWithin)
+      else if (this.#clock.now() - known.since >= appearsWithin)
         this.#endSoon(known, `There is no instance ${known.id} any more.`);
     }
   }

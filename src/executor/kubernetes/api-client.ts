@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { createInterface } from 'node:readline';
+import { maskSecrets } from '../mask-secrets.ts';
 import { type Access, type Connection, fingerprintOf } from './access.ts';
 
 /** What a call was for, for messages: `create jobs`. */
@@ -92,7 +93,7 @@ export class ApiClient {
     const response = await this.#request(access, call, signal);
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
-    throw failureOf(status, await bodyOf(response, failureLimit), call);
+    throw failureOf(status, await bodyOf(response, failureLimit), call, secretsOf(access));
   }
 
   #request(access: Access, { method, path, body }: Call, signal: AbortSignal): Promise<IncomingMessage> {
@@ -140,6 +141,11 @@ export class ApiClient {
   }
 }
 
+/** What it is sent that nobody else may read: the token, with and without its kind. */
+function secretsOf({ headers }: Access): readonly string[] {
+  return Object.values(headers).flatMap((value) => [value, value.replace(/^\S+\s+/, '')]);
+}
+
 function isOurs(thrown: unknown): boolean {
   return thrown instanceof ApiFailure || (thrown instanceof Error && thrown.name === 'ExecutorError');
 }
@@ -155,13 +161,16 @@ async function bodyOf(response: IncomingMessage, limit: number): Promise<string>
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** A Status object, or what something in between answered. */
-function failureOf(status: number, body: string, call: Call): ApiFailure {
+/** A Status object, or what something in between answered; either may repeat what was sent. */
+function failureOf(status: number, body: string, call: Call, secrets: readonly string[]): ApiFailure {
+  const failure = (reason: string, message: string) =>
+    new ApiFailure(status, maskSecrets(reason, secrets), maskSecrets(message, secrets), call);
   try {
     const { reason, message } = JSON.parse(body) as { readonly reason?: unknown; readonly message?: unknown };
-    return new ApiFailure(status, text(reason), text(message), call);
+    return failure(text(reason), text(message));
   } catch {
-    return new ApiFailure(status, '', body.slice(0, 200).trim(), call);
+    // Masked before it is cut, which could leave a part that nothing knows.
+    return failure('', maskSecrets(body, secrets).slice(0, 200).trim());
   }
 }
 

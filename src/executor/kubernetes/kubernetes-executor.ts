@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { SteadyClock } from '../../base/steady-clock.ts';
 import type { AttemptId } from '../../model/ids.ts';
 import type {
   Executor,
@@ -81,6 +82,8 @@ export class KubernetesExecutor implements Executor {
   readonly name: string;
   readonly type: string;
   readonly #options: KubernetesExecutorOptions;
+  /** How long something takes is not for the time of day to say. */
+  readonly #clock: Clock;
   readonly #client: ApiClient;
   readonly #api: BuilderApi;
   readonly #looks: Looks;
@@ -93,6 +96,7 @@ export class KubernetesExecutor implements Executor {
   readonly #stopped = new Map<string, Gone>();
   readonly #told = new Set<string>();
   readonly #orphans = new Map<string, number>();
+  readonly startSteps = ['scheduled', 'image-pulled'] as const;
   #verdicts: ReadonlyMap<string, Verdict> = new Map();
   #lookedAt = Number.NEGATIVE_INFINITY;
   #trouble: ExecutorError | undefined;
@@ -105,6 +109,7 @@ export class KubernetesExecutor implements Executor {
   constructor(options: KubernetesExecutorOptions) {
     const { settings, maker, connection, timeout } = options;
     this.#options = options;
+    this.#clock = new SteadyClock(options.clock, () => performance.now());
     this.name = settings.name;
     this.type = settings.type;
     this.#client = new ApiClient({ connection, timeout });
@@ -182,8 +187,6 @@ export class KubernetesExecutor implements Executor {
     const { job } = jobObjectsOf(order, settings, maker, { userData, now: clock.now() });
     return readinessOf(this.#api, job, this.#context, signal);
   }
-
-  readonly startSteps = ['scheduled', 'image-pulled'] as const;
 
   async progress(worker: string): Promise<readonly StartStep[]> {
     const listing = await this.#recent().catch(() => this.#looks.latest);
@@ -369,7 +372,6 @@ export class KubernetesExecutor implements Executor {
     return this.#options.every ?? 1_000;
   }
 
-  /** The last listing when it is young enough, else a new one. */
   /** Whoever asks what runs also asks other executors: an API that does not answer holds them up for a moment, once. */
   async #soon(): Promise<Listing | undefined> {
     const looking = this.#recent().catch(() => this.#looks.latest);
@@ -384,14 +386,15 @@ export class KubernetesExecutor implements Executor {
     return listing;
   }
 
+  /** The last listing when it is young enough, else a new one. */
   async #recent(): Promise<Listing> {
     const { latest } = this.#looks;
-    if (latest !== undefined && this.#options.clock.now() - this.#lookedAt < this.#every) return latest;
+    if (latest !== undefined && this.#clock.now() - this.#lookedAt < this.#every) return latest;
     return await this.#look();
   }
 
   async #look(how: 'look' | 'glance' = 'look'): Promise<Listing> {
-    const { clock, onTrouble } = this.#options;
+    const { onTrouble } = this.#options;
     let listing: Listing;
     try {
       listing = await this.#looks.look(this.#closing.signal, how);
@@ -403,13 +406,13 @@ export class KubernetesExecutor implements Executor {
     }
     if (this.#trouble !== undefined) onTrouble?.(undefined);
     this.#trouble = undefined;
-    this.#lookedAt = clock.now();
+    this.#lookedAt = this.#clock.now();
     await this.#reconcile(listing);
     return listing;
   }
 
   async #reconcile(listing: Listing): Promise<void> {
-    const now = this.#options.clock.now();
+    const now = this.#clock.now();
     const verdicts = new Map<string, Verdict>();
     for (const [worker, job] of listing.jobs) {
       const verdict = verdictOf(job, listing.pods.get(worker), this.#limits, listing.refusals.get(worker));

@@ -84,6 +84,7 @@ describe('a worker', () => {
       judge(job(), pod({ phase: 'Failed', reason: 'NodeLost' })),
       /was lost/,
     ],
+    ['on a node nobody hears of', judge(job(), pod({ phase: 'Unknown', reason: 'NodeLost' })), /was lost/],
     [
       'preempted',
       judge(
@@ -174,6 +175,16 @@ describe('a worker', () => {
       judge(job(), undefined, 'Internal error occurred: failed calling webhook "x": connection refused'),
       'place',
       /failed calling webhook/,
+    ],
+    [
+      'a webhook whose service is away',
+      judge(
+        job(),
+        undefined,
+        'Error creating: Internal error occurred: failed calling webhook "x": service "rules" not found',
+      ),
+      'place',
+      /cannot be asked.*service "rules" not found/,
     ],
   ])('may wait for %s', (_, verdict, kind, reason) => {
     expect(verdict).toMatchObject({ kind: 'starting', why: { kind, reason: expect.stringMatching(reason) } });

@@ -84,17 +84,14 @@ function endOf(pod: Pod, { memoryLimit }: VerdictLimits): Verdict | undefined {
       `The node evicted the worker (Evicted: ${brief(status.message ?? 'no reason given')}).`,
       'events',
     );
+  // Its phase is Unknown then, for as long as nobody hears of the node.
+  if (status?.reason === 'NodeLost') return gone(lost(spec?.nodeName, status.message), 'log-and-events');
   if (over && disruption !== undefined)
     return gone(disrupted(disruption.reason, disruption.message, spec?.nodeName), 'events');
   const terminated = stateOf(pod)?.terminated;
   if (terminated !== undefined) return ofContainer(terminated, memoryLimit);
   if (status?.phase === 'Failed')
-    return gone(
-      status.reason === 'NodeLost'
-        ? lost(spec?.nodeName, status.message)
-        : `The node ended the worker (${detail(status.reason, status.message)}).`,
-      'log-and-events',
-    );
+    return gone(`The node ended the worker (${detail(status.reason, status.message)}).`, 'log-and-events');
   if (status?.phase === 'Succeeded')
     return { ...gone('The worker exited with status 0.', 'log'), exitCode: 0 };
   if (metadata.deletionTimestamp !== undefined)
@@ -227,6 +224,15 @@ function withoutPod(refusal: string | undefined): Verdict {
       why: {
         kind: 'place',
         reason: `The quota of the namespace leaves no room for the worker's pod (${said}).`,
+      },
+    };
+  // A rule that nobody could ask has not refused: whoever runs it may come back.
+  if (/failed calling webhook/.test(refusal))
+    return {
+      kind: 'starting',
+      why: {
+        kind: 'place',
+        reason: `A rule of the cluster cannot be asked about the worker's pod (${said}).`,
       },
     };
   if (isAdmission(refusal) || /is forbidden|is invalid|not found/.test(refusal))
