@@ -396,6 +396,14 @@ const cases: readonly BadConfiguration[] = [
     ],
   },
   {
+    name: 'a taint and a requirement of nodes that are none',
+    file: `${executor('EXECUTOR: kubernetesPodman\nTOLERATIONS: ["a=b:Never"]\nNODE_AFFINITY: ["disk like ssd"]')}SLIPWAY: { LISTEN: { ONE_PORT: true } }\n`,
+    says: [
+      'config.yaml:7: BUILD_MANAGER[1].EXECUTORS[0].TOLERATIONS[0] is "a=b:Never"; it must be a taint such as dedicated=builds:NoSchedule, spot:NoExecute or spot.',
+      'config.yaml:8: BUILD_MANAGER[1].EXECUTORS[0].NODE_AFFINITY[0] is "disk like ssd"; it must be a requirement such as disktype in (ssd,nvme), zone notin (a), builds or !gpu.',
+    ],
+  },
+  {
     name: 'one port for two purposes',
     file: 'SLIPWAY: { LISTEN: { PORT: 50051 } }\n',
     says: [

@@ -289,6 +289,11 @@ export interface KubernetesExecutorConfig extends ExecutorCommon {
   readonly cpuLimit: string;
   readonly runtimeClass: string | undefined;
   readonly priorityClass: string | undefined;
+  /** See model/node-placement.ts. */
+  readonly tolerations: readonly string[];
+  readonly nodeAffinity: readonly string[];
+  /** Of rootless pods; undefined: what goes with the seccomp profile. */
+  readonly appArmorProfile: string | undefined;
   /** False: pods have a user namespace of their own. */
   readonly hostUsers: boolean;
   /** Of rootless pods; undefined: what rootless building needs. */

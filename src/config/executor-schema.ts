@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { requirementPattern, tolerationPattern } from '../model/node-placement.ts';
 import { choice, duration, flag, list, share, text, whole } from './leaf.ts';
 
 const quantityPattern = '^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$';
@@ -118,6 +119,26 @@ const kubernetes = {
   CONTAINER_CPU_LIMITS: quantity('Processor time a pod may use.', '1000m'),
   RUNTIME_CLASS: Type.Optional(text('Runtime class of the pods, such as kata or gvisor.')),
   PRIORITY_CLASS: Type.Optional(text('Priority class of the pods.')),
+  TOLERATIONS: list(
+    text('Taint.', {
+      pattern: tolerationPattern,
+      allowed: 'a taint such as dedicated=builds:NoSchedule, spot:NoExecute or spot',
+    }),
+    'Taints of nodes that the pods tolerate: `KEY=VALUE:EFFECT`, without a value any of the key, without an effect all.',
+  ),
+  NODE_AFFINITY: list(
+    text('Requirement.', {
+      pattern: requirementPattern,
+      allowed: 'a requirement such as disktype in (ssd,nvme), zone notin (a), builds or !gpu',
+    }),
+    'What the labels of a node must fulfil, all of it, beside NODE_SELECTOR_LABEL_VALUE.',
+  ),
+  APPARMOR_PROFILE: Type.Optional(
+    text(
+      'AppArmor profile of rootless pods: `RuntimeDefault`, `Unconfined`, or the name of a profile on the nodes. Without it, what goes with SECCOMP_PROFILE.',
+      { pattern: '^[A-Za-z0-9][^\\s]*$', allowed: 'RuntimeDefault, Unconfined or the name of a profile' },
+    ),
+  ),
   HOST_USERS: flag('False gives each pod a user namespace of its own, where the cluster can do that.', {
     default: true,
   }),

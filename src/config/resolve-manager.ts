@@ -191,6 +191,9 @@ function resolveKubernetes(
     cpuLimit: executor.CONTAINER_CPU_LIMITS,
     runtimeClass: executor.RUNTIME_CLASS,
     priorityClass: executor.PRIORITY_CLASS,
+    tolerations: executor.TOLERATIONS,
+    nodeAffinity: executor.NODE_AFFINITY,
+    appArmorProfile: executor.APPARMOR_PROFILE,
     hostUsers: executor.HOST_USERS,
     seccompProfile: executor.SECCOMP_PROFILE,
   };

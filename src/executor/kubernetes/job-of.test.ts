@@ -53,6 +53,9 @@ const machine: KubernetesSettings = {
   cpuLimit: '1000m',
   runtimeClass: undefined,
   priorityClass: undefined,
+  tolerations: [],
+  nodeAffinity: [],
+  appArmorProfile: undefined,
   hostUsers: true,
   seccompProfile: undefined,
   vmMemory: '4G',
@@ -222,6 +225,39 @@ describe('the Job of', () => {
             securityContext: {
               seccompProfile: { type: 'Localhost', localhostProfile: 'profiles/build.json' },
             },
+          },
+        },
+      },
+    });
+  });
+
+  test('a pod for nodes that are kept for builds', () => {
+    const { job } = objectsOf({
+      ...pod,
+      tolerations: ['dedicated=builds:NoSchedule'],
+      nodeAffinity: ['disktype in (ssd,nvme)', '!gpu'],
+      appArmorProfile: 'slipway-build',
+    });
+    expect(job).toMatchObject({
+      spec: {
+        template: {
+          spec: {
+            tolerations: [{ key: 'dedicated', operator: 'Equal', value: 'builds', effect: 'NoSchedule' }],
+            affinity: {
+              nodeAffinity: {
+                requiredDuringSchedulingIgnoredDuringExecution: {
+                  nodeSelectorTerms: [
+                    {
+                      matchExpressions: [
+                        { key: 'disktype', operator: 'In', values: ['ssd', 'nvme'] },
+                        { key: 'gpu', operator: 'DoesNotExist' },
+                      ],
+                    },
+                  ],
+                },
+              },
+            },
+            securityContext: { appArmorProfile: { type: 'Localhost', localhostProfile: 'slipway-build' } },
           },
         },
       },

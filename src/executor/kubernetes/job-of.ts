@@ -1,3 +1,4 @@
+import { requirementOf, tolerationOf } from '../../model/node-placement.ts';
 import type { WorkerOrder } from '../executor.ts';
 import { environmentOf, type Variable } from './environment-of.ts';
 import { jobNameOf, labelsOf } from './labels.ts';
@@ -81,6 +82,8 @@ function podOf(secretName: string, environment: readonly Variable[], settings: K
       : { nodeSelector: { [settings.nodeSelector.key]: settings.nodeSelector.value } }),
     ...(settings.runtimeClass === undefined ? {} : { runtimeClassName: settings.runtimeClass }),
     ...(settings.priorityClass === undefined ? {} : { priorityClassName: settings.priorityClass }),
+    ...(settings.tolerations.length === 0 ? {} : { tolerations: settings.tolerations.map(tolerationOf) }),
+    ...(settings.nodeAffinity.length === 0 ? {} : { affinity: affinityOf(settings.nodeAffinity) }),
     ...(settings.hostUsers ? {} : { hostUsers: false }),
     ...(rootless ? { securityContext: rootlessPod(settings) } : {}),
     containers: [
@@ -108,6 +111,12 @@ function podOf(secretName: string, environment: readonly Variable[], settings: K
   };
 }
 
+/** All of them, of one node. */
+function affinityOf(requirements: readonly string[]): object {
+  const nodeSelectorTerms = [{ matchExpressions: requirements.map(requirementOf) }];
+  return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } } };
+}
+
 /** The account of the worker's image. */
 const account = 1000;
 
@@ -125,22 +134,30 @@ const rootlessContainer = {
  * The default profiles of container runtimes refuse an unprivileged process its own user namespace and mounts, which
  * rootless building is made of. Where the pod has a kernel of its own, they are not in the way.
  */
-function rootlessPod({ seccompProfile, runtimeClass, distribution }: KubernetesSettings): object {
+function rootlessPod({
+  seccompProfile,
+  appArmorProfile,
+  runtimeClass,
+  distribution,
+}: KubernetesSettings): object {
+  // OpenShift has SELinux instead.
+  const beside = distribution !== 'openshift' ? 'Unconfined' : undefined;
   const seccomp = seccompProfile ?? (runtimeClass === undefined ? 'Unconfined' : 'RuntimeDefault');
+  const appArmor = appArmorProfile ?? (seccomp === 'Unconfined' ? beside : undefined);
   return {
     runAsNonRoot: true,
     runAsUser: account,
     runAsGroup: account,
     fsGroup: account,
-    seccompProfile:
-      seccomp === 'Unconfined' || seccomp === 'RuntimeDefault'
-        ? { type: seccomp }
-        : { type: 'Localhost', localhostProfile: seccomp },
-    // OpenShift has SELinux instead.
-    ...(seccomp === 'Unconfined' && distribution !== 'openshift'
-      ? { appArmorProfile: { type: 'Unconfined' } }
-      : {}),
+    seccompProfile: profileOf(seccomp),
+    ...(appArmor === undefined ? {} : { appArmorProfile: profileOf(appArmor) }),
   };
+}
+
+function profileOf(name: string): object {
+  return name === 'Unconfined' || name === 'RuntimeDefault'
+    ? { type: name }
+    : { type: 'Localhost', localhostProfile: name };
 }
 
 /** Kubernetes replaces `$(NAME)` by other variables' values; `$$` stands for one `$`. */

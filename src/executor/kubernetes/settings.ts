@@ -21,6 +21,11 @@ export interface KubernetesSettings {
   readonly cpuLimit: string;
   readonly runtimeClass: string | undefined;
   readonly priorityClass: string | undefined;
+  /** See model/node-placement.ts. */
+  readonly tolerations: readonly string[];
+  readonly nodeAffinity: readonly string[];
+  /** `Unconfined`, `RuntimeDefault`, or the name of a profile on the node. Undefined: what goes with the seccomp profile. */
+  readonly appArmorProfile: string | undefined;
   /** False: the pod has a user namespace of its own. */
   readonly hostUsers: boolean;
   /** `Unconfined`, `RuntimeDefault`, or the path of a profile on the node. Undefined: what rootless building needs. */
