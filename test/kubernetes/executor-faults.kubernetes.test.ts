@@ -410,6 +410,28 @@ describe.skipIf('missing' in findBinaries())('workers on Kubernetes', () => {
       );
     });
 
+    test('is for other nodes than there are is told of likewise, and takes a tainted node that it tolerates', async () => {
+      const choice = { settings: { nodeAffinity: ['disktype in (ssd,nvme)', '!gpu'], setupTime: 3_000 } };
+      const status = await gone('run', choice, async () => {});
+      expect(status.reason).toMatch(/Unschedulable: 0\/1 nodes.*didn't match Pod's node affinity/);
+      const [node] = await cluster.plane.admin.list('/api/v1/nodes');
+      const path = `/api/v1/nodes/${nameOf(node as NonNullable<typeof node>)}`;
+      const taints = [{ key: 'dedicated', value: 'builds', effect: 'NoSchedule' }];
+      await cluster.plane.admin.patch(path, { spec: { taints } });
+      try {
+        const refused = await gone('run', { settings: { setupTime: 3_000 } }, async () => {});
+        expect(refused.reason).toMatch(/untolerated taint/);
+        const settings = {
+          tolerations: ['dedicated=builds:NoSchedule'],
+          nodeAffinity: ['!gpu'],
+          appArmorProfile: 'RuntimeDefault',
+        };
+        expect(await gone('exit-3', { settings }, async () => {})).toMatchObject({ exitCode: 3 });
+      } finally {
+        await cluster.plane.admin.patch(path, { spec: { taints: null } });
+      }
+    });
+
     test('runs too long is told of by the key that says so', async () => {
       const status = await gone('run', { settings: { maximumJobTime: 2_000 } }, async () => {});
       expect(status.reason).toMatch(/MAXIMUM_JOB_TIME/);
