@@ -329,6 +329,25 @@ describe('local executor', () => {
     await second.close();
   });
 
+  test('a second life ends many that do not want to end in the time of one', async () => {
+    await using here = place();
+    const options = { ...here.options, grace: 1_500 };
+    const first = new LocalExecutor(options);
+    const orders = Array.from({ length: 4 }, () => orderFor('stubborn'));
+    for (const order of orders) await first.start(order, never);
+    for (const { attemptId } of orders) await appears(join(here.folder(attemptId), 'ready'));
+    const pids = orders.map(({ attemptId }) => pidOf(here.root, attemptId));
+    await first.close();
+    const second = new LocalExecutor(options);
+    const begun = performance.now();
+    await second.adopt(async () => false);
+    // One after the other they would need six seconds.
+    expect(performance.now() - begun).toBeLessThan(4_500);
+    expect(pids.filter(exists)).toEqual([]);
+    await here.assertNothingLeft();
+    await second.close();
+  });
+
   test('a record of an earlier boot is no running worker', async () => {
     await using here = place();
     const executor = new LocalExecutor(here.options);

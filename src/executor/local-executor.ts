@@ -329,6 +329,7 @@ export class LocalExecutor implements Executor {
   }
 
   async adopt(keep: (attemptId: AttemptId) => Promise<boolean>): Promise<void> {
+    const ends: Promise<unknown>[] = [];
     for (const record of await this.#records.all()) {
       if (this.#workers.has(record.attemptId) || this.#starting.has(record.attemptId)) continue;
       const { attemptId, startedAt: _, ...identity } = record;
@@ -342,9 +343,14 @@ export class LocalExecutor implements Executor {
         stopping: undefined,
       };
       this.#workers.set(attemptId, local);
-      if (!(await keep(attemptId))) await this.#end(local);
-      else if (!isRunning(identity)) this.#lostAdopted(local);
+      // Together: each may have to be ended by force, and whoever starts waits for it.
+      if (!(await keep(attemptId))) {
+        const end = this.#end(local);
+        end.catch(() => {});
+        ends.push(end);
+      } else if (!isRunning(identity)) this.#lostAdopted(local);
     }
+    await Promise.all(ends);
     for (const attemptId of await foldersOf(this.#options.workersFolder)) {
       if (this.#workers.has(attemptId) || this.#starting.has(attemptId)) continue;
       await this.#endRest(attemptId, this.#groupOf(attemptId));
