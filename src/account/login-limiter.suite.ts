@@ -50,6 +50,40 @@ export function loginLimiterSuite(name: string, openScratch: OpenScratch): void 
         .values({ username, password_hash: 'none', created_at: 0 })
         .execute();
 
+    test('an office in which people mistype now and then is never locked out', async () => {
+      const { limiter, clock } = make();
+      for (let person = 0; person < 40; person += 1) {
+        await fail(limiter, 1, `person-${person}`);
+        await clock.advance(50 * 60_000);
+        expect(await lockedFor(limiter, `person-${person}`, '192.0.2.1')).toBe(0);
+      }
+    });
+
+    test('programs whose tokens were revoked keep nobody beside them from signing in', async () => {
+      const { limiter, clock } = make();
+      for (let round = 0; round < 5; round += 1) {
+        for (let robot = 0; robot < 20; robot += 1) await fail(limiter, 1, `acme+ci-${robot}`);
+        await fail(limiter, 3, '$oauthtoken');
+        await clock.advance(60_000);
+      }
+      expect(await lockedFor(limiter, 'alice', '192.0.2.1')).toBe(0);
+      // They themselves are slowed down.
+      await fail(limiter, 20, 'acme+ci-0');
+      expect(await lockedFor(limiter, 'acme+ci-0', '192.0.2.1')).toBeGreaterThan(0);
+    });
+
+    test('an address is forgiven one failure in ten minutes, and no more by signing in often', async () => {
+      const { limiter, clock } = make();
+      for (let name = 0; name < 29; name += 1) await fail(limiter, 1, `name-${name}`);
+      await clock.advance(10 * 60_000);
+      for (let count = 0; count < 20; count += 1) await succeed(limiter, 'bob', '192.0.2.1');
+      // 28 are left: one more may fail without a lock, and the next one locks.
+      await fail(limiter, 1, 'last-1');
+      expect(await lockedFor(limiter, 'carol', '192.0.2.1')).toBe(0);
+      await fail(limiter, 1, 'last-2');
+      expect(await lockedFor(limiter, 'carol', '192.0.2.1')).toBeGreaterThan(0);
+    });
+
     test('a few failures are forgiven, the next one locks, each further one twice as long', async () => {
       const { clock, limiter } = make();
       await fail(limiter, 4);

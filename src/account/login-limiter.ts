@@ -15,6 +15,8 @@ export interface LoginLimits {
   readonly longestLock: number;
   /** Milliseconds without a failure after which everything is forgotten. */
   readonly forgetAfter: number;
+  /** Milliseconds in which an address is forgiven one failure: many people may share it, who mistype now and then. */
+  readonly forgiveEvery: number;
   /** Names, addresses and pairs of them that are remembered at most, all in all. */
   readonly remembered: number;
 }
@@ -25,6 +27,7 @@ export const defaultLoginLimits: LoginLimits = {
   firstLock: 2_000,
   longestLock: 15 * 60_000,
   forgetAfter: 60 * 60_000,
+  forgiveEvery: 10 * 60_000,
   remembered: 20_000,
 };
 
@@ -121,7 +124,8 @@ export class LoginLimiter {
         return locked;
       }
       const counted = counters.map(({ key, kind }): Counted & { readonly kind: Counter['kind'] } => {
-        const before = rows.find((row) => row.key === key) ?? { count: 0, last_at: now };
+        const row = rows.find((each) => each.key === key) ?? { count: 0, last_at: now };
+        const before = kind === 'address' ? this.#forgiven(row, now) : row;
         const forgotten = now - before.last_at > this.#limits.forgetAfter;
         return { key, kind, before, after: { count: forgotten ? 1 : before.count + 1, last_at: now } };
       });
@@ -134,6 +138,13 @@ export class LoginLimiter {
       await this.#deleteEmpty(sql, counters);
       return kept;
     });
+  }
+
+  /** Time that something was forgiven for is not counted again. */
+  #forgiven<Row extends { readonly count: number; readonly last_at: number }>(row: Row, now: number): Row {
+    const { forgiveEvery } = this.#limits;
+    const forgiven = Math.min(row.count, Math.max(0, Math.floor((now - row.last_at) / forgiveEvery)));
+    return { ...row, count: row.count - forgiven, last_at: row.last_at + forgiven * forgiveEvery };
   }
 
   /** What others counted meanwhile stays. */
@@ -247,12 +258,13 @@ export class LoginLimiter {
     const { perUser, perAddress } = this.#limits;
     const network = storable(networkOf(address));
     const name = nameMark(username);
+    const pair = { kind: 'pair', key: `pair ${network} ${name}`, allowed: perUser } as const;
+    // A token that was revoked is tried by programs for ever; it must not keep people from signing in beside them.
+    if (!hasPassword(username)) return [pair];
     return [
       { kind: 'address', key: `address ${network}`, allowed: perAddress },
-      { kind: 'pair', key: `pair ${network} ${name}`, allowed: perUser },
-      ...(hasPassword(username)
-        ? [{ kind: 'user', key: `user ${name}`, allowed: perUser * 10 } as const]
-        : []),
+      pair,
+      { kind: 'user', key: `user ${name}`, allowed: perUser * 10 },
     ];
   }
 }
