@@ -53,7 +53,7 @@ export class OpenApi {
       if (each === 'HEAD') continue;
       if (schema === undefined || config?.access === undefined)
         throw new TypeError(
-          `route ${each} ${url} has no schema, so that it would be missing in the document`,
+          `route ${each} ${url} has no schema, or does not say who may call it: it would be missing in the document`,
         );
       // The schemas' own types are of no use here: they become JSON.
       this.#routes.push({ method: each, url, access: config.access, schema: { ...schema } });

@@ -1,5 +1,6 @@
 import { lookup as dnsLookup } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
+import { abortable } from '../base/abortable.ts';
 import { redactUrl } from '../model/redact-url.ts';
 import { EgressError } from './egress-error.ts';
 import { canonicalHost, type EgressPolicy } from './egress-policy.ts';
@@ -151,14 +152,4 @@ function normaliseHost(host: string): string {
 function matchesFamily(wanted: number | string | undefined, family: 4 | 6): boolean {
   if (wanted === undefined || wanted === 0) return true;
   return wanted === family || wanted === `IPv${family}`;
-}
-
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

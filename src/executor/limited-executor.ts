@@ -1,3 +1,4 @@
+import { abortable } from '../base/abortable.ts';
 import type { AttemptId } from '../model/ids.ts';
 import type { Executor, StartedWorker, WorkerOrder } from './executor.ts';
 import { ExecutorDecorator } from './executor-decorator.ts';
@@ -26,7 +27,16 @@ export class LimitedExecutor extends ExecutorDecorator {
       await this.#admit(order.attemptId);
     });
     this.#admission = admitted.catch(() => {});
-    await unlessAborted(admitted, signal, () => this.#count(order.attemptId, -1));
+    try {
+      await abortable(admitted, signal);
+    } catch (thrown) {
+      // Who gave up does not hold the place that comes after all.
+      admitted.then(
+        () => this.#count(order.attemptId, -1),
+        () => {},
+      );
+      throw thrown;
+    }
     try {
       return await this.inner.start(order, signal);
     } finally {
@@ -52,26 +62,5 @@ export class LimitedExecutor extends ExecutorDecorator {
     const count = (this.#starting.get(attemptId) ?? 0) + change;
     if (count === 0) this.#starting.delete(attemptId);
     else this.#starting.set(attemptId, count);
-  }
-}
-
-/** Waits no longer than until the signal fires; `late`: what is done when it succeeds after that. */
-async function unlessAborted(waiting: Promise<void>, signal: AbortSignal, late: () => void): Promise<void> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  let left = false;
-  const leave = () => {
-    left = true;
-    reject(signal.reason);
-  };
-  signal.addEventListener('abort', leave, { once: true });
-  waiting.then(
-    () => left && late(),
-    () => {},
-  );
-  try {
-    await Promise.race([waiting, aborted]);
-  } finally {
-    signal.removeEventListener('abort', leave);
   }
 }

@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,41 +7,23 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { KubernetesObject } from './api-client.ts';
 import { findBinaries } from './binaries.ts';
+import { busyboxImage, busyboxName } from './busybox-image.ts';
 import { ControlPlane } from './control-plane.ts';
 import { RealNode } from './real-node.ts';
 
 const wait = { timeout: 90_000, interval: 100 };
 const jobs = '/apis/batch/v1/namespaces/default/jobs';
 const pods = '/api/v1/namespaces/default/pods';
-const image = 'localhost/busybox:test';
-
-/** An image of nothing but busybox, which waits for ever unless it is told otherwise. */
-async function busyboxArchive(folder: string): Promise<string> {
-  copyFileSync('/bin/busybox', join(folder, 'busybox'));
-  const lines = ['FROM scratch', 'COPY busybox /bin/busybox', 'COPY busybox /bin/sh'];
-  writeFileSync(
-    join(folder, 'Containerfile'),
-    [...lines, 'ENTRYPOINT ["/bin/busybox", "sleep", "1000000"]', ''].join('\n'),
-  );
-  const storage = [
-    '--root',
-    join(folder, 'storage'),
-    '--runroot',
-    join(folder, 'run'),
-    '--storage-driver',
-    'vfs',
-  ];
-  const archive = join(folder, 'busybox.tar');
-  execFileSync('buildah', [...storage, 'build', '-q', '-t', image, folder], { stdio: 'ignore' });
-  execFileSync('buildah', [...storage, 'push', '-q', image, `docker-archive:${archive}:${image}`], {
-    stdio: 'ignore',
-  });
-  return archive;
-}
 
 function job(name: string, script: string, container: object = {}): object {
   const containers = [
-    { name: 'main', image, imagePullPolicy: 'Never', command: ['/bin/sh', '-c', script], ...container },
+    {
+      name: 'main',
+      image: busyboxName,
+      imagePullPolicy: 'Never',
+      command: ['/bin/sh', '-c', script],
+      ...container,
+    },
   ];
   return {
     metadata: { name },
@@ -68,7 +49,7 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a real
     settings = kernelSettings();
     folder = await mkdtemp(join(tmpdir(), 'slipway-busybox-'));
     plane = await ControlPlane.start();
-    const pause = { archive: await busyboxArchive(folder), image };
+    const pause = await busyboxImage(folder);
     node = await RealNode.join(plane, { pause, labels: { 'slipway.test/real': 'yes' } });
   }, 300_000);
 

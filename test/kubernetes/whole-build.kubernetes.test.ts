@@ -13,6 +13,7 @@ import { WorkerImages } from '../harness/worker-images.ts';
 import { freePort } from '../services/service.ts';
 import type { KubernetesObject } from './api-client.ts';
 import { findBinaries } from './binaries.ts';
+import { busyboxImage } from './busybox-image.ts';
 import { manual, namespace, patiently } from './cluster.ts';
 import { ControlPlane } from './control-plane.ts';
 import { RealNode } from './real-node.ts';
@@ -46,7 +47,7 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
       manual('namespace.yaml', 'service-accounts.yaml', 'role.yaml', 'role-binding.yaml', 'token.yaml'),
     );
     // Any image that can do nothing for ever holds the pod's namespaces; this node has no other one.
-    node = await RealNode.join(plane, { pause: await pauseArchive(folder) });
+    node = await RealNode.join(plane, { pause: await busyboxImage(folder) });
     await node.importImage(archive);
     const port = await freePort();
     const host = await node.expose(port);
@@ -147,20 +148,13 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
   async function pulled(repository: string, file: string): Promise<{ digest: string; text: string }> {
     const { authorization } = user;
     const reference = `docker://${new URL(user.url).host}/kim/${repository}:made`;
-    const login = ['--creds', `$oauthtoken:${authorization.replace('Bearer ', '')}`];
+    const credentials = `$oauthtoken:${authorization.replace('Bearer ', '')}`;
     const { stdout } = await run('skopeo', [
-      ...['inspect', '--format', '{{.Digest}}', '--tls-verify=false', ...login, reference],
+      ...['inspect', '--format', '{{.Digest}}', '--tls-verify=false', '--creds', credentials, reference],
     ]);
     const layout = join(folder, `pulled-${repository}`);
-    await run('skopeo', [
-      'copy',
-      '--quiet',
-      '--src-tls-verify=false',
-      '--src-creds',
-      `${login[1]}`,
-      reference,
-      `dir:${layout}`,
-    ]);
+    const from = ['--src-tls-verify=false', '--src-creds', credentials, reference];
+    await run('skopeo', ['copy', '--quiet', ...from, `dir:${layout}`]);
     let text = '';
     for (const name of await readdir(layout))
       if (/^[0-9a-f]{64}$/.test(name))
@@ -241,44 +235,42 @@ describe.skipIf('missing' in findBinaries() || process.getuid?.() !== 0)('a whol
     await nothingLeft();
   });
 
-  test('whose worker is killed is built by another pod, and says what happened', {
-    timeout: 5 * minutes,
-  }, async () => {
-    const build = await ask('killed', 'echo begun; /bin/busybox sleep 5; echo made twice > /made', user);
-    await build.says(/^begun$/);
-    for (const pid of await workersOf(await podOfWorker())) process.kill(pid, 'SIGKILL');
-    const view = await build.ends();
-    expect(view, await story(build)).toMatchObject({
-      phase: 'complete',
-      attempts: [
-        { epoch: 1, outcome: 'internal-error', error_code: 'workerlost' },
-        { epoch: 2, outcome: 'complete' },
-      ],
-    });
-    expect(view.attempts[0]).toHaveProperty('error', expect.stringMatching(/status 137|signal 9|SIGKILL/));
-    expect(await pulled('killed', 'made')).toEqual({ digest: view.digest, text: 'made twice\n' });
-    await nothingLeft();
-  });
-
-  test('whose pod is deleted is built by another one, and says what happened', {
-    timeout: 5 * minutes,
-  }, async () => {
-    const build = await ask('deleted', 'echo begun; /bin/busybox sleep 5; echo made again > /made', user);
-    await build.says(/^begun$/);
-    const { metadata } = await podOfWorker();
-    await plane.admin.delete(`${pods}/${metadata.name}`);
-    const view = await build.ends();
-    expect(view, await story(build)).toMatchObject({
-      phase: 'complete',
-      attempts: [
-        { epoch: 1, outcome: 'internal-error', error_code: 'workerlost' },
-        { epoch: 2, outcome: 'complete' },
-      ],
-    });
-    expect(view.attempts[0]).toHaveProperty('error', expect.stringMatching(/deleted by somebody else/));
-    expect(await pulled('deleted', 'made')).toEqual({ digest: view.digest, text: 'made again\n' });
-    await nothingLeft();
-  });
+  test.each<[string, (pod: KubernetesObject) => Promise<void>, RegExp]>([
+    [
+      'worker is killed',
+      async (pod) => {
+        for (const pid of await workersOf(pod)) process.kill(pid, 'SIGKILL');
+      },
+      /status 137|signal 9|SIGKILL/,
+    ],
+    [
+      'pod is deleted',
+      async ({ metadata }) => await plane.admin.delete(`${pods}/${metadata.name}`),
+      /deleted by somebody else/,
+    ],
+  ])(
+    'whose %s is built by another pod, and says what happened',
+    {
+      timeout: 5 * minutes,
+    },
+    async (what, deed, reason) => {
+      const repository = what.replaceAll(' ', '-');
+      const build = await ask(repository, 'echo begun; /bin/busybox sleep 5; echo made again > /made', user);
+      await build.says(/^begun$/);
+      await deed(await podOfWorker());
+      const view = await build.ends();
+      expect(view, await story(build)).toMatchObject({
+        phase: 'complete',
+        attempts: [
+          { epoch: 1, outcome: 'internal-error', error_code: 'workerlost' },
+          { epoch: 2, outcome: 'complete' },
+        ],
+      });
+      expect(view.attempts[0]).toHaveProperty('error', expect.stringMatching(reason));
+      expect(await pulled(repository, 'made')).toEqual({ digest: view.digest, text: 'made again\n' });
+      await nothingLeft();
+    },
+  );
 
   test('and what the server needs for it is found by the doctor', async () => {
     const { stdout } = await run(process.execPath, [
@@ -349,25 +341,4 @@ async function workerArchive(folder: string): Promise<string> {
     `docker-archive:${archive}:${image}`,
   ]);
   return archive;
-}
-
-/** An image that waits for ever. */
-async function pauseArchive(folder: string): Promise<{ readonly archive: string; readonly image: string }> {
-  const name = 'localhost/pause:test';
-  const [context, archive] = [join(folder, 'pause'), join(folder, 'pause.tar')];
-  await mkdir(context);
-  await copyFile('/bin/busybox', join(context, 'busybox'));
-  const text = 'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox", "sleep", "1000000"]\n';
-  await writeFile(join(context, 'Containerfile'), text);
-  const store = [
-    '--root',
-    join(folder, 'store'),
-    '--runroot',
-    join(folder, 'run'),
-    '--storage-driver',
-    'vfs',
-  ];
-  await run('buildah', [...store, 'build', '-q', '-t', name, context]);
-  await run('buildah', [...store, 'push', '-q', name, `docker-archive:${archive}:${name}`]);
-  return { archive, image: name };
 }

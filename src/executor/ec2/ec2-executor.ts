@@ -11,6 +11,7 @@ import type {
   WorkerStatus,
 } from '../executor.ts';
 import { ExecutorError } from '../executor-error.ts';
+import { forAMoment } from '../for-a-moment.ts';
 import type { CoreosAmi } from './coreos-ami.ts';
 import type { Ec2Api } from './ec2-api.ts';
 import type { Ec2Settings } from './ec2-settings.ts';
@@ -170,11 +171,7 @@ export class Ec2Executor implements Executor {
 
   /** Whoever asks also asks others: an EC2 that does not answer holds them up for a moment only. */
   async #soon(look: Promise<void>): Promise<void> {
-    if (this.#failures > 0) return;
-    const looked = new AbortController();
-    const waited = this.#options.clock.sleep(lookPatience, looked.signal).catch(() => {});
-    await Promise.race([look, waited]);
-    looked.abort();
+    if (this.#failures === 0) await forAMoment(look, this.#options.clock);
   }
 
   /** Between two looks: longer while EC2 does not answer. */

@@ -140,10 +140,10 @@ function rootlessPod({
   runtimeClass,
   distribution,
 }: KubernetesSettings): object {
-  // OpenShift has SELinux instead.
-  const beside = distribution !== 'openshift' ? 'Unconfined' : undefined;
   const seccomp = seccompProfile ?? (runtimeClass === undefined ? 'Unconfined' : 'RuntimeDefault');
-  const appArmor = appArmorProfile ?? (seccomp === 'Unconfined' ? beside : undefined);
+  // OpenShift has SELinux instead.
+  const usual = seccomp === 'Unconfined' && distribution !== 'openshift' ? 'Unconfined' : undefined;
+  const appArmor = appArmorProfile ?? usual;
   return {
     runAsNonRoot: true,
     runAsUser: account,

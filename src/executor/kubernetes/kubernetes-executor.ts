@@ -10,6 +10,7 @@ import type {
   WorkerStatus,
 } from '../executor.ts';
 import { ExecutorError } from '../executor-error.ts';
+import { forAMoment } from '../for-a-moment.ts';
 import type { Connection } from './access.ts';
 import { ApiClient } from './api-client.ts';
 import { type ErrorContext, isPassing, isQuota, translateApiError } from './api-error.ts';
@@ -60,8 +61,6 @@ const toStartShare = 0.9;
 /** What a dead pod says last is asked for so long: its death is to be told soon. */
 const lastWordsTime = 1_500;
 const orphanPatience = 15_000;
-/** Milliseconds that somebody who asks what runs waits for a look. */
-const lookPatience = 2_000;
 const stopTime = 60_000;
 
 /**
@@ -372,18 +371,11 @@ export class KubernetesExecutor implements Executor {
     return this.#options.every ?? 1_000;
   }
 
-  /** Whoever asks what runs also asks other executors: an API that does not answer holds them up for a moment, once. */
+  /** An API that does not answer holds up who asks what runs for a moment, once: until it does, what is known is told. */
   async #soon(): Promise<Listing | undefined> {
-    const looking = this.#recent().catch(() => this.#looks.latest);
-    if (this.#trouble?.code === 'unavailable') return this.#looks.latest;
-    const looked = new AbortController();
-    const waited = this.#options.clock
-      .sleep(lookPatience, looked.signal)
-      .then(() => this.#looks.latest)
-      .catch(() => undefined);
-    const listing = await Promise.race([looking, waited]);
-    looked.abort();
-    return listing;
+    const looking = this.#recent().catch(() => {});
+    if (this.#trouble?.code !== 'unavailable') await forAMoment(looking, this.#options.clock);
+    return this.#looks.latest;
   }
 
   /** The last listing when it is young enough, else a new one. */
