@@ -23,7 +23,7 @@ import type { Targets } from './targets.ts';
 
 export interface PublisherOptions {
   readonly queue: BuildQueue;
-  readonly registry: Registry;
+  readonly registry: Pick<Registry, 'publish'>;
   readonly end: BuildEnd;
   readonly clock: Clock;
   /** This manager's. */
@@ -145,7 +145,7 @@ export class Publisher {
         : await publishToTarget(
             build,
             image,
-            { ...this.#options, targets, held: again },
+            { ...this.#options, targets, held: again, leaving: this.#leaving.signal },
             this.#stopping.signal,
           );
     return elsewhere ?? (await this.#putTags(build, image));
@@ -166,6 +166,9 @@ export class Publisher {
         if (thrown instanceof PublicationLost) throw thrown;
         this.#options.metrics.publishFailed();
         if (tried >= settings.publishTries) {
+          // Which is no failure of the build: another manager tries again. It is not broken off before: what did not answer may
+          // have written a tag that a newer build has, and the next try finds that out.
+          if (this.#leaving.signal.aborted) throw thrown;
           throw new ManagerError(
             'publish-failed',
             `The image ${image.digest} was pushed to ${repository}, but its tags could not be written after ` +

@@ -67,6 +67,7 @@ async function publish(name: string, targets: Targets) {
       logger: { debug() {}, info() {}, warn: countWarning, error() {} },
       metrics: { publishFailed() {} },
       held: false,
+      leaving: signal,
     },
     signal,
   );

@@ -22,6 +22,8 @@ export interface TargetPublicationOptions {
   readonly metrics: Pick<ManagerMetrics, 'publishFailed'>;
   /** This manager tried before: where another one publishes by now, it takes nothing back. */
   readonly held: boolean;
+  /** Fires when this manager leaves: what fails then is not tried again here. The reason is thrown. */
+  readonly leaving: AbortSignal;
 }
 
 /** Another manager has the build, or it is over: nothing more is to be done for it here. */
@@ -38,7 +40,7 @@ export class PublicationCancelled extends Error {}
 export async function publishToTarget(
   build: Build,
   image: PushedImage,
-  { queue, targets, name, clock, settings, logger, metrics, held: before }: TargetPublicationOptions,
+  { queue, targets, name, clock, settings, logger, metrics, held: before, leaving }: TargetPublicationOptions,
   signal: AbortSignal,
 ): Promise<PublishedImage | undefined> {
   let held = before;
@@ -70,7 +72,7 @@ export async function publishToTarget(
     );
     await clock.sleep(
       backOff(tried - 1, { first: settings.publishBackOff, cap: settings.publishBackOffCap }),
-      signal,
+      leaving,
     );
   }
 }

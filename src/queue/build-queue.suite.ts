@@ -1223,6 +1223,60 @@ export function buildQueueSuite(name: string, open: OpenScratch): void {
       });
     });
 
+    describe('a build that gave its start back', () => {
+      const ended = async (attempt: RunningAttempt) => {
+        await queue.finish(
+          attempt.id,
+          attempt.epoch,
+          { kind: 'error', fault: { code: 'builderror', message: 'x' } },
+          0,
+        );
+        return attempt.buildId;
+      };
+
+      it('ends when a newer one under its key came meanwhile', async () => {
+        const old = await queue.enqueue(request(), { newestOnly: 'main' });
+        const attempt = await claimOne();
+        const between = await queue.enqueue(request(), { newestOnly: 'main' });
+        const latest = await queue.enqueue(request(), { newestOnly: 'main' });
+        expect(await queue.release(attempt.id, 1, clock.now())).toBe(true);
+        for (const build of [old, between])
+          expect(await reload(build)).toMatchObject({ phase: 'cancelled', supersededBy: latest.id });
+        expect(await claimOne()).toMatchObject({ buildId: latest.id });
+      });
+
+      it('has its place no longer when a more urgent one came meanwhile', async () => {
+        const low = await queue.enqueue(request());
+        const attempt = await claimOne();
+        const high = await queue.enqueue(request('team/app', { priority: 9 }));
+        const others = [];
+        for (const name of ['a', 'b'])
+          others.push(await queue.enqueue(request(`else/${name}`, { priority: 5 })));
+        expect(await queue.release(attempt.id, 1, clock.now())).toBe(true);
+        const order = [];
+        for (let n = 0; n < 4; n += 1) order.push(await ended(await claimOne()));
+        expect(order).toEqual([high.id, ...others.map(({ id }) => id), low.id]);
+      });
+
+      it('gives its place to another repository where the namespace has few', async () => {
+        await queue.changeNamespaceLimits('team', { maxRunning: 1 });
+        const low = await queue.enqueue(request('team/low'));
+        const attempt = await claimOne();
+        const high = await queue.enqueue(request('team/high', { priority: 9 }));
+        expect(await queue.release(attempt.id, 1, clock.now())).toBe(true);
+        expect(await ended(await claimOne())).toBe(high.id);
+        expect(await ended(await claimOne())).toBe(low.id);
+      });
+
+      it('keeps it from what is no more urgent', async () => {
+        const first = await queue.enqueue(request());
+        const attempt = await claimOne();
+        await queue.enqueue(request());
+        expect(await queue.release(attempt.id, 1, clock.now())).toBe(true);
+        expect(await claimOne()).toMatchObject({ buildId: first.id });
+      });
+    });
+
     it('lists builds by repository, namespace, age and state, newest first', async () => {
       const first = await queue.enqueue(request('team/a'));
       await clock.advance(1000);

@@ -8,7 +8,7 @@ import { newAttemptId, newBuildId, newJobId } from '../model/ids.ts';
 import { buildOf } from './build-rows.ts';
 import type { Enqueue, Enqueued } from './enqueue-request.ts';
 import { Openings } from './openings.ts';
-import { admitNext, yieldPlace } from './places.ts';
+import { seekPlace } from './places.ts';
 import { QueueError } from './queue-error.ts';
 import { loadBuilds } from './read-builds.ts';
 import type { Step } from './step.ts';
@@ -62,7 +62,7 @@ export async function enqueueAll(
   }
   const superseded = new Map<string, readonly string[]>();
   for (const build of made)
-    if (build.seeksPlace) superseded.set(build.row.id, await seekPlace(step, build, made));
+    if (build.seeksPlace) superseded.set(build.row.id, await replaceOlder(step, build, made));
   const known = await loadBuilds(
     step.sql,
     answers.flatMap((answer) => ('madeBefore' in answer ? [answer.madeBefore] : [])),
@@ -135,15 +135,14 @@ function newBuild({ now }: Step, asked: Enqueue, openings: Openings, index: numb
 }
 
 /** Supersedes what is to be superseded, then takes a place that is free now or held by a lower priority. */
-async function seekPlace(
+async function replaceOlder(
   step: Step,
   { row }: NewBuild,
   made: readonly NewBuild[],
 ): Promise<readonly string[]> {
   const later = made.slice(made.findIndex((each) => each.row === row) + 1).map((each) => each.row.id);
   const superseded = row.newest_key === null ? [] : await supersede(step, row, later);
-  await yieldPlace(step, row.namespace, row.repository, row.priority);
-  await admitNext(step, row.namespace, row.repository);
+  await seekPlace(step, row.namespace, row.repository, row.priority);
   return superseded;
 }
 

@@ -38,6 +38,17 @@ export async function admitNext(step: Step, namespace: string, repository?: stri
   await admitInNamespace(step, namespace, limits);
 }
 
+/** Gives a place that is free now, or held by a lower priority that has not started, to a build of this priority. */
+export async function seekPlace(
+  step: Step,
+  namespace: string,
+  repository: string,
+  priority: number,
+): Promise<void> {
+  await yieldPlace(step, namespace, repository, priority);
+  await admitNext(step, namespace, repository);
+}
+
 export type Place =
   /** The build may be admitted at once: its first attempt has this turn, each further one comes a step later. */
   | { readonly kind: 'open'; readonly turn: number; readonly step: number }
@@ -99,7 +110,7 @@ async function admitInNamespace(
  * Before a build of this priority is admitted: takes the place back from a build of lower priority that holds one but
  * was never claimed, when there is no place left.
  */
-export async function yieldPlace(
+async function yieldPlace(
   step: Step,
   namespace: string,
   repository: string,
@@ -179,7 +190,7 @@ export async function retryTurn(step: Step, priority: number): Promise<number> {
   return row?.turn ?? 0;
 }
 
-async function limitsOf(
+export async function limitsOf(
   step: Step,
   namespace: string,
 ): Promise<{ weight: number; maxRunning: number | undefined }> {

@@ -64,6 +64,7 @@ import { SharedClaims } from './shared-claims.ts';
 import { LocalChanges, sqliteStatements } from './sqlite-statements.ts';
 import type { Step } from './step.ts';
 import { holdUnrecorded, isNothing, type Lost, managerLost, takeOver, unrecorded } from './take-over.ts';
+import { unstart } from './unstart.ts';
 
 export interface SqlBuildQueueOptions {
   readonly secretBox: SecretBox;
@@ -257,24 +258,10 @@ export class SqlBuildQueue implements BuildQueue, AsyncDisposable {
       builds.changeTries(job, job.tries_left + 1);
       builds.settle(build);
       await builds.write();
-      await this.#unstart(step, build.row.id);
+      await unstart(step, build.row);
       step.changes.push({ kind: 'queued', buildId: step.buildId(build.row.id) });
       return true;
     });
-  }
-
-  /** A build has started when an attempt of it has. */
-  async #unstart({ sql }: Step, buildId: string): Promise<void> {
-    await sql
-      .updateTable('builds')
-      .set((set) => ({
-        started_at: set
-          .selectFrom('attempts')
-          .select((select) => select.fn.min('scheduled_at').as('first'))
-          .whereRef('attempts.build_id', '=', 'builds.id'),
-      }))
-      .where('id', '=', buildId)
-      .execute();
   }
 
   recordWorker(id: AttemptId, epoch: number, worker: { executor: string; worker: string }): Promise<boolean> {
